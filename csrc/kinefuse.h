@@ -1,0 +1,182 @@
+/* kinefuse.h: the contract of the C core.
+ *
+ * Frames: b is the sensor's body, e is earth, ENU (x east, y north, z up). Quaternions are w first; q_eb
+ * takes b to e. Specific force: at rest the accelerometer reads +g up. Units are SI; times are int64
+ * nanoseconds on the device's own clock. Nothing here reads a clock, allocates or keeps a global.
+ *
+ * The caller owns all memory. Arguments: state first, then inputs, outputs, each pointer with its count.
+ * kf_advance takes every packet of a tick, of all devices, in one call; packets of one device stand in the
+ * order in which they arrived. A packet that is refused changes nothing but its own summary.
+ *
+ * Results depend on samples and their stamps alone: not on how samples were cut into packets, nor on how
+ * packets were cut into calls. So summaries describe a packet, and what is fused further (windows, steps)
+ * is cut on the device clock.
+ */
+#ifndef KINEFUSE_H
+#define KINEFUSE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* [cffi] the build reads from here to the closing mark; only declarations and plain numbers stand here */
+
+#define KF_STATE_VERSION 1
+
+#define KF_MAGIC 0x4B
+#define KF_PACKET_VERSION 1
+#define KF_HEADER_BYTES 40
+#define KF_SAMPLES_MAX 1000
+
+#define KF_WINDOW_NS 250000000 /* windows end at multiples of this on the device clock */
+#define KF_GAP_NS 250000000    /* a longer step between samples is a gap: nothing is integrated over it */
+
+/* Kinds of kf_packet. */
+#define KF_BINARY 0 /* the IMU packet of docs/protocol.md, header and all */
+#define KF_ROWS 1   /* an array of kf_row, 8-byte aligned */
+
+/* Sensors of kf_row. */
+#define KF_ACCEL 0 /* specific force in b, m/s^2 */
+#define KF_GYRO 1  /* angular rate in b, rad/s */
+#define KF_MAG 2   /* magnetic field in b, uT */
+
+/* What became of a packet. Those below KF_LATE are malformed, and changed nothing. */
+#define KF_OK 0
+#define KF_SHORT_HEADER 1
+#define KF_BAD_MAGIC 2
+#define KF_BAD_VERSION 3
+#define KF_BAD_COLUMNS 4
+#define KF_BAD_FLAGS 5
+#define KF_BAD_COUNT 6
+#define KF_BAD_RESERVED 7
+#define KF_BAD_LENGTH 8
+#define KF_BAD_TIME 9
+#define KF_BAD_SCALE 10
+#define KF_BAD_SENSOR 11
+#define KF_NOT_FINITE 12
+#define KF_LATE 13      /* ends at or before the newest sample of this boot */
+#define KF_DUPLICATE 14 /* this (boot, seq) was the newest already */
+
+/* Flags of kf_packet. */
+#define KF_HAS_BOOT 1 /* boot is told */
+#define KF_HAS_SEQ 2  /* seq is told */
+#define KF_MEANS 4    /* rows are means over the interval that ends at their stamp */
+
+/* Flags of kf_summary and kf_window. */
+#define KF_GAP 1          /* a gap of the stream lies inside or right before */
+#define KF_CLIPPED 2      /* a sample stood at the end of its range */
+#define KF_REST 4         /* the device lay still at the end */
+#define KF_MAG_DISTURBED 8 /* the field does not fit the earth's */
+#define KF_HAS_MAG 16     /* q9 is an answer, not only a copy of q6 */
+#define KF_NEW_BOOT 32    /* the device started anew with this packet */
+#define KF_SETTLED 64     /* tilt is known well enough to use dv_e */
+
+/* Where a device is worn. */
+#define KF_UNKNOWN 0
+#define KF_WRIST 1
+#define KF_CHEST 2
+#define KF_FOOT 3
+#define KF_HIP 4
+#define KF_POCKET 5
+
+/* What the birth message told of a device; zeros where it told nothing. */
+typedef struct {
+    float gyro_range;  /* rad/s */
+    float accel_range; /* m/s^2 */
+    uint32_t placement;
+    uint32_t reserved;
+} kf_profile;
+
+typedef struct {
+    uint32_t device; /* row of the device table */
+    uint32_t kind;
+    uint64_t offset; /* into bytes */
+    uint64_t length; /* in bytes */
+    uint32_t flags;  /* boot, seq and flags are read from the packet itself where it is binary */
+    uint32_t boot;
+    uint32_t seq;
+    uint32_t reserved;
+} kf_packet;
+
+typedef struct {
+    int64_t t_ns;
+    float x, y, z;
+    uint32_t sensor;
+} kf_row;
+
+/* One for each packet, in the packets' order. */
+typedef struct {
+    uint32_t device;
+    uint32_t status;
+    uint32_t flags;
+    uint32_t samples; /* gyroscope samples that the packet brought (rows: that were paired) */
+    int64_t t_first_ns;
+    int64_t t_last_ns; /* stamp of the newest sample in the packet */
+    uint32_t boot;
+    uint32_t seq;
+    uint32_t lost;    /* packets that are missing right before this one, by seq */
+    float rate_hz;    /* of the gyroscope, as the stamps tell it, smoothed */
+    uint64_t steps;   /* since the device was first seen */
+    float q6[4];      /* q_eb without the magnetometer */
+    float q9[4];      /* q_eb with it */
+    float bias_b[3];  /* of the gyroscope, rad/s */
+    float tilt_sigma; /* rad */
+    float heading_sigma; /* rad; pi or more: not known */
+    float free_accel_e[3]; /* mean over the packet, m/s^2 */
+} kf_summary;
+
+/* One for each KF_WINDOW_NS of the device clock that holds samples. */
+typedef struct {
+    uint32_t device;
+    uint32_t flags;
+    int64_t t_ns; /* the window's end, a multiple of KF_WINDOW_NS */
+    float duration_s; /* covered by samples */
+    float dv_e[3];    /* integral of free acceleration, m/s; z is the vertical velocity increment */
+    float dv_sigma;   /* of dv_e[2], m/s, from tilt and noise */
+    float accel_rms;  /* of free acceleration, m/s^2 */
+    float gyro_rms;   /* rad/s */
+    uint32_t steps;
+    float step_interval_s; /* mean between the last steps; 0 when not walking or running */
+    uint32_t reserved;
+} kf_window;
+
+/* One for each step taken. */
+typedef struct {
+    uint32_t device;
+    float strength; /* peak to peak of the vertical acceleration, m/s^2 */
+    int64_t t_ns;
+} kf_step;
+
+typedef struct kf_device kf_device;
+typedef struct kf_pairing kf_pairing;
+
+/* Sizes of the opaque blocks, constant for one KF_STATE_VERSION. Both are plain bytes: a copy is a snapshot,
+ * and a block of this version copied back is a restore, bit for bit. */
+size_t kf_device_size(void);
+size_t kf_pairing_size(void);
+
+/* Make device, and its pairing where it is not NULL, those of a device that was never heard of. */
+void kf_reset(kf_device *device, kf_pairing *pairing, const kf_profile *profile);
+
+/* Change what is known of a device without touching its state. */
+void kf_configure(kf_device *device, const kf_profile *profile);
+
+/* Return 1 when block holds a device state of this version, else 0. */
+int kf_valid(const kf_device *device);
+
+/* Advance the devices by all packets of a tick.
+ *
+ * inout: devices, pairings  count rows each (pairings holds what a device of kind KF_ROWS waits for)
+ * in:    bytes              the packets' payloads, joined
+ *        packets            packet_count references into bytes
+ * out:   summaries          packet_count
+ *        windows, steps     room for capacity each; window_count and step_count tell how many were written
+ * Returns 0; or -1, having touched nothing, where a reference lies outside its array or capacity is less
+ * than the sum over all packets of length / 12, which is never too little.
+ */
+int kf_advance(kf_device *devices, kf_pairing *pairings, size_t count, const uint8_t *bytes, size_t byte_count,
+               const kf_packet *packets, size_t packet_count, kf_summary *summaries, kf_window *windows,
+               kf_step *steps, size_t capacity, size_t *window_count, size_t *step_count);
+
+/* [/cffi] */
+
+#endif

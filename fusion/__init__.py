@@ -1,0 +1,1 @@
+"""The science: synchronous, without input or output, clock, logging or randomness."""

@@ -1,0 +1,1 @@
+"""One metric per module, and the list of them."""

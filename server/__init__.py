@@ -1,0 +1,1 @@
+"""The edges: broker, ingest, engine, deadlines, publishing, files and the command line."""

@@ -1,0 +1,1 @@
+"""Messages: bytes to packets and back; pure functions, one module per format."""

@@ -1,0 +1,264 @@
+"""The messages of protocol v1 as typed structs: what devices send and what the server publishes.
+
+Everything a device sends carries ``t``, its own clock in ns (absent: on arrival), and may carry ``boot`` and
+``seq``. Floats are bounded by their schema, which also refuses NaN and infinities. Units are SI but for the
+fields whose name says otherwise. docs/protocol.md describes topics, QoS and who may publish.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+
+Id = Annotated[str, Meta(pattern=ID_PATTERN)]
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Decimal64 = Annotated[str, Meta(pattern=r"^-?[0-9]{1,19}$")]
+U32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Time = Int64 | Decimal64 | None  # JavaScript rounds integers beyond 2^53: a decimal string is exact
+
+Sport = Literal["run", "walk", "hike", "ride", "swim", "ski", "row", "other"]
+Placement = Literal["unknown", "wrist", "chest", "foot", "hip", "pocket"]
+
+
+class Sample(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What every message of a device carries."""
+
+    t: Time = None
+    boot: U32 | None = None
+    seq: U32 | None = None
+
+
+class HeartRate(Sample):
+    """A heart rate sensor's reading; the last beat of ``rr_ms`` ends at ``t``."""
+
+    bpm: Annotated[float, Meta(ge=0, le=300)] | None = None
+    rr_ms: Annotated[list[Annotated[float, Meta(gt=0, le=10_000)]], Meta(max_length=64)] = []
+    contact: bool | None = None
+    optical: bool | None = None
+
+
+class Gnss(Sample):
+    """A satellite fix; accuracies are one sigma, as the receiver states them."""
+
+    lat: Annotated[float, Meta(ge=-90, le=90)]
+    lon: Annotated[float, Meta(ge=-180, le=180)]
+    alt_m: Annotated[float, Meta(ge=-1_000, le=100_000)] | None = None
+    speed_mps: Annotated[float, Meta(ge=0, le=1_000)] | None = None
+    course_deg: Annotated[float, Meta(ge=0, le=360)] | None = None
+    h_acc_m: Annotated[float, Meta(gt=0, le=1e6)] | None = None
+    v_acc_m: Annotated[float, Meta(gt=0, le=1e6)] | None = None
+    speed_acc_mps: Annotated[float, Meta(gt=0, le=1e3)] | None = None
+
+
+class Baro(Sample):
+    """A barometer's reading: absolute static pressure."""
+
+    pressure_pa: Annotated[float, Meta(ge=1_000, le=200_000)]
+
+
+class Power(Sample):
+    """Mechanical power at the crank, hub or as a pod estimates it."""
+
+    watts: Annotated[float, Meta(ge=0, le=5_000)]
+
+
+class Cadence(Sample):
+    """Crank revolutions (``rpm``) or steps (``spm``) per minute."""
+
+    rpm: Annotated[float, Meta(ge=0, le=400)] | None = None
+    spm: Annotated[float, Meta(ge=0, le=400)] | None = None
+
+
+class Wheel(Sample):
+    """Speed from a wheel sensor."""
+
+    speed_mps: Annotated[float, Meta(ge=0, le=60)]
+
+
+class Foot(Sample):
+    """Speed from a foot pod or another step-based estimate of the device itself."""
+
+    speed_mps: Annotated[float, Meta(ge=0, le=20)]
+
+
+class Battery(Sample):
+    """The charge that is left, 0 to 1."""
+
+    level: Annotated[float, Meta(ge=0, le=1)]
+
+
+class Pong(Sample):
+    """The answer to a ping; ``id`` is the ping's."""
+
+    id: Id
+
+
+class Clock(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What kind of clock the device stamps with.
+
+    ``recorded``: the stamps are those of a recording and are taken as aligned time as they are; ``speed``
+    tells how fast it is played, so that deadlines scale.
+    """
+
+    recorded: bool = False
+    speed: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
+
+
+class Birth(Sample, tag="online", tag_field="state"):
+    """A device says what it is. Published retained on ``in/{device}/status``."""
+
+    model: Annotated[str, Meta(max_length=128)] = ""
+    placement: Placement = "unknown"
+    sport: Sport | None = None
+    gyro_range: Annotated[float, Meta(gt=0, le=1e3)] | None = None
+    accel_range: Annotated[float, Meta(gt=0, le=1e4)] | None = None
+    rate_hz: Annotated[float, Meta(gt=0, le=10_000)] | None = None
+    clock: Clock = msgspec.field(default_factory=Clock)
+
+
+class Death(Sample, tag="offline", tag_field="state"):
+    """A device is gone: its own goodbye or its last will."""
+
+
+class ImuJson(Sample):
+    """The JSON twin of the binary IMU packet, in SI units; ``mag`` rows may be null where absent.
+
+    The first sample is at ``t``, each next one ``dt`` ns later; ``means`` as bit 0 of the binary flags.
+    """
+
+    dt: Annotated[int, Meta(gt=0, le=2**32 - 1)]
+    accel: Annotated[list[tuple[float, float, float]], Meta(min_length=1, max_length=1000)]
+    gyro: Annotated[list[tuple[float, float, float]], Meta(min_length=1, max_length=1000)]
+    mag: Annotated[list[tuple[float, float, float] | None], Meta(max_length=1000)] = []
+    means: bool = False
+
+
+class Command(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """An order to a workout, on ``command/{athlete}``.
+
+    ``t`` is the aligned time at which it takes effect (ns; absent: on arrival), ``expires`` the UTC epoch
+    in ns after which it is refused. The answer comes on ``athletes/{athlete}/reply/{id}``.
+    """
+
+    action: Literal["start", "pause", "resume", "lap", "stop"]
+    id: Id
+    expires: Int64 | Decimal64 | None = None
+    t: Time = None
+    sport: Sport | None = None
+
+
+Packet = HeartRate | Gnss | Baro | Power | Cadence | Wheel | Foot | Battery | Pong | Birth | Death
+
+
+# What the server publishes.
+
+Reason = Literal[
+    "no_source", "stale", "settling", "not_applicable", "needs_profile", "paused", "not_enough_data"
+]
+
+
+class Metric(Struct):
+    """A live value with what is known of its error."""
+
+    value: float | int | str
+    sigma: float
+    age_s: float
+    source: str
+    quality: float
+
+
+class NoMetric(Struct):
+    """There is no honest value, and why."""
+
+    reason: Reason
+    value: None = None
+
+
+class Cause(Struct):
+    """The packet that made an update fire."""
+
+    device: str
+    boot: int
+    seq: int
+
+
+class WorkoutState(Struct):
+    """Where a workout stands."""
+
+    id: str
+    state: Literal["running", "paused", "ended"]
+    sport: Sport
+    elapsed_s: float
+    moving_s: float
+    revision: int
+
+
+class Live(Struct):
+    """``athletes/{athlete}/live``: all metrics of one athlete, once a second."""
+
+    t_ms: int
+    athlete: str
+    cause: Cause | None
+    workout: WorkoutState | None
+    metrics: dict[str, Metric | NoMetric]
+    mode: str = "full"
+
+
+class Summary(Struct):
+    """A workout as a whole. Each number is null where there is none; ``reasons`` then says why.
+
+    ``sigma`` holds one sigma of the numbers that are measured.
+    """
+
+    sport: Sport
+    start_ms: int
+    end_ms: int
+    elapsed_s: float
+    moving_s: float
+    distance_m: float | None = None
+    speed_mean_mps: float | None = None
+    speed_max_mps: float | None = None
+    ascent_m: float | None = None
+    descent_m: float | None = None
+    altitude_min_m: float | None = None
+    altitude_max_m: float | None = None
+    heart_rate_mean_bpm: float | None = None
+    heart_rate_max_bpm: float | None = None
+    steps: int | None = None
+    cadence_mean_spm: float | None = None
+    power_mean_w: float | None = None
+    energy_kcal: float | None = None
+    sigma: dict[str, float] = {}
+    reasons: dict[str, Reason] = {}
+    sources: dict[str, str] = {}
+
+
+class Lap(Struct):
+    """One lap of a workout, in totals since the workout's start."""
+
+    number: int
+    t_ms: int
+    elapsed_s: float
+    distance_m: float | None
+
+
+class Workout(Struct):
+    """``athletes/{athlete}/workout``: what happened last to a workout, retained."""
+
+    t_ms: int
+    athlete: str
+    event: Literal["started", "paused", "resumed", "lap", "ended"]
+    workout: WorkoutState
+    laps: list[Lap] = []
+    summary: Summary | None = None
+
+
+class Reply(Struct):
+    """``athletes/{athlete}/reply/{id}``: the answer to a command."""
+
+    id: str
+    ok: bool
+    reason: str = ""
+    workout: str = ""
