@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$(?!\n)"  # a lone $ also matches before a last line feed
 
 Id = Annotated[str, Meta(pattern=ID_PATTERN)]
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-Decimal64 = Annotated[str, Meta(pattern=r"^-?[0-9]{1,19}$")]
+Decimal64 = Annotated[str, Meta(pattern=r"^-?[0-9]{1,19}$(?!\n)")]
 U32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Time = Int64 | Decimal64 | None  # JavaScript rounds integers beyond 2^53: a decimal string is exact
 
