@@ -1,0 +1,96 @@
+"""Packets to measurements: what the protocol says becomes what the models take in.
+
+Readings that say of themselves that they hold nothing (a strap without contact, a heart rate of 0) give no
+measurement: a model that hears nothing widens its sigma, which is the truth.
+"""
+
+from math import radians
+from typing import Any
+
+from fusion.measurements import BARO, CADENCE, DTYPES, GNSS, HEART_RATE, POWER, SPEED, WINDOW, Source
+from server.messages import Baro, Cadence, Foot, Gnss, HeartRate, Packet, Power, Wheel
+from server.registry import STEP_RANK, Device
+from server.schedule import Item
+
+NAN = float("nan")
+
+_WINDOW, _HEART_RATE, _GNSS = DTYPES.index(WINDOW), DTYPES.index(HEART_RATE), DTYPES.index(GNSS)
+_BARO, _POWER = DTYPES.index(BARO), DTYPES.index(POWER)
+_CADENCE, _SPEED = DTYPES.index(CADENCE), DTYPES.index(SPEED)
+
+STRAP_SIGMA_BPM = 1.0  # a strap counts R peaks and rounds to 1 bpm
+OPTICAL_SIGMA_BPM = 3.0  # wrist PPG in motion, Gillinov et al. 2017, doi 10.1249/MSS.0000000000001284
+
+
+def measurement(packet: Packet, device: Device, t_ns: int) -> Item | None:
+    """Return what a packet measured at aligned time ``t_ns``, or None when it holds no measurement."""
+    row = device.athlete.row
+    match packet:
+        case HeartRate():
+            return _heart_rate(packet, device, t_ns)
+        case Gnss():
+            return Item(_GNSS, (row, t_ns, *_fix(packet)))
+        case Baro():
+            return Item(_BARO, (row, t_ns, packet.pressure_pa))
+        case Power():
+            return Item(_POWER, (row, t_ns, packet.watts))
+        case Cadence():
+            return Item(_CADENCE, (row, t_ns, _or_nan(packet.rpm), _or_nan(packet.spm)))
+        case Wheel():
+            return Item(_SPEED, (row, t_ns, packet.speed_mps, Source.WHEEL))
+        case Foot():
+            return Item(_SPEED, (row, t_ns, packet.speed_mps, Source.FOOT))
+        case _:
+            return None
+
+
+def window(record: tuple[Any, ...], device: Device, t_ns: int) -> Item:
+    """Return the measurement of one window of the C core, ``record`` being its kf_window as a tuple."""
+    (_, flags, _, duration_s, dv_e, dv_sigma, accel_rms, gyro_rms, steps, step_interval_s, _) = record
+    return Item(
+        _WINDOW,
+        (
+            device.athlete.row,
+            t_ns,
+            device.row,
+            STEP_RANK[device.placement],
+            duration_s,
+            dv_e[2],
+            dv_sigma,
+            accel_rms,
+            gyro_rms,
+            steps,
+            step_interval_s,
+            flags,
+        ),
+    )
+
+
+def _heart_rate(packet: HeartRate, device: Device, t_ns: int) -> Item | None:
+    if packet.contact is False:
+        return None
+    bpm = packet.bpm
+    if not bpm and packet.rr_ms:
+        bpm = 60_000.0 * len(packet.rr_ms) / sum(packet.rr_ms)
+    if not bpm:
+        return None
+    optical = packet.optical if packet.optical is not None else device.placement == "wrist"
+    sigma_bpm, source = (OPTICAL_SIGMA_BPM, Source.OPTICAL) if optical else (STRAP_SIGMA_BPM, Source.STRAP)
+    return Item(_HEART_RATE, (device.athlete.row, t_ns, device.row, bpm, sigma_bpm, source))
+
+
+def _fix(packet: Gnss) -> tuple[float, ...]:
+    return (
+        packet.lat,
+        packet.lon,
+        _or_nan(packet.alt_m),
+        _or_nan(packet.speed_mps),
+        NAN if packet.course_deg is None else radians(packet.course_deg),
+        _or_nan(packet.h_acc_m),
+        _or_nan(packet.v_acc_m),
+        _or_nan(packet.speed_acc_mps),
+    )
+
+
+def _or_nan(value: float | None) -> float:
+    return NAN if value is None else value

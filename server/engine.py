@@ -1,0 +1,315 @@
+"""The engine: messages in, publications out. Synchronous; told the time; all state in tables.
+
+A tick takes what has arrived, in its order: decode and the C core for all devices in one call, then the time
+base, then the lanes, then one step of the models for all athletes that are due, then the messages that follow.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fusion.athletes import Athletes
+from fusion.core import STATUS_NAMES, CoreTable
+from fusion.measurements import DTYPES, Measurements
+from fusion.timebase import TimeBase
+from server import conversion, publications
+from server.config import Config
+from server.deadlines import Deadlines
+from server.envelopes import Incoming, Outgoing
+from server.health import Health
+from server.ingest import Arrival, Batch, Ingest
+from server.ingest import Order as Ordered
+from server.messages import Battery, Birth, Cause, Death, Pong, Reply, Workout
+from server.publications import MetricColumns
+from server.registry import Athlete, Device, Registry
+from server.schedule import Item, Step
+from server.workouts import Workouts
+
+LATE_STATUS = STATUS_NAMES.index("late")  # from here on a packet is well formed, but of no use
+WAIT_NS = 250_000_000  # a step fires this long after its due time when no packet does
+FUTURE_NS = 5_000_000_000  # a live device's sample may seem this far ahead of its arrival
+SILENT_NS = 10_000_000_000  # an athlete without any packet for this long is silent,
+IDLE_NS = 30_000_000_000  # and without a workout tells so this often;
+END_NS = 600_000_000_000  # a workout ends by itself after this much silence
+ROUNDS_MAX = 100_000  # steps of one athlete in one tick: more than any tick can hold
+
+
+class Engine:
+    """All athletes and devices of a server.
+
+    Parameters
+    ----------
+    config : Config
+        Athletes, devices and limits.
+    monotonic_ns : callable
+        The monotonic clock, for the deadlines only; nothing that is published of a workout depends on it.
+    """
+
+    def __init__(self, config: Config, monotonic_ns: Callable[[], int]) -> None:
+        self.table = Athletes()
+        self.core = CoreTable(limit=config.server.devices_max)
+        self.timebase = TimeBase()
+        self.registry = Registry(config, self.core, self.timebase, self.table)
+        self.ingest = Ingest(config, self.registry)
+        self.workouts = Workouts(self.table)
+        self.deadlines = Deadlines(config.deadlines)
+        self.health = Health(config.broker.root, self.registry, self.timebase, self.ingest)
+        self._root = config.broker.root
+        self._monotonic_ns = monotonic_ns
+
+    def advance(self, messages: list[Incoming], utc_ns: int) -> list[Outgoing]:
+        """Take in messages in the order of their arrival and return what is to be published.
+
+        Parameters
+        ----------
+        messages : list of Incoming
+            Perhaps none: then only time passes.
+        utc_ns : int
+            UTC now, ns; not before the arrival of any message.
+        """
+        out: list[Outgoing] = []
+        began_ns = self._monotonic_ns()
+        batch = self.ingest.read(messages)
+        decoded_ns = self._monotonic_ns()
+        self._align(batch, out)
+        self._pass_time(utc_ns)
+        aligned_ns = self._monotonic_ns()
+        self._run_jobs(utc_ns, out)
+        self._end_silent(utc_ns, out)
+        fused_ns = self._monotonic_ns()
+        out += self.health.due(utc_ns)
+        if messages:
+            self.deadlines.observe("decode", decoded_ns - began_ns)
+            self.deadlines.observe("align", aligned_ns - decoded_ns)
+            self.deadlines.observe("fuse", fused_ns - aligned_ns)
+        return out
+
+    # From arrivals to measurements in aligned time.
+
+    def _align(self, batch: Batch, out: list[Outgoing]) -> None:
+        """Advance the C core, then walk through the arrivals in their order and feed the lanes."""
+        advance = self.core.advance(batch.payload, batch.packets())
+        summaries = advance.summaries
+        ends = np.searchsorted(advance.windows["packet"], np.arange(len(summaries)), side="right").tolist()
+        windows = advance.windows.tolist()
+        columns = [summaries[name].tolist() for name in _SUMMARY_FIELDS]
+        for arrival in batch.arrivals:
+            if isinstance(arrival, Ordered):
+                self._order(arrival, out)
+            elif arrival.imu >= 0:
+                at = arrival.imu
+                closed = windows[ends[at - 1] if at else 0 : ends[at]]
+                self._motion(arrival, [column[at] for column in columns], closed, out)
+            else:
+                self._packet(arrival, out)
+
+    def _motion(
+        self, arrival: Arrival, summary: list[Any], windows: list[tuple[Any, ...]], out: list[Outgoing]
+    ) -> None:
+        status, t_last_ns, boot, seq, lost, rate_hz, samples = summary
+        device = arrival.device
+        if status:
+            device.refused[STATUS_NAMES[status]] += 1
+            if status < LATE_STATUS:
+                return
+        self._heard(device, arrival.message)
+        device.lost += lost
+        if status:
+            return
+        self.timebase.observe(device.row, t_last_ns, arrival.message.arrived_ns, boot)
+        if samples:
+            device.rate_hz = rate_hz
+        if not windows:
+            return
+        cause = Cause(device.id, boot, seq)
+        for record in windows:
+            t_ns = self.timebase.align(device.row, record[2])
+            self._feed(device, conversion.window(record, device, t_ns), cause, arrival.message, out)
+
+    def _packet(self, arrival: Arrival, out: list[Outgoing]) -> None:
+        device, packet, message = arrival.device, arrival.packet, arrival.message
+        assert packet is not None, "an arrival without a packet is of the IMU"
+        if isinstance(packet, Birth):
+            self._birth(device, packet, message)
+            return
+        if isinstance(packet, Death):
+            device.online = False
+            return
+        t = packet.t
+        assert not isinstance(t, str), "codecs read decimal strings"
+        if device.is_duplicate(arrival.kind, (t, packet.boot, packet.seq)):
+            device.refused["duplicate"] += 1
+            return
+        self._heard(device, message)
+        if t is None:
+            t_ns = self._arrival(device.athlete, message)
+        else:
+            self.timebase.observe(device.row, t, message.arrived_ns, packet.boot)
+            t_ns = self.timebase.align(device.row, t)
+        if isinstance(packet, Battery):
+            device.battery = packet.level
+        elif isinstance(packet, Pong):
+            device.refused["pong_unasked"] += 1  # the server sends no pings yet
+        item = conversion.measurement(packet, device, t_ns)
+        if item is not None:
+            self._feed(device, item, Cause(device.id, packet.boot or 0, packet.seq or 0), message, out)
+
+    def _feed(
+        self, device: Device, item: Item, cause: Cause, message: Incoming, out: list[Outgoing]
+    ) -> None:
+        """Hand a measurement to its athlete's lane; the first one opens a workout."""
+        athlete, t_ns = device.athlete, item.record[1]
+        lane = athlete.lane
+        reason = lane.refusal(t_ns)
+        if not device.recorded and t_ns > message.arrived_ns + FUTURE_NS:
+            reason = "future"
+        if reason is not None:
+            device.refused[reason] += 1
+            return
+        device.newest_ns = max(device.newest_ns, t_ns)
+        if self.workouts.starts_by_itself(athlete):
+            out.append(self._told(athlete, self.workouts.start(athlete, t_ns)))
+        lane.feed(item, cause, message.received_ns)
+
+    def _birth(self, device: Device, birth: Birth, message: Incoming) -> None:
+        device.online, device.model = True, birth.model
+        if birth.placement != "unknown":
+            device.placement = birth.placement
+        device.recorded, device.speed = birth.clock.recorded, birth.clock.speed
+        device.athlete.recorded = any(each.recorded for each in device.athlete.devices)
+        self.timebase.set_recorded(device.row, device.recorded)
+        self.core.configure(
+            device.row,
+            placement=device.placement,
+            gyro_range=birth.gyro_range or 0.0,
+            accel_range=birth.accel_range or 0.0,
+        )
+        self.workouts.expect(device.athlete, birth.sport)
+        if not message.retain:
+            self._heard(device, message)
+
+    def _order(self, order: Ordered, out: list[Outgoing]) -> None:
+        """Queue a command in its athlete's lane, or answer why not."""
+        athlete = self.registry.athletes.get(order.athlete)
+        command, message = order.command, order.message
+        assert not isinstance(command.t, str)
+        assert not isinstance(command.expires, str)
+        reason = ""
+        if athlete is None:
+            reason = "unknown_athlete"
+        elif message.retain:
+            reason = "retained"  # it would be obeyed again at every start of the server
+        elif command.expires is not None and command.expires < message.arrived_ns:
+            reason = "expired"
+        elif command.t is not None and not athlete.recorded and abs(command.t - message.arrived_ns) > END_NS:
+            reason = "time"
+        if reason or athlete is None:
+            self.ingest.refused[f"command_{reason}"] += 1
+            out.append(self._reply(order.athlete, Reply(command.id, ok=False, reason=reason)))
+            return
+        t_ns = command.t if command.t is not None else self._arrival(athlete, message)
+        athlete.lane.order(command, t_ns, message.received_ns)
+
+    def _heard(self, device: Device, message: Incoming) -> None:
+        device.online = True
+        device.packets += 1
+        device.arrived_ns = message.arrived_ns
+
+    def _arrival(self, athlete: Athlete, message: Incoming) -> int:
+        """Aligned time of what tells none: its arrival; in a recording the newest time that was told."""
+        if athlete.recorded and athlete.lane.watermark_ns is not None:
+            return athlete.lane.watermark_ns
+        return message.arrived_ns
+
+    # Time passes where no packet comes.
+
+    def _pass_time(self, utc_ns: int) -> None:
+        """Make steps due whose packet has not come: live athletes only, a recording waits for its own."""
+        for athlete in self.registry.athletes.values():
+            lane = athlete.lane
+            if athlete.recorded or lane.watermark_ns is None or lane.due_ns + WAIT_NS > utc_ns:
+                continue
+            silent = utc_ns - athlete.arrived_ns > SILENT_NS and not self.workouts.is_open(athlete)
+            if silent and utc_ns - lane.due_ns < IDLE_NS:
+                continue
+            lane.advance_to(utc_ns - WAIT_NS, None, 0)
+
+    def _end_silent(self, utc_ns: int, out: list[Outgoing]) -> None:
+        """End the workouts of athletes whose devices have all gone silent."""
+        for athlete in self.registry.athletes.values():
+            if athlete.arrived_ns and utc_ns - athlete.arrived_ns > END_NS and self.workouts.is_open(athlete):
+                newest_ns = max(device.newest_ns for device in athlete.devices)
+                out.append(self._told(athlete, self.workouts.end(athlete, newest_ns)))
+
+    # Steps and orders.
+
+    def _run_jobs(self, utc_ns: int, out: list[Outgoing]) -> None:
+        """Run the lanes' jobs: in each round the first of every lane, all steps among them at once."""
+        busy = [athlete for athlete in self.registry.athletes.values() if athlete.lane.jobs]
+        for number in range(ROUNDS_MAX):
+            steps: list[tuple[Athlete, Step]] = []
+            for athlete in busy:
+                job = athlete.lane.jobs[number]
+                if isinstance(job, Step):
+                    steps.append((athlete, job))
+                    continue
+                reply, events = self.workouts.obey(athlete, job.command, job.t_ns)
+                out += [self._told(athlete, event) for event in events]
+                out.append(self._reply(athlete.id, reply))
+            if steps:
+                self._step(steps, utc_ns, out)
+            remaining = [athlete for athlete in busy if len(athlete.lane.jobs) > number + 1]
+            for athlete in busy:
+                if len(athlete.lane.jobs) == number + 1:
+                    athlete.lane.jobs.clear()
+            busy = remaining
+            if not busy:
+                return
+        raise AssertionError("a lane holds more jobs than a tick can bring")
+
+    def _step(self, steps: list[tuple[Athlete, Step]], utc_ns: int, out: list[Outgoing]) -> None:
+        rows = np.array([athlete.row for athlete, _ in steps], np.intp)
+        due_ns = np.array([step.due_ns for _, step in steps], np.int64)
+        estimates = self.table.step(rows, due_ns, _gather([step for _, step in steps]))
+        columns = MetricColumns(estimates)
+        for place, (athlete, step) in enumerate(steps):
+            if not step.publish:
+                continue
+            payload = publications.live(
+                athlete.id,
+                step.due_ns,
+                step.cause,
+                self.workouts.state(athlete),
+                columns.at(place, step.due_ns),
+            )
+            if not athlete.recorded:
+                self.deadlines.observe("sensor_age", max(0, utc_ns - step.due_ns))
+            topic = f"{self._root}/athletes/{athlete.id}/live"
+            out.append(Outgoing(topic, payload, caused_ns=step.received_ns))
+
+    def _told(self, athlete: Athlete, event: Workout) -> Outgoing:
+        topic = f"{self._root}/athletes/{athlete.id}/workout"
+        return Outgoing(topic, publications.encode(event), qos=1, retain=True)
+
+    def _reply(self, athlete: str, reply: Reply) -> Outgoing:
+        topic = f"{self._root}/athletes/{athlete}/reply/{reply.id}"
+        return Outgoing(topic, publications.encode(reply), qos=1)
+
+
+_SUMMARY_FIELDS = ("status", "t_last_ns", "boot", "seq", "lost", "rate_hz", "samples")
+
+
+def _gather(steps: list[Step]) -> Measurements:
+    """Return the measurements of several steps as arrays, those of each row in the order of time."""
+    lists: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
+    for step in steps:
+        for item in sorted(step.items, key=_time):
+            lists[item.kind].append(item.record)
+    return Measurements(*(np.array(lists.get(kind, []), dtype) for kind, dtype in enumerate(DTYPES)))
+
+
+def _time(item: Item) -> int:
+    t_ns: int = item.record[1]
+    return t_ns

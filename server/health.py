@@ -1,0 +1,103 @@
+"""How the devices and the server itself are: what came, what was lost, what was refused and why."""
+
+from msgspec import Struct
+
+from fusion.timebase import TimeBase
+from server.envelopes import Outgoing
+from server.ingest import Ingest
+from server.publications import encode
+from server.registry import Device, Registry
+
+PERIOD_NS = 5_000_000_000
+SILENT_NS = 10_000_000_000
+
+
+class ClockHealth(Struct):
+    """How a device's clock stands to aligned time."""
+
+    offset_ms: float
+    sigma_ms: float
+    skew_ppm: float
+    jumps: int
+    recorded: bool
+
+
+class DeviceHealth(Struct):
+    """``devices/{device}/health``: every 5 s while the device sends, and once when it has fallen silent."""
+
+    t_ms: int
+    device: str
+    athlete: str
+    model: str
+    placement: str
+    online: bool
+    silent_s: float
+    clock: ClockHealth
+    imu_rate_hz: float
+    packets: int
+    lost: int
+    refused: dict[str, int]
+    battery: float | None
+
+
+class Health:
+    """Tells of each device when it is due."""
+
+    def __init__(self, root: str, registry: Registry, timebase: TimeBase, ingest: Ingest) -> None:
+        self._root = root
+        self._registry = registry
+        self._timebase = timebase
+        self._ingest = ingest
+        self._looked_ns = 0
+
+    def due(self, utc_ns: int) -> list[Outgoing]:
+        """Return the health messages that are due at ``utc_ns``."""
+        if utc_ns - self._looked_ns < PERIOD_NS // 10:
+            return []
+        self._looked_ns = utc_ns
+        out = []
+        for device in self._registry.devices.values():
+            heard = device.arrived_ns > device.told_ns or sum(device.refused.values()) != device.refused_told
+            silent = device.told_online and not self._is_online(device, utc_ns)
+            if (heard or silent) and utc_ns - device.told_ns >= PERIOD_NS:
+                device.told_ns = utc_ns
+                device.told_online = self._is_online(device, utc_ns)
+                device.refused_told = sum(device.refused.values())
+                topic = f"{self._root}/devices/{device.id}/health"
+                out.append(Outgoing(topic, encode(self.of(device, utc_ns))))
+        return out
+
+    def of(self, device: Device, utc_ns: int) -> DeviceHealth:
+        """Return how a device is at ``utc_ns``."""
+        clock = self._timebase.clock(device.row)
+        return DeviceHealth(
+            t_ms=utc_ns // 1_000_000,
+            device=device.id,
+            athlete=device.athlete.id,
+            model=device.model,
+            placement=device.placement,
+            online=self._is_online(device, utc_ns),
+            silent_s=round(max(0, utc_ns - device.arrived_ns) * 1e-9, 1) if device.arrived_ns else 0.0,
+            clock=ClockHealth(
+                offset_ms=round(clock.offset_ns * 1e-6, 3),
+                sigma_ms=round(clock.sigma_ns * 1e-6, 3),
+                skew_ppm=round(clock.skew_ppm, 2),
+                jumps=clock.jumps,
+                recorded=device.recorded,
+            ),
+            imu_rate_hz=round(device.rate_hz, 2),
+            packets=device.packets,
+            lost=device.lost,
+            refused=dict(device.refused),
+            battery=device.battery,
+        )
+
+    def refused(self) -> dict[str, int]:
+        """Return how many messages were refused, by reason: of all devices and of none."""
+        total = self._ingest.refused.copy()
+        for device in self._registry.devices.values():
+            total.update(device.refused)
+        return dict(total)
+
+    def _is_online(self, device: Device, utc_ns: int) -> bool:
+        return device.online and utc_ns - device.arrived_ns <= SILENT_NS

@@ -1,0 +1,174 @@
+"""Topics and bytes to what the engine works on: packets in order, and one ragged IMU batch for the C core.
+
+What is wrong is counted by reason, at its device where the device is known, else at the server; it harms
+nothing else. A device is enrolled by the first message that is in order, never by a malformed one.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fusion.core import PACKET
+from fusion.measurements import Records
+from server.codecs import imu, imu_json, samples, sensor_logger
+from server.codecs.imu_json import ImuRows
+from server.config import Config
+from server.envelopes import Incoming
+from server.errors import DecodeError
+from server.messages import ID_PATTERN, Command, Packet
+from server.registry import Device, NotEnrolled, Registry
+
+_ID = re.compile(ID_PATTERN)
+_BINARY, _ROWS = 0, 1
+_HAS_BOOT, _HAS_SEQ, _MEANS = 1, 2, 4
+_BINARY_MAGIC = b"K"
+
+
+class Arrival(NamedTuple):
+    """One packet of a device, in the order of arrival. ``imu``: its index in the tick's IMU batch, or -1."""
+
+    device: Device
+    kind: str
+    packet: Packet | None
+    imu: int
+    message: Incoming
+
+
+class Order(NamedTuple):
+    """A command to an athlete, as it arrived."""
+
+    athlete: str
+    command: Command
+    message: Incoming
+
+
+@dataclass
+class Batch:
+    """All that a tick brought."""
+
+    arrivals: list[Arrival | Order] = field(default_factory=list)
+    payload: bytearray = field(default_factory=bytearray)
+    references: list[tuple[int, ...]] = field(default_factory=list)
+
+    def packets(self) -> Records:
+        """Return the references to the IMU packets, dtype ``fusion.core.PACKET``."""
+        return np.array(self.references, PACKET)
+
+    def add_imu(self, row: int, payload: Any, kind: int, flags: int = 0, boot: int = 0, seq: int = 0) -> int:
+        """Append one IMU packet; return its index."""
+        self.payload.extend(b"\0" * (-len(self.payload) % 8))
+        self.references.append((row, kind, len(self.payload), len(payload), flags, boot, seq, 0))
+        self.payload.extend(payload)
+        return len(self.references) - 1
+
+
+class Ingest:
+    """Sorts messages by their topic and decodes them."""
+
+    def __init__(self, config: Config, registry: Registry) -> None:
+        self.refused: Counter[str] = Counter()  # of messages that belong to no known device
+        self._registry = registry
+        self._root = config.broker.root + "/"
+        self._sensor_logger_topics = frozenset(config.server.sensor_logger_topics)
+        self._decoders: dict[str, sensor_logger.SensorLoggerDecoder] = {}
+
+    def subscriptions(self) -> list[tuple[str, int]]:
+        """Return the topic filters that the server listens to, each with its QoS."""
+        return [
+            (self._root + "in/+/+", 1),
+            (self._root + "command/+", 1),
+            *((topic, 1) for topic in sorted(self._sensor_logger_topics)),
+        ]
+
+    def read(self, messages: list[Incoming]) -> Batch:
+        """Return what the messages hold, in their order."""
+        batch = Batch()
+        for message in messages:
+            if message.topic in self._sensor_logger_topics:
+                self._sensor_logger(message, batch)
+                continue
+            levels = message.topic[len(self._root) :].split("/") if message.topic.startswith(self._root) else []
+            if len(levels) == 3 and levels[0] == "in" and _ID.match(levels[1]):
+                self._device(levels[1], levels[2], message, batch)
+            elif len(levels) == 2 and levels[0] == "command" and _ID.match(levels[1]):
+                self._command(levels[1], message, batch)
+            else:
+                self.refused["topic"] += 1
+        return batch
+
+    def refuse(self, device_id: str, reason: str) -> None:
+        """Count a refusal, at the device where it is known."""
+        device = self._registry.devices.get(device_id)
+        (self.refused if device is None else device.refused)[reason] += 1
+
+    def _device(self, device_id: str, kind: str, message: Incoming, batch: Batch) -> None:
+        try:
+            if kind == "imu":
+                self._imu(device_id, message, batch)
+                return
+            packets, refused = samples.decode(kind, message.payload)
+            if packets:
+                device = self._registry.device(device_id)
+                batch.arrivals += [Arrival(device, kind, packet, -1, message) for packet in packets]  # type: ignore[arg-type]
+            for reason in refused:
+                self.refuse(device_id, reason)
+        except (DecodeError, NotEnrolled) as error:
+            self.refuse(device_id, error.reason)
+
+    def _imu(self, device_id: str, message: Incoming, batch: Batch) -> None:
+        if message.payload[:1] == _BINARY_MAGIC:
+            if device_id not in self._registry.devices:
+                imu.decode(message.payload)  # the C core would find it out too late: the device has a row then
+            device = self._registry.device(device_id)
+            index = batch.add_imu(device.row, message.payload, _BINARY)
+        else:
+            rows = imu_json.decode(message.payload)
+            device = self._registry.device(device_id)
+            index = self._add_rows(device, rows, message, batch)
+        batch.arrivals.append(Arrival(device, "imu", None, index, message))
+
+    def _add_rows(self, device: Device, decoded: ImuRows, message: Incoming, batch: Batch) -> int:
+        rows = decoded.rows
+        if not decoded.t_known:
+            rows = rows.copy()
+            rows["t_ns"] += message.arrived_ns - rows["t_ns"][-1]
+        flags = (
+            (_HAS_BOOT if decoded.boot is not None else 0)
+            | (_HAS_SEQ if decoded.seq is not None else 0)
+            | (_MEANS if decoded.means else 0)
+        )
+        return batch.add_imu(device.row, rows.tobytes(), _ROWS, flags, decoded.boot or 0, decoded.seq or 0)
+
+    def _sensor_logger(self, message: Incoming, batch: Batch) -> None:
+        try:
+            device_id = sensor_logger.device_id(message.payload)
+        except DecodeError as error:
+            self.refused[error.reason] += 1
+            return
+        try:
+            decoder = self._decoders.get(device_id) or sensor_logger.SensorLoggerDecoder()
+            decoded = decoder.decode(message.payload)
+            if not decoded.packets:
+                return
+            device = self._registry.device(device_id)
+            self._decoders[device_id] = decoder
+        except (DecodeError, NotEnrolled) as error:
+            self.refuse(device_id, error.reason)
+            return
+        for packet in decoded.packets:
+            if isinstance(packet, ImuRows):
+                index = self._add_rows(device, packet, message, batch)
+                batch.arrivals.append(Arrival(device, "imu", None, index, message))
+            else:
+                batch.arrivals.append(Arrival(device, type(packet).__name__, packet, -1, message))
+        for reason in decoded.refused:
+            device.refused[reason] += 1
+
+    def _command(self, athlete: str, message: Incoming, batch: Batch) -> None:
+        try:
+            batch.arrivals.append(Order(athlete, samples.decode_command(message.payload), message))
+        except DecodeError as error:
+            self.refused[f"command_{error.reason}"] += 1

@@ -1,0 +1,117 @@
+"""When an athlete's models step: on a grid of aligned time, by what has arrived, never by how it was batched.
+
+A lane holds one athlete's measurements in the order in which they arrived. A step falls due on every whole
+``STEP_NS`` plus the athlete's phase; it fires on the first measurement at or after its due time, and takes in
+all that had arrived by then and is not newer than the due time. So the jobs of a lane depend on the order of
+arrival alone: live, replayed and analysed streams step alike.
+"""
+
+import zlib
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from server.messages import Cause, Command
+
+STEP_NS = 1_000_000_000
+PHASES = 10  # athletes step in this many groups a second, so that a tick never meets all of them at once
+LIFESPAN_NS = 10_000_000_000  # older than this behind the newest measurement: no use any more
+JUMP_NS = 24 * 3600 * 1_000_000_000  # a recording does not skip a day: such a stamp is an error
+CATCH_UP_NS = 600 * 1_000_000_000  # over a longer silence one step is enough
+
+
+class Item(NamedTuple):
+    """One measurement: the index of its array in ``fusion.measurements.DTYPES`` and its record."""
+
+    kind: int
+    record: tuple[Any, ...]  # (row, t_ns, ...)
+
+
+class Step(NamedTuple):
+    """A step of the models at ``due_ns`` with what is to be taken in. ``publish``: it stands on the grid."""
+
+    due_ns: int
+    items: list[Item]
+    cause: Cause | None
+    received_ns: int
+    publish: bool
+
+
+class Order(NamedTuple):
+    """A command that takes effect at ``t_ns``, between two steps."""
+
+    t_ns: int
+    command: Command
+
+
+@dataclass(slots=True)
+class Lane:
+    """One athlete's queue of measurements and the jobs that follow from it."""
+
+    row: int
+    phase_ns: int
+    watermark_ns: int | None = None  # the newest aligned time seen
+    due_ns: int = 0
+    held: list[Item] = field(default_factory=list)
+    jobs: list[Step | Order] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, athlete: str, row: int) -> "Lane":
+        """Return the lane of an athlete; its phase follows from the id, so a replay has the same."""
+        return cls(row, zlib.crc32(athlete.encode()) % PHASES * (STEP_NS // PHASES))
+
+    def reset(self, t_ns: int) -> None:
+        """Begin anew at ``t_ns``: a recording starts (again), or the clock was set."""
+        self.held.clear()
+        self.watermark_ns = t_ns
+        self.due_ns = self._grid_after(t_ns)
+
+    def refusal(self, t_ns: int) -> str | None:
+        """Return why a measurement of ``t_ns`` is of no use, or None when it is."""
+        if self.watermark_ns is None:
+            return None
+        if t_ns < self.watermark_ns - LIFESPAN_NS:
+            return "stale"
+        if t_ns > self.watermark_ns + JUMP_NS:
+            return "time_jump"
+        return None
+
+    def feed(self, item: Item, cause: Cause | None, received_ns: int) -> None:
+        """Take in one measurement, which ``refusal`` found to be of use; steps that it makes due are queued."""
+        t_ns: int = item.record[1]
+        if self.watermark_ns is None:
+            self.reset(t_ns)
+        self.held.append(item)
+        self.advance_to(t_ns, cause, received_ns)
+
+    def advance_to(self, t_ns: int, cause: Cause | None, received_ns: int) -> None:
+        """Aligned time has reached ``t_ns``: queue the steps that are due."""
+        if self.watermark_ns is None or t_ns > self.watermark_ns:
+            self.watermark_ns = t_ns
+        while self.due_ns <= t_ns:
+            self.jobs.append(Step(self.due_ns, self._take(self.due_ns), cause, received_ns, publish=True))
+            self.due_ns += STEP_NS
+            if t_ns - self.due_ns > CATCH_UP_NS:
+                self.due_ns = self._grid_after(t_ns - STEP_NS)
+
+    def order(self, command: Command, t_ns: int, received_ns: int) -> None:
+        """Queue a command behind all measurements up to its time."""
+        if self.watermark_ns is None or (
+            command.action == "start" and not -LIFESPAN_NS < t_ns - self.watermark_ns < JUMP_NS
+        ):
+            self.reset(t_ns)
+        self.advance_to(t_ns, None, received_ns)
+        items = self._take(t_ns)
+        if items:
+            self.jobs.append(Step(t_ns, items, None, received_ns, publish=False))
+        self.jobs.append(Order(t_ns, command))
+
+    def _take(self, due_ns: int) -> list[Item]:
+        taken = [item for item in self.held if item.record[1] <= due_ns]
+        if len(taken) == len(self.held):
+            self.held.clear()
+        elif taken:
+            self.held = [item for item in self.held if item.record[1] > due_ns]
+        return taken
+
+    def _grid_after(self, t_ns: int) -> int:
+        return (t_ns - self.phase_ns) // STEP_NS * STEP_NS + STEP_NS + self.phase_ns
