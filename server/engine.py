@@ -86,6 +86,11 @@ class Engine:
             self.deadlines.observe("fuse", fused_ns - aligned_ns)
         return out
 
+    def end_workout(self, athlete: Athlete) -> Outgoing:
+        """End an open workout at its newest measurement; return what is to be published."""
+        newest_ns = max(device.newest_ns for device in athlete.devices)
+        return self._told(athlete, self.workouts.end(athlete, newest_ns))
+
     # From arrivals to measurements in aligned time.
 
     def _align(self, batch: Batch, out: list[Outgoing]) -> None:
@@ -240,8 +245,7 @@ class Engine:
         """End the workouts of athletes whose devices have all gone silent."""
         for athlete in self.registry.athletes.values():
             if athlete.arrived_ns and utc_ns - athlete.arrived_ns > END_NS and self.workouts.is_open(athlete):
-                newest_ns = max(device.newest_ns for device in athlete.devices)
-                out.append(self._told(athlete, self.workouts.end(athlete, newest_ns)))
+                out.append(self.end_workout(athlete))
 
     # Steps and orders.
 

@@ -1,0 +1,5 @@
+"""``python -m server``: the command line without an installed script."""
+
+from server.cli import main
+
+main()

@@ -1,0 +1,62 @@
+"""The command line. Commands are named by lazy strings, so that ``--help`` imports none of them."""
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from cyclopts import App
+
+_EPILOGUE = """\
+Examples:
+
+    kinefuse up --demo                      a broker, the server and four simulated athletes
+    kinefuse watch                          a live table of all athletes
+    kinefuse analyze run.fit --json         a finished workout's summary
+    kinefuse replay ski.zip --speed 10      a recording, as its device would send it
+
+Each command has its own --help. Settings come from a TOML file (--config or KINEFUSE_CONFIG) and from the
+environment (KINEFUSE_BROKER_PORT=1884). Exit codes: 0 done, 1 it failed, 2 it was asked wrongly."""
+
+
+def _version() -> str:
+    try:
+        return version("kinefuse")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "not installed"
+
+
+app = App(
+    name="kinefuse",
+    help="Streaming sensor fusion for fitness: MQTT in, live metrics with their uncertainty out.",
+    help_epilogue=_EPILOGUE,
+    help_format="plaintext",
+    version=_version,
+)
+app.register_install_completion_command(add_to_startup=False)
+for target, summary in (
+    ("server.up:up", "Start a broker, the server and, with --demo, simulated athletes; Ctrl-C stops all."),
+    ("server.serve:serve", "Run the server alone, beside a broker that is there."),
+    ("server.watch:watch", "Show a live table of all athletes in the terminal."),
+    ("server.replay:replay", "Publish recordings over MQTT, as their devices would."),
+    ("server.analyze:analyze", "Run recordings through the engine and print each finished workout's summary."),
+    ("simulators.command:simulate", "Publish simulated athletes over MQTT, each with their devices and faults."),
+):
+    app.command(target, help=summary)
+
+
+def main() -> None:
+    """Run the command line; what a user did wrong is one line on stderr."""
+    from server.errors import ConfigError, ServerError  # noqa: PLC0415  (--help needs no errors)
+
+    try:
+        app()
+    except ConfigError as error:
+        print(f"kinefuse: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ServerError as error:
+        print(f"kinefuse: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone: nothing is left to say
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)

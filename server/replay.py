@@ -1,0 +1,139 @@
+"""``kinefuse replay``: a recording over MQTT, as its device would send it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from cyclopts import Parameter
+
+from server.config import Broker, load
+from server.errors import ConfigError
+from server.files import Recording, read
+from server.messages import Death, Workout
+from server.mqtt import Link
+from server.playback import play
+from server.publications import encode
+
+AHEAD = 200  # messages handed to the link before it must have sent them all: nothing is dropped on the way
+ANSWER_S = 10.0  # how long to wait for the server's summary after the end
+
+
+def replay(
+    paths: Annotated[list[Path], Parameter(negative=())],
+    /,
+    *,
+    speed: float | Literal["max"] = 1.0,
+    loop: Annotated[bool, Parameter(negative=())] = False,
+    config: Path | None = None,
+    port: int | None = None,
+    json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> None:
+    """Publish recordings over MQTT, as their devices would, all of them at once.
+
+    The birth message says that the clock is a recording's, so the server takes its stamps as they are. When a
+    recording ends, so does its workout; the server's summary is printed.
+
+    Examples:
+
+        kinefuse replay run.fit --speed 10
+        kinefuse replay ski.zip --speed max --json
+        kinefuse replay morning.fit evening.gpx --loop
+
+    Parameters
+    ----------
+    paths
+        FIT, GPX, TCX or Sensor Logger recordings.
+    speed
+        How many times faster than it happened; "max" as fast as the broker takes it.
+    loop
+        Begin again when all have ended, until Ctrl-C.
+    config
+        TOML file that says where the broker is.
+    port
+        The broker's port.
+    json_
+        Print the server's workout message of each recording as a JSON line.
+    """
+    if speed != "max" and not 0 < speed <= 1e6:
+        raise ConfigError("--speed", f'is {speed:g}, allowed: above 0 to 1e6, or "max"')
+    factor = float("inf") if speed == "max" else speed
+    settings = load(config, os.environ, port=port)
+    recordings = [read(path) for path in paths]
+
+    async def main() -> None:
+        playing = asyncio.current_task()
+        assert playing is not None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, playing.cancel)
+        while True:
+            async with asyncio.TaskGroup() as group:
+                for recording in recordings:
+                    group.create_task(_play(recording, settings.broker, factor, json_))
+            if not loop:
+                return
+
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(main())
+
+
+async def _play(recording: Recording, broker: Broker, speed: float, as_json: bool) -> None:
+    """Publish one recording and print the summary that the server makes of it."""
+    told = f"{broker.root}/athletes/{recording.device}/workout"
+    status = f"{broker.root}/in/{recording.device}/status"
+    goodbye = encode(Death())
+    async with Link(broker, subscriptions=[told]) as link:
+        await link.ready()
+        try:
+            await _publish(recording, link, broker.root, speed)
+            workout = await _ended(link, recording)
+        finally:
+            link.publish(status, goodbye, qos=1, retain=True)
+    if workout is None:
+        print(f"kinefuse: {recording.device}: no server answered with a summary", file=sys.stderr)
+    elif as_json:
+        print(msgspec.json.encode(workout).decode(), flush=True)
+    elif workout.summary is not None:
+        summary = workout.summary
+        distance = "no distance" if summary.distance_m is None else f"{summary.distance_m:,.0f} m"
+        print(f"{recording.device}: {distance} in {summary.elapsed_s:,.0f} s, {summary.sport}", flush=True)
+
+
+async def _publish(recording: Recording, link: Link, root: str, speed: float) -> None:
+    """Publish all messages when they are due, by one quality of service, so that their order is kept."""
+    loop = asyncio.get_running_loop()
+    started_s = loop.time()
+    shown_s = 0.0
+    duration_s = (recording.end_ns - recording.start_ns) * 1e-9
+    count = 0
+    for offset_s, topic, payload in play(recording, root=root, speed=speed):
+        wait_s = started_s + offset_s - loop.time()
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        link.publish(topic, payload, qos=1, retain=topic.endswith("/status"))
+        count += 1
+        if count % AHEAD == 0:
+            await link.flush()
+        if sys.stderr.isatty() and loop.time() - shown_s > 0.5:
+            shown_s = loop.time()
+            played_s = min(duration_s, offset_s * speed if speed < float("inf") else 0.0)
+            print(f"\r{recording.device}: {played_s:.0f} of {duration_s:.0f} s ", end="", file=sys.stderr)
+    await link.flush()
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+
+
+async def _ended(link: Link, recording: Recording) -> Workout | None:
+    """Wait for the workout message that ends this recording's workout."""
+    start_ms = recording.start_ns // 1_000_000
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ANSWER_S):
+            async for arrival in link.arrivals():
+                workout = msgspec.json.decode(arrival.payload, type=Workout)
+                if workout.event == "ended" and not arrival.retained and workout.t_ms >= start_ms:
+                    return workout
+    return None

@@ -1,0 +1,212 @@
+"""``kinefuse serve``: the asyncio shell around the engine: one link to the broker, ticks, and reports once a second."""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from server.clock import SystemClock
+from server.config import Config, load
+from server.engine import Engine
+from server.envelopes import Incoming
+from server.mqtt import Link, Will
+from server.publications import encode
+
+TICK_S = 0.05  # the longest time between two ticks: steps without a packet fire on it
+BATCH_MAX = 4096  # messages in one tick
+REPORT_S = 1.0
+STATUS_S = 10.0
+GOODBYE_S = 2.0  # for the summaries of workouts that are open when the server is stopped
+
+
+class ServerStatus(Struct):
+    """``server/status``: retained; the broker says ``offline`` should the server die."""
+
+    t_ms: int
+    state: Literal["online", "offline"]
+    version: str = ""
+    started_ms: int = 0
+    devices: int = 0
+    athletes: int = 0
+    workouts: int = 0
+    received: int = 0
+    dropped: int = 0
+    refused: dict[str, int] = {}
+    mode: str = "full"
+
+
+class Server:
+    """A running server: the engine, its link, and what it says of itself."""
+
+    def __init__(self, config: Config, clock: SystemClock) -> None:
+        self._config = config
+        self._clock = clock
+        self._engine = Engine(config, clock.monotonic_ns)
+        self._started_ms = clock.utc_ns() // 1_000_000
+        self._root = config.broker.root
+        self._stop = asyncio.Event()
+        will = Will(f"{self._root}/server/status", encode(ServerStatus(self._started_ms, "offline")))
+        self._link = Link(
+            config.broker,
+            subscriptions=[topic for topic, _ in self._engine.ingest.subscriptions()],
+            will=will,
+            identifier=f"kinefuse-{os.getpid()}",
+            payload_bytes_max=config.server.payload_bytes_max,
+            on_connect=self._connected,
+            on_disconnect=self._lost,
+            clock=clock,
+        )
+
+    def stop(self) -> None:
+        """Ask the server to end; a second call changes nothing."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Serve until stopped; raise BrokerError where the broker will never have us."""
+        async with self._link as link:
+            ready = asyncio.create_task(link.ready())
+            stopped = asyncio.create_task(self._stop.wait())
+            await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not stopped.done():
+                ready.result()
+                gc.collect()
+                gc.freeze()  # what start-up made stays: later collections need not look at it again
+                async with asyncio.TaskGroup() as group:
+                    tasks = [
+                        group.create_task(self._tick(), name="engine"),
+                        group.create_task(self._report(), name="reports"),
+                        group.create_task(link.wait(), name="link"),
+                    ]
+                    await self._stop.wait()
+                    for task in tasks:
+                        task.cancel()
+                self._goodbye()
+            ready.cancel()
+            stopped.cancel()
+
+    async def _tick(self) -> None:
+        """Drain, advance, publish; at the latest every TICK_S."""
+        inbox, engine, clock = self._link.inbox, self._engine, self._clock
+        while True:
+            arrivals = []
+            try:
+                async with asyncio.timeout(TICK_S):
+                    arrivals = await inbox.drain(BATCH_MAX)
+            except TimeoutError:
+                pass
+            messages = [Incoming(a.topic, a.payload, a.retained, a.utc_ns, a.arrived_ns) for a in arrivals]
+            out = engine.advance(messages, clock.utc_ns())
+            began_ns = clock.monotonic_ns()
+            for publication in out:
+                self._link.publish(
+                    publication.topic, publication.payload, qos=publication.qos, retain=publication.retain
+                )
+                if publication.caused_ns:
+                    engine.deadlines.observe("end_to_end", clock.monotonic_ns() - publication.caused_ns)
+            if out:
+                engine.deadlines.observe("publish", clock.monotonic_ns() - began_ns)
+            await asyncio.sleep(0)  # the socket's turn, also when the inbox never runs empty
+
+    async def _report(self) -> None:
+        """Publish the deadline report every second, the status now and then."""
+        next_s = asyncio.get_running_loop().time()
+        status_s = next_s
+        while True:
+            next_s += REPORT_S
+            await asyncio.sleep(max(0.0, next_s - asyncio.get_running_loop().time()))
+            report = self._engine.deadlines.report(self._clock.utc_ns() // 1_000_000)
+            self._link.publish(f"{self._root}/server/deadlines", encode(report))
+            if next_s >= status_s:
+                status_s = next_s + STATUS_S
+                self._tell("online")
+
+    def _tell(self, state: Literal["online", "offline"]) -> None:
+        registry = self._engine.registry
+        athletes = registry.athletes.values()
+        status = ServerStatus(
+            t_ms=self._clock.utc_ns() // 1_000_000,
+            state=state,
+            version=_version(),
+            started_ms=self._started_ms,
+            devices=len(registry.devices),
+            athletes=len(registry.athletes),
+            workouts=sum(self._engine.workouts.is_open(athlete) for athlete in athletes),
+            received=self._link.received,
+            dropped=self._link.inbox.dropped,
+            refused=self._engine.health.refused(),
+        )
+        self._link.publish(f"{self._root}/server/status", encode(status), qos=1, retain=True)
+
+    def _connected(self, first: bool) -> None:
+        broker = self._config.broker
+        word = "serving" if first else "connected again,"
+        print(f"kinefuse: {word} {broker.root} at {broker.host}:{broker.port}", file=sys.stderr, flush=True)
+        self._tell("online")
+
+    def _lost(self, reason: str) -> None:
+        print(f"kinefuse: lost the broker ({reason}); trying again", file=sys.stderr, flush=True)
+
+    def _goodbye(self) -> None:
+        """End the open workouts, so that their summaries are published, and say offline."""
+        until_ns = self._clock.monotonic_ns() + int(GOODBYE_S * 1e9)
+        left = 0
+        for athlete in self._engine.registry.athletes.values():
+            if not self._engine.workouts.is_open(athlete):
+                continue
+            if self._clock.monotonic_ns() > until_ns:
+                left += 1
+                continue
+            event = self._engine.end_workout(athlete)
+            self._link.publish(event.topic, event.payload, qos=event.qos, retain=event.retain)
+        if left:
+            print(f"kinefuse: {left} open workouts ended without a summary", file=sys.stderr)
+        self._tell("offline")
+
+
+def serve(*, config: Path | None = None, port: int | None = None) -> None:
+    """Run the server beside a broker that is there.
+
+    Connects to the broker of the configuration, again and again until it answers; ends on Ctrl-C or SIGTERM,
+    when open workouts are ended and their summaries published.
+
+    Examples:
+
+        kinefuse serve
+        kinefuse serve --config gym.toml
+        KINEFUSE_BROKER_HOST=10.0.0.5 kinefuse serve
+
+    Parameters
+    ----------
+    config
+        TOML file; see docs/operations.md. Default: the one that KINEFUSE_CONFIG names, or none.
+    port
+        The broker's port; default 1883, or what the configuration says.
+    """
+    settings = load(config, os.environ, port=port)
+
+    async def main() -> None:
+        server = Server(settings, SystemClock())
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, server.stop)
+        await server.run()
+
+    if sys.platform == "win32":
+        asyncio.run(main())
+    else:
+        import uvloop  # noqa: PLC0415
+
+        uvloop.run(main())
+
+
+def _version() -> str:
+    try:
+        return version("kinefuse")
+    except PackageNotFoundError:
+        return "0"
