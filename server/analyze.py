@@ -18,7 +18,9 @@ from server.messages import Summary, Workout
 from server.playback import play
 
 CHUNK = 512  # messages in one tick of the engine; results do not depend on it
-START_NS = 1_000_000_000_000_000_000  # UTC of the first arrival; a fixed one, so that nothing depends on today
+START_NS = (
+    1_000_000_000_000_000_000  # UTC of the first arrival; a fixed one, so that nothing depends on today
+)
 
 
 def analyze(
@@ -151,5 +153,3 @@ def _print(path: Path, recording: Recording, workout: Workout) -> None:
     console.print(table)
     for warning in recording.warnings:
         console.print(f"note: {warning}", style="yellow", markup=False)
-
-

@@ -6,14 +6,15 @@ base, then the lanes, then one step of the models for all athletes that are due,
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
-
 from fusion.athletes import Athletes
 from fusion.core import STATUS_NAMES, CoreTable
-from fusion.measurements import DTYPES, Measurements
 from fusion.timebase import TimeBase
+
+from fusion.measurements import DTYPES, Measurements
 from server import conversion, publications
 from server.config import Config
 from server.deadlines import Deadlines
@@ -100,53 +101,60 @@ class Engine:
         ends = np.searchsorted(advance.windows["packet"], np.arange(len(summaries)), side="right").tolist()
         windows = advance.windows.tolist()
         columns = [summaries[name].tolist() for name in _SUMMARY_FIELDS]
-        for arrival in batch.arrivals:
-            if isinstance(arrival, Ordered):
-                self._order(arrival, out)
-            elif arrival.imu >= 0:
-                at = arrival.imu
-                closed = windows[ends[at - 1] if at else 0 : ends[at]]
-                self._motion(arrival, [column[at] for column in columns], closed, out)
-            else:
-                self._packet(arrival, out)
+        for _, arrivals in groupby(batch.arrivals, key=_message):
+            found: list[_Found] = []
+            for arrival in arrivals:
+                message = arrival.message
+                if isinstance(arrival, Ordered):
+                    self._order(arrival, out)
+                elif arrival.imu >= 0:
+                    at = arrival.imu
+                    closed = windows[ends[at - 1] if at else 0 : ends[at]]
+                    found += self._motion(arrival, [column[at] for column in columns], closed)
+                else:
+                    found += self._packet(arrival)
+            found.sort(key=_found_at)  # one message may hold a second of many sensors, one after the other
+            for device, item, cause in found:
+                self._feed(device, item, cause, message, out)
 
-    def _motion(
-        self, arrival: Arrival, summary: list[Any], windows: list[tuple[Any, ...]], out: list[Outgoing]
-    ) -> None:
+    def _motion(self, arrival: Arrival, summary: list[Any], windows: list[tuple[Any, ...]]) -> list["_Found"]:
+        """Return the measurements that an IMU packet brought: the windows that it closed."""
         status, t_last_ns, boot, seq, lost, rate_hz, samples = summary
         device = arrival.device
         if status:
             device.refused[STATUS_NAMES[status]] += 1
             if status < LATE_STATUS:
-                return
+                return []
         self._heard(device, arrival.message)
         device.lost += lost
         if status:
-            return
+            return []
         self.timebase.observe(device.row, t_last_ns, arrival.message.arrived_ns, boot)
         if samples:
             device.rate_hz = rate_hz
-        if not windows:
-            return
         cause = Cause(device.id, boot, seq)
-        for record in windows:
-            t_ns = self.timebase.align(device.row, record[2])
-            self._feed(device, conversion.window(record, device, t_ns), cause, arrival.message, out)
+        return [
+            _Found(
+                device, conversion.window(record, device, self.timebase.align(device.row, record[2])), cause
+            )
+            for record in windows
+        ]
 
-    def _packet(self, arrival: Arrival, out: list[Outgoing]) -> None:
+    def _packet(self, arrival: Arrival) -> list["_Found"]:
+        """Return the measurement that a low-rate packet brought, if it brought one."""
         device, packet, message = arrival.device, arrival.packet, arrival.message
         assert packet is not None, "an arrival without a packet is of the IMU"
         if isinstance(packet, Birth):
             self._birth(device, packet, message)
-            return
+            return []
         if isinstance(packet, Death):
             device.online = False
-            return
+            return []
         t = packet.t
         assert not isinstance(t, str), "codecs read decimal strings"
         if device.is_duplicate(arrival.kind, (t, packet.boot, packet.seq)):
             device.refused["duplicate"] += 1
-            return
+            return []
         self._heard(device, message)
         if t is None:
             t_ns = self._arrival(device.athlete, message)
@@ -158,12 +166,13 @@ class Engine:
         elif isinstance(packet, Pong):
             device.refused["pong_unasked"] += 1  # the server sends no pings yet
         item = conversion.measurement(packet, device, t_ns)
-        if item is not None:
-            self._feed(device, item, Cause(device.id, packet.boot or 0, packet.seq or 0), message, out)
+        return (
+            []
+            if item is None
+            else [_Found(device, item, Cause(device.id, packet.boot or 0, packet.seq or 0))]
+        )
 
-    def _feed(
-        self, device: Device, item: Item, cause: Cause, message: Incoming, out: list[Outgoing]
-    ) -> None:
+    def _feed(self, device: Device, item: Item, cause: Cause, message: Incoming, out: list[Outgoing]) -> None:
         """Hand a measurement to its athlete's lane; the first one opens a workout."""
         athlete, t_ns = device.athlete, item.record[1]
         lane = athlete.lane
@@ -302,6 +311,14 @@ class Engine:
         return Outgoing(topic, publications.encode(reply), qos=1)
 
 
+class _Found(NamedTuple):
+    """A measurement that a message brought, with the packet that told it."""
+
+    device: Device
+    item: Item
+    cause: Cause
+
+
 _SUMMARY_FIELDS = ("status", "t_last_ns", "boot", "seq", "lost", "rate_hz", "samples")
 
 
@@ -312,6 +329,14 @@ def _gather(steps: list[Step]) -> Measurements:
         for item in sorted(step.items, key=_time):
             lists[item.kind].append(item.record)
     return Measurements(*(np.array(lists.get(kind, []), dtype) for kind, dtype in enumerate(DTYPES)))
+
+
+def _message(arrival: Arrival | Ordered) -> int:
+    return id(arrival.message)
+
+
+def _found_at(found: _Found) -> int:
+    return _time(found.item)
 
 
 def _time(item: Item) -> int:

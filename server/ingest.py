@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-
 from fusion.core import PACKET
+
 from fusion.measurements import Records
-from server.codecs import imu, imu_json, samples, sensor_logger
+from server.codecs import imu, imu_json, samples
 from server.codecs.imu_json import ImuRows
+from server.codecs.sensor_logger import SensorLogger, SensorLoggerBatch
 from server.config import Config
 from server.envelopes import Incoming
 from server.errors import DecodeError
@@ -73,7 +74,7 @@ class Ingest:
         self._registry = registry
         self._root = config.broker.root + "/"
         self._sensor_logger_topics = frozenset(config.server.sensor_logger_topics)
-        self._decoders: dict[str, sensor_logger.SensorLoggerDecoder] = {}
+        self._sensor_logger = SensorLogger(limit=config.server.devices_max)
 
     def subscriptions(self) -> list[tuple[str, int]]:
         """Return the topic filters that the server listens to, each with its QoS."""
@@ -88,9 +89,11 @@ class Ingest:
         batch = Batch()
         for message in messages:
             if message.topic in self._sensor_logger_topics:
-                self._sensor_logger(message, batch)
+                self._read_sensor_logger(message, batch)
                 continue
-            levels = message.topic[len(self._root) :].split("/") if message.topic.startswith(self._root) else []
+            levels = (
+                message.topic[len(self._root) :].split("/") if message.topic.startswith(self._root) else []
+            )
             if len(levels) == 3 and levels[0] == "in" and _ID.match(levels[1]):
                 self._device(levels[1], levels[2], message, batch)
             elif len(levels) == 2 and levels[0] == "command" and _ID.match(levels[1]):
@@ -121,7 +124,9 @@ class Ingest:
     def _imu(self, device_id: str, message: Incoming, batch: Batch) -> None:
         if message.payload[:1] == _BINARY_MAGIC:
             if device_id not in self._registry.devices:
-                imu.decode(message.payload)  # the C core would find it out too late: the device has a row then
+                imu.decode(
+                    message.payload
+                )  # the C core would find it out too late: the device has a row then
             device = self._registry.device(device_id)
             index = batch.add_imu(device.row, message.payload, _BINARY)
         else:
@@ -142,30 +147,33 @@ class Ingest:
         )
         return batch.add_imu(device.row, rows.tobytes(), _ROWS, flags, decoded.boot or 0, decoded.seq or 0)
 
-    def _sensor_logger(self, message: Incoming, batch: Batch) -> None:
+    def _read_sensor_logger(self, message: Incoming, batch: Batch) -> None:
         try:
-            device_id = sensor_logger.device_id(message.payload)
+            decoded = self._sensor_logger.decode(message.payload)
         except DecodeError as error:
             self.refused[error.reason] += 1
             return
         try:
-            decoder = self._decoders.get(device_id) or sensor_logger.SensorLoggerDecoder()
-            decoded = decoder.decode(message.payload)
-            if not decoded.packets:
-                return
-            device = self._registry.device(device_id)
-            self._decoders[device_id] = decoder
-        except (DecodeError, NotEnrolled) as error:
-            self.refuse(device_id, error.reason)
-            return
+            if decoded.packets or decoded.watch is not None:
+                device = self._registry.device(decoded.device)
+                self._add_phone(device, decoded, message, batch)
+        except NotEnrolled as error:
+            self.refuse(decoded.device, error.reason)
+        for reason in decoded.refused:
+            self.refuse(decoded.device, reason)
+
+    def _add_phone(self, device: Device, decoded: SensorLoggerBatch, message: Incoming, batch: Batch) -> None:
+        """Append what a phone sent, and what a watch sent through it: a device of its own on the same wearer."""
         for packet in decoded.packets:
             if isinstance(packet, ImuRows):
                 index = self._add_rows(device, packet, message, batch)
                 batch.arrivals.append(Arrival(device, "imu", None, index, message))
             else:
                 batch.arrivals.append(Arrival(device, type(packet).__name__, packet, -1, message))
-        for reason in decoded.refused:
-            device.refused[reason] += 1
+        if decoded.watch is not None:
+            watch = self._registry.device(f"{decoded.device[:58]}-watch", worn_with=device)
+            index = self._add_rows(watch, decoded.watch, message, batch)
+            batch.arrivals.append(Arrival(watch, "imu", None, index, message))
 
     def _command(self, athlete: str, message: Incoming, batch: Batch) -> None:
         try:

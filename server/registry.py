@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fusion.athletes import Athletes, Profile
 from fusion.core import CoreFull, CoreTable
 from fusion.timebase import TimeBase
+
 from server.config import Athlete as AthleteConfig
 from server.config import Config
 from server.messages import Placement
@@ -100,27 +101,31 @@ class Registry:
             for device in athlete.devices:
                 self._known[device.id] = (athlete, device.placement)
 
-    def device(self, device_id: str) -> Device:
-        """Return the device, enrolled if need be, or raise NotEnrolled."""
+    def device(self, device_id: str, *, worn_with: Device | None = None) -> Device:
+        """Return the device, enrolled if need be, or raise NotEnrolled.
+
+        ``worn_with`` is the device through which it speaks: unless configured, it has the same athlete.
+        """
         found = self.devices.get(device_id)
-        return found if found is not None else self._enrol(device_id)
+        return found if found is not None else self._enrol(device_id, worn_with)
 
     def device_at(self, row: int) -> Device:
         """Return the device at a row of the core's table."""
         return self._by_row[row]
 
-    def _enrol(self, device_id: str) -> Device:
+    def _enrol(self, device_id: str, worn_with: Device | None) -> Device:
         known = self._known.get(device_id)
-        if known is None and not self._enrolls:
+        if known is None and not self._enrolls and worn_with is None:
             raise NotEnrolled("unknown_device")
         if len(self.devices) >= self._devices_max:
             raise NotEnrolled("devices_max")
-        if known is None and device_id not in self.athletes and len(self.athletes) >= self._athletes_max:
+        beside = worn_with.athlete if worn_with is not None else self.athletes.get(device_id)
+        if known is None and beside is None and len(self.athletes) >= self._athletes_max:
             raise NotEnrolled("athletes_max")
         if known is not None:
             athlete, placement = self.athletes[known[0].id], known[1]
         else:
-            athlete, placement = self.athletes.get(device_id) or self._add_athlete(device_id, None), "unknown"
+            athlete, placement = beside or self._add_athlete(device_id, None), "unknown"
         try:
             row = self._core.add(placement=placement)
         except CoreFull:
