@@ -1,6 +1,7 @@
 """``kinefuse analyze``: a recording through the very same engine, without a broker, as fast as it goes."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ import msgspec
 from cyclopts import Parameter
 
 from server.clock import SystemClock
-from server.config import Config
+from server.config import Config, load
 from server.engine import Engine
 from server.envelopes import Incoming
 from server.errors import FileError
@@ -35,7 +36,7 @@ def analyze(
     Reads FIT, GPX and TCX files and Sensor Logger exports (folder or zip); each may be packed with xz.
     Exit code 1 and one line on stderr for a file that cannot be read; the others are still analysed.
 
-    Examples:
+    For example:
 
         kinefuse analyze run.fit
         kinefuse analyze ski.zip --json | jq .summary.distance_m
@@ -50,11 +51,7 @@ def analyze(
     json_
         Print one JSON object per recording instead of a table.
     """
-    from os import environ  # noqa: PLC0415
-
-    from server.config import load  # noqa: PLC0415
-
-    settings = load(config, environ)
+    settings = load(config, os.environ)
     failed = False
     for path in paths:
         try:
@@ -133,8 +130,8 @@ _ROWS = (
 
 
 def _print(path: Path, recording: Recording, workout: Workout) -> None:
-    from rich.console import Console  # noqa: PLC0415  (not needed for --json)
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
 
     summary = workout.summary
     assert isinstance(summary, Summary)

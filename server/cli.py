@@ -37,15 +37,15 @@ for target, summary in (
     ("server.serve:serve", "Run the server alone, beside a broker that is there."),
     ("server.watch:watch", "Show a live table of all athletes in the terminal."),
     ("server.replay:replay", "Publish recordings over MQTT, as their devices would."),
-    ("server.analyze:analyze", "Run recordings through the engine and print each finished workout's summary."),
-    ("simulators.command:simulate", "Publish simulated athletes over MQTT, each with their devices and faults."),
+    ("server.analyze:analyze", "Run recordings through the engine and print their summaries."),
+    ("simulators.command:simulate", "Publish simulated athletes over MQTT, with their devices."),
 ):
     app.command(target, help=summary)
 
 
 def main() -> None:
     """Run the command line; what a user did wrong is one line on stderr."""
-    from server.errors import ConfigError, ServerError  # noqa: PLC0415  (--help needs no errors)
+    from server.errors import ConfigError, ServerError
 
     try:
         app()

@@ -1,7 +1,8 @@
 """The engine: messages in, publications out. Synchronous; told the time; all state in tables.
 
-A tick takes what has arrived, in its order: decode and the C core for all devices in one call, then the time
-base, then the lanes, then one step of the models for all athletes that are due, then the messages that follow.
+A tick takes what has arrived, in its order: decode and the C core for all devices in one call, then the
+time base, then the lanes, then one step of the models for all athletes that are due, then the messages
+that follow.
 """
 
 from collections import defaultdict
@@ -10,11 +11,11 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from fusion.athletes import Athletes
 from fusion.core import STATUS_NAMES, CoreTable
-from fusion.timebase import TimeBase
-
 from fusion.measurements import DTYPES, Measurements
+from fusion.timebase import TimeBase
 from server import conversion, publications
 from server.config import Config
 from server.deadlines import Deadlines
@@ -133,10 +134,9 @@ class Engine:
         if samples:
             device.rate_hz = rate_hz
         cause = Cause(device.id, boot, seq)
+        align, row = self.timebase.align, device.row
         return [
-            _Found(
-                device, conversion.window(record, device, self.timebase.align(device.row, record[2])), cause
-            )
+            _Found(device, conversion.window(record, device, align(row, record[2])), cause)
             for record in windows
         ]
 
@@ -166,6 +166,7 @@ class Engine:
         elif isinstance(packet, Pong):
             device.refused["pong_unasked"] += 1  # the server sends no pings yet
         item = conversion.measurement(packet, device, t_ns)
+        cause = Cause(device.id, packet.boot or 0, packet.seq or 0)
         return (
             []
             if item is None
@@ -253,8 +254,9 @@ class Engine:
     def _end_silent(self, utc_ns: int, out: list[Outgoing]) -> None:
         """End the workouts of athletes whose devices have all gone silent."""
         for athlete in self.registry.athletes.values():
-            if athlete.arrived_ns and utc_ns - athlete.arrived_ns > END_NS and self.workouts.is_open(athlete):
-                out.append(self.end_workout(athlete))
+            silent = athlete.arrived_ns and utc_ns - athlete.arrived_ns > END_NS
+            if silent and self.workouts.is_open(athlete):
+                out += [self.end_workout(athlete)]
 
     # Steps and orders.
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from fusion.core import PACKET
 
+from fusion.core import PACKET
 from fusion.measurements import Records
 from server.codecs import imu, imu_json, samples
 from server.codecs.imu_json import ImuRows
@@ -20,7 +20,7 @@ from server.config import Config
 from server.envelopes import Incoming
 from server.errors import DecodeError
 from server.messages import ID_PATTERN, Command, Packet
-from server.registry import Device, NotEnrolled, Registry
+from server.registry import Device, NotEnrolledError, Registry
 
 _ID = re.compile(ID_PATTERN)
 _BINARY, _ROWS = 0, 1
@@ -118,15 +118,13 @@ class Ingest:
                 batch.arrivals += [Arrival(device, kind, packet, -1, message) for packet in packets]  # type: ignore[arg-type]
             for reason in refused:
                 self.refuse(device_id, reason)
-        except (DecodeError, NotEnrolled) as error:
+        except (DecodeError, NotEnrolledError) as error:
             self.refuse(device_id, error.reason)
 
     def _imu(self, device_id: str, message: Incoming, batch: Batch) -> None:
         if message.payload[:1] == _BINARY_MAGIC:
             if device_id not in self._registry.devices:
-                imu.decode(
-                    message.payload
-                )  # the C core would find it out too late: the device has a row then
+                imu.decode(message.payload)  # a malformed packet enrols nobody
             device = self._registry.device(device_id)
             index = batch.add_imu(device.row, message.payload, _BINARY)
         else:
@@ -157,13 +155,13 @@ class Ingest:
             if decoded.packets or decoded.watch is not None:
                 device = self._registry.device(decoded.device)
                 self._add_phone(device, decoded, message, batch)
-        except NotEnrolled as error:
+        except NotEnrolledError as error:
             self.refuse(decoded.device, error.reason)
         for reason in decoded.refused:
             self.refuse(decoded.device, reason)
 
     def _add_phone(self, device: Device, decoded: SensorLoggerBatch, message: Incoming, batch: Batch) -> None:
-        """Append what a phone sent, and what a watch sent through it: a device of its own on the same wearer."""
+        """Append what a phone sent, and a watch through it, a device of its own on the same wearer."""
         for packet in decoded.packets:
             if isinstance(packet, ImuRows):
                 index = self._add_rows(device, packet, message, batch)

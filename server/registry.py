@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from fusion.athletes import Athletes, Profile
 from fusion.core import CoreFull, CoreTable
 from fusion.timebase import TimeBase
-
 from server.config import Athlete as AthleteConfig
 from server.config import Config
+from server.errors import ServerError
 from server.messages import Placement
 from server.schedule import Lane
 
-# Which of an athlete's devices counts the steps: the lowest rank that has data. A foot cannot miss its own step;
-# a wrist swings, holds a phone, or rests on a handlebar.
+# Which of an athlete's devices counts the steps: the lowest rank that has data. A foot cannot miss its own
+# step; a wrist swings, holds a phone, or rests on a handlebar.
 STEP_RANK: dict[Placement, int] = {"foot": 0, "hip": 1, "chest": 2, "pocket": 3, "wrist": 4, "unknown": 5}
 
 SEEN_KEPT = 16  # messages of one kind by which a duplicate is known
@@ -71,7 +71,7 @@ class Athlete:
         return max((device.arrived_ns for device in self.devices), default=0)
 
 
-class NotEnrolled(Exception):
+class NotEnrolledError(ServerError):
     """The device is not known and may not be enrolled; ``reason`` is counted."""
 
     def __init__(self, reason: str) -> None:
@@ -102,7 +102,7 @@ class Registry:
                 self._known[device.id] = (athlete, device.placement)
 
     def device(self, device_id: str, *, worn_with: Device | None = None) -> Device:
-        """Return the device, enrolled if need be, or raise NotEnrolled.
+        """Return the device, enrolled if need be, or raise NotEnrolledError.
 
         ``worn_with`` is the device through which it speaks: unless configured, it has the same athlete.
         """
@@ -116,12 +116,12 @@ class Registry:
     def _enrol(self, device_id: str, worn_with: Device | None) -> Device:
         known = self._known.get(device_id)
         if known is None and not self._enrolls and worn_with is None:
-            raise NotEnrolled("unknown_device")
+            raise NotEnrolledError("unknown_device")
         if len(self.devices) >= self._devices_max:
-            raise NotEnrolled("devices_max")
+            raise NotEnrolledError("devices_max")
         beside = worn_with.athlete if worn_with is not None else self.athletes.get(device_id)
         if known is None and beside is None and len(self.athletes) >= self._athletes_max:
-            raise NotEnrolled("athletes_max")
+            raise NotEnrolledError("athletes_max")
         if known is not None:
             athlete, placement = self.athletes[known[0].id], known[1]
         else:
@@ -129,7 +129,7 @@ class Registry:
         try:
             row = self._core.add(placement=placement)
         except CoreFull:
-            raise NotEnrolled("devices_max") from None
+            raise NotEnrolledError("devices_max") from None
         self._timebase.add(row)
         device = Device(device_id, row, athlete, placement)
         self.devices[device_id] = self._by_row[row] = device

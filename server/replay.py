@@ -38,7 +38,7 @@ def replay(
     The birth message says that the clock is a recording's, so the server takes its stamps as they are. When a
     recording ends, so does its workout; the server's summary is printed.
 
-    Examples:
+    For example:
 
         kinefuse replay run.fit --speed 10
         kinefuse replay ski.zip --speed max --json
@@ -109,13 +109,11 @@ async def _publish(recording: Recording, link: Link, root: str, speed: float) ->
     started_s = loop.time()
     shown_s = 0.0
     duration_s = (recording.end_ns - recording.start_ns) * 1e-9
-    count = 0
-    for offset_s, topic, payload in play(recording, root=root, speed=speed):
+    for count, (offset_s, topic, payload) in enumerate(play(recording, root=root, speed=speed), start=1):
         wait_s = started_s + offset_s - loop.time()
         if wait_s > 0:
             await asyncio.sleep(wait_s)
         link.publish(topic, payload, qos=1, retain=topic.endswith("/status"))
-        count += 1
         if count % AHEAD == 0:
             await link.flush()
         if sys.stderr.isatty() and loop.time() - shown_s > 0.5:

@@ -76,7 +76,7 @@ class Lane:
         return None
 
     def feed(self, item: Item, cause: Cause | None, received_ns: int) -> None:
-        """Take in one measurement, which ``refusal`` found to be of use; steps that it makes due are queued."""
+        """Take in a measurement that ``refusal`` found to be of use; steps that it makes due are queued."""
         t_ns: int = item.record[1]
         if self.watermark_ns is None:
             self.reset(t_ns)

@@ -1,4 +1,4 @@
-"""``kinefuse serve``: the asyncio shell around the engine: one link to the broker, ticks, and reports once a second."""
+"""``kinefuse serve``: the asyncio shell around the engine: a link to the broker, ticks and reports."""
 
 import asyncio
 import gc
@@ -175,7 +175,7 @@ def serve(*, config: Path | None = None, port: int | None = None) -> None:
     Connects to the broker of the configuration, again and again until it answers; ends on Ctrl-C or SIGTERM,
     when open workouts are ended and their summaries published.
 
-    Examples:
+    For example:
 
         kinefuse serve
         kinefuse serve --config gym.toml
@@ -200,7 +200,7 @@ def serve(*, config: Path | None = None, port: int | None = None) -> None:
     if sys.platform == "win32":
         asyncio.run(main())
     else:
-        import uvloop  # noqa: PLC0415
+        import uvloop
 
         uvloop.run(main())
 

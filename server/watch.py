@@ -43,7 +43,7 @@ def watch(
 ) -> None:
     """Show a live table of all athletes; Ctrl-C ends it.
 
-    Examples:
+    For example:
 
         kinefuse watch
         kinefuse watch --port 1884

@@ -1,4 +1,4 @@
-"""The life of a workout: it starts, is paused and resumed, has laps and ends; commands and silence move it."""
+"""The life of a workout: it starts, is paused and resumed, has laps and ends, by command or by silence."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
