@@ -167,11 +167,7 @@ class Engine:
             device.refused["pong_unasked"] += 1  # the server sends no pings yet
         item = conversion.measurement(packet, device, t_ns)
         cause = Cause(device.id, packet.boot or 0, packet.seq or 0)
-        return (
-            []
-            if item is None
-            else [_Found(device, item, Cause(device.id, packet.boot or 0, packet.seq or 0))]
-        )
+        return [] if item is None else [_Found(device, item, cause)]
 
     def _feed(self, device: Device, item: Item, cause: Cause, message: Incoming, out: list[Outgoing]) -> None:
         """Hand a measurement to its athlete's lane; the first one opens a workout."""
