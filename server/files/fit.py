@@ -1,0 +1,456 @@
+"""FIT: what Garmin, Wahoo, Coros, Suunto, Zwift and others record.
+
+Garmin's FIT SDK, "Flexible and Interoperable Data Transfer Protocol" and its Profile, defines the format;
+fitdecode knows both. This module finds the parts of a chained file, reads on behind what is damaged where it can,
+and turns records, timer events, laps and RR intervals into messages. ``distance`` is never one of them: it is
+the answer that the file itself gives.
+"""
+
+import struct
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import fitdecode
+
+from server.errors import FileError
+from server.files.recording import Recording
+from server.files.timeline import NS_PER_S, ON_FOOT, Timeline, number
+from server.messages import Sport
+
+Fields = dict[str, Any]
+
+EPOCH_S: Final = 631_065_600  # 1989-12-31T00:00:00Z, the FIT epoch
+POWER_ON_MAX: Final = 0x10000000  # smaller stamps count from power on: a clock that was never set
+DEGREES_PER_SEMICIRCLE: Final = 180 / 2**31
+RECORDS_MAX: Final = 2_000_000
+START_AFTER_MAX_NS: Final = 600 * NS_PER_S  # a first timer start later than this is not the first there was
+RR_PER_SAMPLE: Final = 10
+SILENCE_MAX_S: Final = 3600.0
+
+SPORTS: Final[dict[str, Sport]] = {
+    "running": "run",
+    "walking": "walk",
+    "hiking": "hike",
+    "cycling": "ride",
+    "e_biking": "ride",
+    "swimming": "swim",
+    "alpine_skiing": "ski",
+    "cross_country_skiing": "ski",
+    "snowboarding": "ski",
+    "rowing": "row",
+}
+SUB_SPORTS: Final[dict[str, Sport]] = {
+    "indoor_rowing": "row",
+    "indoor_cycling": "ride",
+    "spin": "ride",
+    "treadmill": "run",
+    "indoor_running": "run",
+    "indoor_walking": "walk",
+}
+
+# What fitdecode raises on bytes that are no FIT: it validates little of what it reads.
+_DECODE_ERRORS: Final = (
+    fitdecode.FitError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+_KEPT: Final = {"record", "event", "session", "lap", "sport", "hrv", "hr", "file_id"}
+_DEVELOPER: Final = {
+    3: "heart_rate",
+    4: "cadence",
+    6: "speed",
+    7: "power",
+}  # by the native field they stand for
+
+
+class Message(NamedTuple):
+    """A FIT message that is used here."""
+
+    name: str
+    fields: Fields
+
+
+class Session(NamedTuple):
+    """From when on a sport was practised; s of the FIT epoch."""
+
+    start_s: float
+    sport: Sport | None
+
+
+def read(path: Path, content: bytes) -> Recording:
+    """Return the recording in the bytes of a FIT file.
+
+    Raises
+    ------
+    FileError
+        There is no record that can be read.
+    """
+    timeline = Timeline(path, "fit")
+    messages = list(_messages(content, timeline))
+    records = [m.fields for m in messages if m.name == "record"]
+    if not records:
+        raise FileError(path, _why_empty(messages, timeline))
+    if any(m.name == "file_id" and m.fields.get("type") == "course" for m in messages):
+        raise FileError(path, "it is a course, not a recording")
+    sessions = [m.fields for m in messages if m.name == "session"]
+    spans = _spans(sessions, messages)
+    _add_records(timeline, messages, spans)
+    _add_heart_rate_messages(timeline, messages)
+    _add_laps(timeline, messages)
+    start_ns = _add_pauses(timeline, messages)
+    if timeline.times and start_ns is not None and start_ns - min(timeline.times) > START_AFTER_MAX_NS:
+        start_ns = None
+    return timeline.finish(
+        model=_model(messages), sport=_sport(spans), totals=_totals(sessions, records), start_ns=start_ns
+    )
+
+
+# The bytes.
+
+
+def _messages(content: bytes, timeline: Timeline) -> Iterator[Message]:
+    """Yield the messages of all parts of a chained file, up to what is damaged in each."""
+    offset, records = 0, 0
+    while len(content) - offset >= 12 and content[offset + 8 : offset + 12] == b".FIT":
+        header_size, body_size = content[offset], int.from_bytes(content[offset + 4 : offset + 8], "little")
+        start = offset + header_size
+        end = start + body_size
+        if header_size < 12 or start > len(content):
+            break
+        if body_size == 0 or end > len(content):
+            timeline.warn("the file is cut off or was never closed: read as far as it goes")
+            end = len(content)
+        elif end + 2 > len(content):
+            timeline.warn("the checksum is missing")
+        elif checksum(content[offset : end + 2]) != 0:
+            timeline.warn("the checksum does not fit: some values may be wrong")
+        part = (
+            struct.pack("<2BHI4s", 12, content[offset + 1], 0, end - start, b".FIT")
+            + content[start:end]
+            + b"\0\0"
+        )
+        try:
+            for message in _decoded(part):
+                yield message
+                records += message.name == "record"
+                if records > RECORDS_MAX:
+                    raise FileError(timeline.path, f"more than {RECORDS_MAX} records")
+        except _DECODE_ERRORS as error:
+            cause = " ".join(str(error).split()) or type(error).__name__
+            timeline.warn(f"damaged, and read up to there: {cause[:120]}")
+        offset = end + 2
+    if offset < len(content):
+        timeline.warn(f"{len(content) - offset} bytes at the end are not FIT")
+
+
+def _decoded(part: bytes) -> Iterator[Message]:
+    """Yield what is used of one part, field values by name; what a field does not hold is not there."""
+    reader = fitdecode.FitReader(
+        BytesIO(part),
+        processor=None,
+        check_crc=fitdecode.CrcCheck.DISABLED,
+        error_handling=fitdecode.ErrorHandling.IGNORE,
+    )
+    with reader:
+        for frame in reader:
+            if frame.frame_type == fitdecode.FIT_FRAME_DATA and frame.name in _KEPT:
+                yield Message(frame.name, _fields(frame))
+
+
+def _fields(frame: Any) -> Fields:
+    """Return the values of a message by name; of a developer's fields only those that stand for native ones."""
+    fields: Fields = {}
+    developed: Fields = {}
+    for data in frame.fields:
+        if data.value is None:
+            continue
+        definition = data.field_def
+        if definition is None or not definition.is_dev:
+            fields[data.field.name if data.field else data.def_num] = data.value
+        elif frame.name == "record" and (name := _DEVELOPER.get(data.field.native_field_num)):
+            value = number(data.value, 0, 10_000)
+            if value is not None and name == "speed" and str(data.units).lower() == "km/h":
+                value /= 3.6
+            developed[name] = value
+    for name, value in developed.items():
+        if fields.get(name) is None and value is not None:
+            fields[name] = value
+    return fields
+
+
+def _crc_table() -> tuple[int, ...]:
+    table = []
+    for byte in range(256):
+        crc = byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
+        table.append(crc)
+    return tuple(table)
+
+
+_CRC_TABLE: Final = _crc_table()
+
+
+def checksum(data: bytes) -> int:
+    """Return the CRC-16 of the FIT protocol (polynomial 0xA001 reflected, from 0); 0 over data and its own."""
+    crc, table = 0, _CRC_TABLE
+    for byte in data:
+        crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]
+    return crc
+
+
+# What the messages mean.
+
+
+def _seconds(fields: Fields, name: str = "timestamp") -> float | None:
+    """Return a stamp in s of the FIT epoch."""
+    return number(fields.get(name), 1, 2**32 - 2)
+
+
+def _ns(seconds: float) -> int:
+    """Return s of the FIT epoch as ns of the UTC epoch; fractions (of ``hr`` messages) to the microsecond."""
+    return EPOCH_S * NS_PER_S + round(seconds * 1e6) * 1000
+
+
+def _spans(sessions: list[Fields], messages: list[Message]) -> list[Session]:
+    """Return which sport was practised from when on."""
+    spans = []
+    end_s = 0.0
+    for session in sorted(sessions, key=lambda s: _seconds(s) or 0):
+        spans.append(Session(end_s, _sport_of(session)))
+        end_s = _seconds(session) or end_s
+    if len(spans) > 1:  # a session ends when it was written, or where the next one says that it starts
+        starts = [_seconds(s, "start_time") for s in sorted(sessions, key=lambda s: _seconds(s) or 0)]
+        if all(a is not None for a in starts) and starts == sorted(starts, key=lambda s: s or 0):
+            spans = [Session(start or 0.0, span.sport) for start, span in zip(starts, spans, strict=True)]
+    if not spans:
+        spans = [Session(0.0, _sport_of(m.fields)) for m in messages if m.name == "sport"][:1]
+    return spans or [Session(0.0, None)]
+
+
+def _sport_of(fields: Fields) -> Sport | None:
+    """Return the sport of a session or ``sport`` message; None where it tells none, or is a transition."""
+    sport, sub_sport = str(fields.get("sport")), str(fields.get("sub_sport"))
+    if sport in ("None", "generic", "transition", "multisport"):
+        return None
+    return SPORTS.get(sport) or SUB_SPORTS.get(sub_sport, "other")
+
+
+def _sport(spans: list[Session]) -> Sport | None:
+    """Return the sport of the workout as a whole: that of several is ``other``."""
+    sports = {span.sport for span in spans if span.sport is not None}
+    if len(sports) > 1:
+        return "other"
+    return next(iter(sports), None)
+
+
+def _sport_at(spans: list[Session], seconds: float) -> Sport | None:
+    """Return the sport at a time; before the first session that of the first."""
+    return next((span.sport for span in reversed(spans) if span.start_s <= seconds), spans[0].sport)
+
+
+def _add_records(timeline: Timeline, messages: list[Message], spans: list[Session]) -> None:
+    """Take the samples of all records, and with each the RR intervals that came since the one before."""
+    clock_set = any((_seconds(m.fields) or 0) >= POWER_ON_MAX for m in messages if m.name == "record")
+    records: dict[float, Fields] = {}  # of several of one second, the first that tells a value is believed
+    timeless = repeated = 0
+    rr_s: list[float] = []
+    for message in messages:
+        if message.name == "hrv":
+            rr_s += [s for s in _tuple(message.fields.get("time")) if number(s, 1e-3, 10) is not None]
+        if message.name != "record":
+            continue
+        seconds = _seconds(message.fields)
+        if seconds is None or (clock_set and seconds < POWER_ON_MAX):
+            timeless += 1
+            continue
+        repeated += seconds in records
+        record = records.setdefault(seconds, {})
+        for name, value in message.fields.items():
+            record.setdefault(name, value)
+        if rr_s:
+            record.setdefault("rr_s", rr_s)
+            rr_s = []
+    previous_s = 0.0
+    for seconds, record in records.items():
+        _add_record(timeline, record, seconds, _sport_at(spans, seconds), seconds - previous_s)
+        previous_s = seconds
+    if timeless:
+        timeline.warn(f"{timeless} records without a time: left out")
+    if repeated:
+        timeline.warn(f"{repeated} records repeat a second: merged")
+
+
+def _add_record(
+    timeline: Timeline, fields: Fields, seconds: float, sport: Sport | None, since_s: float
+) -> None:
+    """Take the samples of one record, ``since_s`` after the one before."""
+    t_ns = _ns(seconds)
+    timeline.record(t_ns)
+    _add_beats(timeline, t_ns, fields.get("heart_rate"), fields.get("rr_s", []), since_s)
+    speed_mps = fields.get("enhanced_speed", fields.get("speed"))
+    lat, lon = fields.get("position_lat"), fields.get("position_long")
+    fixed = (
+        isinstance(lat, int)
+        and isinstance(lon, int)
+        and timeline.position(
+            t_ns,
+            lat * DEGREES_PER_SEMICIRCLE,
+            lon * DEGREES_PER_SEMICIRCLE,
+            fields.get("enhanced_altitude", fields.get("altitude")),
+            speed_mps,
+            fields.get("gps_accuracy"),
+        )
+    )
+    if not fixed:
+        timeline.own_speed(t_ns, speed_mps, sport)
+    timeline.power(t_ns, fields.get("power"))
+    cadence = number(fields.get("cadence"), 0, 400)
+    if cadence is not None and sport in (*ON_FOOT, "ride"):
+        timeline.cadence(t_ns, cadence + (number(fields.get("fractional_cadence"), 0, 1) or 0.0), sport)
+
+
+def _add_beats(timeline: Timeline, t_ns: int, bpm: object, rr_s: list[float], since_s: float) -> None:
+    """Take a heart rate and the RR intervals since the record before, the last of which ends with this one.
+
+    Those of a long silence, as of a pause, become samples of their own at the times that the beats themselves tell.
+    """
+    latest, older = rr_s[-RR_PER_SAMPLE:], rr_s[:-RR_PER_SAMPLE]
+    before_s = sum(latest)
+    while older and before_s < min(since_s, SILENCE_MAX_S):
+        beats, older = older[-RR_PER_SAMPLE:], older[:-RR_PER_SAMPLE]
+        timeline.heart_rate(t_ns - round(before_s * 1e3) * 1_000_000, None, [1000 * s for s in beats])
+        before_s += sum(beats)
+    timeline.heart_rate(t_ns, bpm, [1000 * s for s in latest])
+
+
+def _add_heart_rate_messages(timeline: Timeline, messages: list[Message]) -> None:
+    """Take the heart rates that a strap kept under water and handed over afterwards, where records have none.
+
+    The first ``hr`` message gives the strap's clock (s, ticks of 1/1024 s) and a UTC stamp; the next ones hold
+    eight rates each with the low 12 bits of that clock.
+    """
+    covered = {t.t_ns // NS_PER_S for t in timeline.samples if t.kind == "hr"}
+    ticks = 0
+    offset_s: float | None = None
+    for message in messages:
+        if message.name != "hr":
+            continue
+        fields = message.fields
+        rates = _tuple(fields.get("filtered_bpm"))
+        stamp_s = _seconds(fields)
+        if stamp_s is not None:
+            first = number(next(iter(_tuple(fields.get("event_timestamp"))), None), 0, 2**22)
+            if first is None:
+                continue
+            ticks = round(first * 1024)
+            offset_s = stamp_s + (number(fields.get("fractional_timestamp"), 0, 1) or 0.0) - first
+            stamps = [ticks]
+        else:
+            stamps = []
+            for low in _twelve_bits(fields.get("event_timestamp_12")):
+                ticks += (low - ticks) % 4096
+                stamps.append(ticks)
+        if offset_s is None:
+            continue
+        for tick, bpm in zip(stamps, rates, strict=False):
+            t_ns = _ns(offset_s + tick / 1024)
+            if covered.isdisjoint((t_ns // NS_PER_S - 1, t_ns // NS_PER_S, t_ns // NS_PER_S + 1)):
+                timeline.heart_rate(t_ns, bpm)
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    if value is None:
+        return ()
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _twelve_bits(packed: Any) -> Iterator[int]:
+    """Yield the 12-bit numbers in an array of bytes, little-endian, two in three bytes."""
+    octets = [b for b in _tuple(packed) if isinstance(b, int)]
+    for a, b, c in zip(octets[::3], octets[1::3], octets[2::3], strict=False):
+        yield a | (b & 0x0F) << 8
+        yield b >> 4 | c << 4
+
+
+def _add_pauses(timeline: Timeline, messages: list[Message]) -> int | None:
+    """Take the pauses of the timer; return when it was first started, ns."""
+    turns = []
+    for message in messages:
+        seconds = _seconds(message.fields)
+        if message.name == "event" and message.fields.get("event") == "timer" and seconds is not None:
+            turns.append((_ns(seconds), str(message.fields.get("event_type"))))
+    turns.sort(key=lambda turn: turn[0])
+    stopped: int | None = None
+    for t_ns, turn in turns:
+        if turn.startswith("stop") and stopped is None:
+            stopped = t_ns
+        elif turn == "start" and stopped is not None:
+            timeline.pauses.append((stopped, t_ns))
+            stopped = None
+    if stopped is not None:
+        timeline.pauses.append((stopped, None))
+    return turns[0][0] if turns and turns[0][1] == "start" else None
+
+
+def _add_laps(timeline: Timeline, messages: list[Message]) -> None:
+    """Take where laps begin."""
+    starts = (_seconds(m.fields, "start_time") for m in messages if m.name == "lap")
+    timeline.laps += [_ns(s) for s in starts if s is not None]
+
+
+def _totals(sessions: list[Fields], records: list[Fields]) -> dict[str, float]:
+    """Return the sessions' own totals; without a session the last distance of the records."""
+    if not sessions:
+        distances = [d for r in records if (d := number(r.get("distance"), 0, 1e7)) is not None]
+        return {"distance_m": max(distances)} if distances else {}
+    totals: dict[str, float] = {}
+    for key, name, scale in (
+        ("distance_m", "total_distance", 1.0),
+        ("moving_s", "total_timer_time", 1.0),
+        ("elapsed_s", "total_elapsed_time", 1.0),
+        ("ascent_m", "total_ascent", 1.0),
+        ("descent_m", "total_descent", 1.0),
+        ("energy_kcal", "total_calories", 1.0),
+        ("steps", "total_strides", 2.0),
+    ):
+        values = [v for s in sessions if (v := number(s.get(name), 0, 1e7)) is not None]
+        if sum(values) or (values and key in ("ascent_m", "descent_m")):  # 0 is what is not told
+            totals[key] = scale * sum(values)
+    for key, name in (("heart_rate_mean_bpm", "avg_heart_rate"), ("power_mean_w", "avg_power")):
+        pairs = [
+            (v, number(s.get("total_timer_time"), 0, 1e7) or 0.0) for s in sessions if (v := s.get(name))
+        ]
+        weight_s = sum(w for _, w in pairs)
+        if weight_s > 0 and all(number(v, 0, 1e4) is not None for v, _ in pairs):
+            totals[key] = sum(v * w for v, w in pairs) / weight_s
+    maxima = [v for s in sessions if (v := number(s.get("max_heart_rate"), 1, 300)) is not None]
+    if maxima:
+        totals["heart_rate_max_bpm"] = max(maxima)
+    return totals
+
+
+def _model(messages: list[Message]) -> str:
+    """Return maker and product as the file names them."""
+    for message in messages:
+        if message.name == "file_id":
+            fields = message.fields
+            product = fields.get("garmin_product", fields.get("product_name", fields.get("product", "")))
+            return f"{fields.get('manufacturer', '')} {product}".strip()
+    return ""
+
+
+def _why_empty(messages: list[Message], timeline: Timeline) -> str:
+    """Say why there is nothing in a FIT file."""
+    kinds = {str(m.fields.get("type")) for m in messages if m.name == "file_id"}
+    if timeline.warnings:
+        return f"it holds no record: {timeline.warnings[0]}"
+    return f"it holds no record: its type is {', '.join(sorted(kinds)) or 'not told'}"
