@@ -1,0 +1,280 @@
+/* advance.c: packets to samples to answers; the one call of the hot path. */
+#include <string.h>
+
+#include "internal.h"
+
+#define MAGIC 0x4B460001u
+#define STEP_BACK_NS 1000000000ull /* the clock was set back if a newer packet is older by more */
+#define USUAL_SHARE (1.0 / 32)
+#define USUAL_JUMP 3.0
+
+_Static_assert(sizeof(kf_profile) == 16 && sizeof(kf_packet) == 40 && sizeof(kf_row) == 24, "no padding");
+_Static_assert(sizeof(kf_summary) == 120 && sizeof(kf_window) == 56 && sizeof(kf_step) == 16, "no padding");
+_Static_assert(sizeof(struct kf_device) % 8 == 0 && sizeof(struct kf_pairing) % 8 == 0, "rows stay aligned");
+
+size_t kf_device_size(void)
+{
+    return sizeof(struct kf_device);
+}
+
+size_t kf_pairing_size(void)
+{
+    return sizeof(struct kf_pairing);
+}
+
+void kf_configure(kf_device *device, const kf_profile *profile)
+{
+    device->profile = *profile;
+}
+
+void kf_reset(kf_device *device, kf_pairing *pairing, const kf_profile *profile)
+{
+    memset(device, 0, sizeof *device);
+    device->magic = MAGIC;
+    device->version = KF_STATE_VERSION;
+    device->size = sizeof *device;
+    device->profile = *profile;
+    kf_orientation_reset(&device->orientation);
+    if (pairing)
+        memset(pairing, 0, sizeof *pairing);
+}
+
+int kf_valid(const kf_device *device)
+{
+    return device->magic == MAGIC && device->version == KF_STATE_VERSION && device->size == sizeof *device &&
+           device->steps.queue_head < KF_STEP_QUEUE && device->steps.queue_count <= KF_STEP_QUEUE &&
+           device->steps.candidate_count < KF_STEP_CANDIDATES;
+}
+
+/* The step that ends at t_ns, s; 0 where the stream is broken before it. */
+static double join(kf_device *device, int64_t t_ns, kf_sink *sink)
+{
+    if (!(device->stream & KF_STREAM_TIME))
+        return 0;
+    const double dt_s = t_ns > device->t_ns ? kf_seconds(device->t_ns, t_ns) : 0;
+    const bool gap = t_ns <= device->t_ns || kf_elapsed(device->t_ns, t_ns) > KF_GAP_NS;
+    if (gap || (device->stream & KF_STREAM_BROKEN)) {
+        const bool unknown = device->stream & KF_STREAM_BROKEN;
+        device->stream &= ~KF_STREAM_BROKEN;
+        device->window.flags |= KF_GAP;
+        sink->flags |= KF_GAP;
+        kf_orientation_break(&device->orientation, unknown ? 60.0 : dt_s);
+        kf_steps_break(&device->steps);
+        return 0;
+    }
+    if (device->step_s <= 0)
+        device->step_s = dt_s;
+    else
+        device->step_s += USUAL_SHARE * (fmin(dt_s, USUAL_JUMP * device->step_s) - device->step_s);
+    return dt_s;
+}
+
+/* Take one sample; those not after the newest are dropped. */
+void kf_sample_take(kf_device *device, const kf_sample *s, kf_sink *sink)
+{
+    const bool broken = device->stream & KF_STREAM_BROKEN;
+
+    if ((device->stream & KF_STREAM_TIME) && !broken && s->t_ns <= device->t_ns)
+        return;
+    kf_window_begin(device, s->t_ns, sink);
+    const double usual_s = device->step_s;
+    const double dt_s = join(device, s->t_ns, sink);
+    device->t_ns = s->t_ns;
+    device->stream |= KF_STREAM_TIME;
+    const kf_motion m = kf_orientation_step(&device->orientation, s, dt_s, usual_s);
+    kf_window_add(device, s, &m, dt_s);
+    if (m.has_accel) {
+        kf_steps_take(device, s->t_ns, m.free_e.z, dt_s, sink);
+        sink->free_sum_e = kf_add(sink->free_sum_e, m.free_e);
+        sink->free_count++;
+    }
+    if (s->clipped)
+        sink->flags |= KF_CLIPPED;
+    sink->samples++;
+    if (s->t_ns == device->window.end_ns)
+        kf_window_close(device, sink);
+}
+
+/* Place the packet in its stream: boot, order, loss. Return KF_OK or why it is not used; nothing changes
+ * then. */
+static uint32_t place(const kf_device *device, const kf_frame *f, bool late, kf_summary *out)
+{
+    const bool told = f->flags & KF_HAS_BOOT;
+    const bool same = !told || !(device->stream & KF_STREAM_BOOT) || f->boot == device->boot;
+
+    if (!same) {
+        if ((device->stream & KF_STREAM_BOOT_BEFORE) && f->boot == device->boot_before)
+            return KF_LATE;
+        out->flags |= KF_NEW_BOOT;
+        return KF_OK;
+    }
+    if ((f->flags & KF_HAS_SEQ) && (device->stream & KF_STREAM_SEQ)) {
+        const uint32_t ahead = f->seq - device->seq;
+        if (ahead == 0)
+            return KF_DUPLICATE;
+        if (late && (ahead >= 0x80000000u || !(device->stream & KF_STREAM_TIME) ||
+                     f->t_last_ns >= device->t_ns || kf_elapsed(f->t_last_ns, device->t_ns) < STEP_BACK_NS))
+            return KF_LATE;
+        if (ahead < 0x80000000u)
+            out->lost = ahead - 1;
+        return KF_OK;
+    }
+    return late ? KF_LATE : KF_OK;
+}
+
+/* Take boot and seq over into the state; where the stream starts anew, forget what was pending. */
+static void enter(kf_device *device, kf_pairing *pairing, const kf_frame *f, bool late, uint32_t flags)
+{
+    if (flags & KF_NEW_BOOT) {
+        device->boot_before = device->boot;
+        device->stream |= KF_STREAM_BOOT_BEFORE;
+        device->stream &= ~KF_STREAM_SEQ;
+    }
+    if ((flags & KF_NEW_BOOT) || late) {
+        device->stream |= KF_STREAM_BROKEN;
+        device->step_s = 0;
+        if (pairing)
+            kf_pairing_clear(pairing);
+    }
+    if (f->flags & KF_HAS_BOOT) {
+        device->boot = f->boot;
+        device->stream |= KF_STREAM_BOOT;
+    }
+    if ((f->flags & KF_HAS_SEQ) &&
+        (!(device->stream & KF_STREAM_SEQ) || f->seq - device->seq < 0x80000000u)) {
+        device->seq = f->seq;
+        device->stream |= KF_STREAM_SEQ;
+    }
+}
+
+/* Whether no row of the packet is newer than its sensor's newest. */
+static bool rows_late(const kf_pairing *pairing, const kf_frame *f)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        const kf_row row = kf_row_at(f, i);
+        if (!kf_pairing_late(pairing, &row))
+            return false;
+    }
+    return true;
+}
+
+static void take_rows(kf_device *device, kf_pairing *pairing, const kf_frame *f, kf_sink *sink)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        const kf_row row = kf_row_at(f, i);
+        if (!kf_pairing_late(pairing, &row))
+            kf_pairing_take(device, pairing, &row, f->flags & KF_MEANS, sink);
+    }
+}
+
+static void take_binary(kf_device *device, const kf_frame *f, kf_sink *sink)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        const kf_sample s = kf_binary_sample(f, i, &device->profile);
+        kf_sample_take(device, &s, sink);
+    }
+}
+
+static void fill_quaternion(float out[4], kf_quat q)
+{
+    out[0] = (float)q.w;
+    out[1] = (float)q.x;
+    out[2] = (float)q.y;
+    out[3] = (float)q.z;
+}
+
+/* What the device knows after the packet. */
+static void fill_state(const kf_device *device, const kf_sink *sink, kf_summary *out)
+{
+    const kf_orientation *o = &device->orientation;
+    const kf_vec mean = kf_orientation_to_e9(
+        o, kf_scale(sink->free_count ? 1.0 / (double)sink->free_count : 0, sink->free_sum_e));
+
+    out->flags |= sink->flags | kf_orientation_flags(o);
+    out->samples = sink->samples;
+    out->rate_hz = (float)(device->step_s > 0 ? 1 / device->step_s : 0);
+    out->steps = device->steps.count;
+    fill_quaternion(out->q6, o->q6);
+    fill_quaternion(out->q9, kf_orientation_q9(o));
+    out->bias_b[0] = (float)o->bias_b.x;
+    out->bias_b[1] = (float)o->bias_b.y;
+    out->bias_b[2] = (float)o->bias_b.z;
+    out->tilt_sigma = (float)kf_orientation_tilt_sigma(o);
+    out->heading_sigma = (float)kf_orientation_heading_sigma(o);
+    out->free_accel_e[0] = (float)mean.x;
+    out->free_accel_e[1] = (float)mean.y;
+    out->free_accel_e[2] = (float)mean.z;
+}
+
+static void advance_packet(kf_device *device, kf_pairing *pairing, const kf_packet *p, const uint8_t *body,
+                           kf_summary *out, kf_sink *sink)
+{
+    kf_frame f;
+    const bool rows = p->kind == KF_ROWS;
+
+    *out = (kf_summary){.device = p->device};
+    sink->device = p->device;
+    sink->flags = sink->samples = sink->free_count = 0;
+    sink->free_sum_e = (kf_vec){0, 0, 0};
+    out->status = rows ? kf_decode_rows(body, (size_t)p->length, p->flags, &f)
+                       : kf_decode_binary(body, (size_t)p->length, &f);
+    out->boot = rows ? p->boot : f.boot;
+    out->seq = rows ? p->seq : f.seq;
+    if (out->status == KF_OK) {
+        if (rows) {
+            f.boot = p->boot;
+            f.seq = p->seq;
+        }
+        out->t_first_ns = f.t_first_ns;
+        out->t_last_ns = f.t_last_ns;
+        const bool late =
+            rows ? rows_late(pairing, &f) : (device->stream & KF_STREAM_TIME) && f.t_last_ns <= device->t_ns;
+        out->status = place(device, &f, late, out);
+        if (out->status == KF_OK) {
+            enter(device, pairing, &f, late, out->flags);
+            if (rows)
+                take_rows(device, pairing, &f, sink);
+            else
+                take_binary(device, &f, sink);
+        }
+    }
+    fill_state(device, sink, out);
+}
+
+/* Whether every reference lies within its array, and the outputs have room. */
+static bool in_range(const kf_pairing *pairings, size_t count, size_t byte_count, const kf_packet *packets,
+                     size_t packet_count, size_t capacity)
+{
+    uint64_t room =
+        0; /* cannot overflow: it is less than byte_count * packet_count / 12, checked as it grows */
+
+    for (size_t i = 0; i < packet_count; i++) {
+        const kf_packet *p = &packets[i];
+        if (p->device >= count || p->kind > KF_ROWS || (p->kind == KF_ROWS && !pairings))
+            return false;
+        if (p->offset > byte_count || p->length > byte_count - p->offset)
+            return false;
+        room += p->length / 12;
+        if (room > capacity)
+            return false;
+    }
+    return true;
+}
+
+int kf_advance(kf_device *devices, kf_pairing *pairings, size_t count, const uint8_t *bytes,
+               size_t byte_count, const kf_packet *packets, size_t packet_count, kf_summary *summaries,
+               kf_window *windows, kf_step *steps, size_t capacity, size_t *window_count, size_t *step_count)
+{
+    kf_sink sink = {.windows = windows, .steps = steps};
+
+    if (!in_range(pairings, count, byte_count, packets, packet_count, capacity))
+        return -1;
+    for (size_t i = 0; i < packet_count; i++) {
+        const kf_packet *p = &packets[i];
+        kf_pairing *pairing = pairings ? &pairings[p->device] : NULL;
+        advance_packet(&devices[p->device], pairing, p, bytes + p->offset, &summaries[i], &sink);
+    }
+    *window_count = sink.window_count;
+    *step_count = sink.step_count;
+    return 0;
+}

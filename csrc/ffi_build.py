@@ -1,0 +1,36 @@
+"""Build fusion._core from the C core; the fenced part of kinefuse.h alone defines its interface."""
+
+from pathlib import Path
+
+from cffi import FFI
+
+FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parent
+OPENING = "/* [cffi]"
+CLOSING = "/* [/cffi] */"
+
+
+def declarations(header: str) -> str:
+    """Return what stands between the marks of ``header``; ValueError where a mark is missing."""
+    body = header[header.index(OPENING) : header.index(CLOSING)]
+    return body[body.index("*/") + 2 :]
+
+
+def sources() -> list[str]:
+    """Return the C files of the core, relative to the root, in the order of their names."""
+    return [str(path.relative_to(ROOT)) for path in sorted(FOLDER.glob("*.c")) if path.name != "_core.c"]
+
+
+ffi = FFI()
+ffi.cdef(declarations((FOLDER / "kinefuse.h").read_text(encoding="utf-8")))
+ffi.set_source(
+    "fusion._core",
+    '#include "kinefuse.h"',
+    sources=sources(),
+    include_dirs=["csrc"],
+    depends=["csrc/kinefuse.h", "csrc/internal.h"],
+    extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra"],
+    libraries=["m"],
+    py_limited_api=True,
+    define_macros=[("Py_LIMITED_API", "0x030b0000")],
+)

@@ -1,0 +1,274 @@
+/* internal.h: what the modules of the core share.
+ *
+ * A device's stream runs decode or pairing -> sample -> orientation -> windows and steps. Everything after
+ * the sample sees samples one by one in the order of time, never packets; this is why results cannot depend
+ * on how samples were cut.
+ */
+#ifndef KF_INTERNAL_H
+#define KF_INTERNAL_H
+
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kinefuse.h"
+
+/* Sensors present, and sensors clipped, in a sample. */
+#define KF_BIT_ACCEL 1u
+#define KF_BIT_GYRO 2u
+#define KF_BIT_MAG 4u
+
+#define KF_GRAVITY 9.80665 /* m/s^2, nominal */
+#define KF_ACCEL_MAX 1.0e4 /* m/s^2; beyond it a component is held there and counts as clipped */
+#define KF_GYRO_MAX 1.0e3  /* rad/s */
+#define KF_MAG_MAX 1.0e5   /* uT */
+#define KF_NS_PER_S 1.0e9
+#define KF_PI 3.14159265358979323846
+
+#define KF_TILT_STATES 7     /* tilt xy in e, velocity xy in e, gyroscope bias in b */
+#define KF_STEP_QUEUE 16     /* steps that wait to be told */
+#define KF_STEP_CANDIDATES 6 /* steps that wait for the gait to prove regular */
+#define KF_PENDING 512       /* rows that wait for their partner: 2.5 s at 200 Hz */
+#define KF_PENDING_MAG 128
+
+typedef struct {
+    double x, y, z;
+} kf_vec;
+
+typedef struct {
+    double w, x, y, z;
+} kf_quat;
+
+/* One instant of one device, sensors brought together. */
+typedef struct {
+    int64_t t_ns;
+    int64_t mag_t_ns; /* the field is at most KF_GAP_NS older than the sample */
+    kf_vec accel_b, gyro_b, mag_b;
+    uint32_t has;
+    uint32_t clipped;
+    uint32_t means;
+    uint32_t reserved;
+} kf_sample;
+
+/* What the orientation says of one sample; e has the heading of q6. */
+typedef struct {
+    kf_vec free_e;    /* free acceleration at the stamp, m/s^2 */
+    kf_vec dv_e;      /* its integral since the sample before, m/s */
+    double covered_s; /* seconds over which dv_e is integrated */
+    double rate;      /* norm of the angular rate without bias, rad/s */
+    bool has_accel;
+} kf_motion;
+
+/* Tilt, bias and heading; see orientation.c for the model. */
+typedef struct {
+    kf_quat q6;
+    kf_vec bias_b;
+    double velocity[2];
+    double P[KF_TILT_STATES][KF_TILT_STATES];
+    /* vertical channel: velocity, and what gravity reads beyond KF_GRAVITY */
+    double up_mps, gravity_error;
+    double Pz[3]; /* var(up), cov, var(gravity_error) */
+    /* the sample before */
+    kf_vec gyro_prev_b, free_prev_e;
+    /* sums since the last correction */
+    double block_s, block_accel_s, block_rate2, block_open;
+    double block_dv[3];
+    double block_turn[2][3];
+    /* rest */
+    kf_vec gyro_low_b, accel_low_b;
+    double still_s;
+    /* heading: e9 = turn about z by heading of e6 */
+    double heading, heading_var;
+    double norm_ref, dip_ref, norm_new, dip_new;
+    double fit_s, misfit_s, new_s, mag_s;
+    int64_t mag_t_ns;
+    double age_s;
+    uint32_t prev; /* KF_BIT_... that the sample before had */
+    uint32_t state;
+} kf_orientation;
+
+/* Bits of kf_orientation.state. */
+#define KF_TILT_KNOWN 1u
+#define KF_HEADING_KNOWN 2u
+#define KF_FIELD_OFF 4u
+#define KF_STILL 8u
+#define KF_MAG_SEEN 16u
+
+typedef struct {
+    int64_t end_ns;
+    double covered_s;
+    kf_vec dv_e; /* e of q6 */
+    double accel2_s, accel_s, gyro2_s, gyro_s;
+    double open; /* variance of dv_e.z from clipped samples */
+    uint32_t flags;
+    uint32_t steps;
+    uint32_t is_open; /* end_ns stands */
+    uint32_t reserved;
+} kf_window_state;
+
+typedef struct {
+    int64_t t_ns;
+    double strength;
+} kf_stride;
+
+typedef struct {
+    uint64_t count;
+    double low, slope;  /* low-passed vertical acceleration, and its slope */
+    double top, bottom; /* extremes since the last turning point */
+    double amplitude;   /* of recent strides, peak to peak */
+    double interval_s;  /* smoothed, of strides */
+    int64_t top_ns, last_ns, told_ns;
+    uint32_t warm, rising, walking, has_last, has_told;
+    uint32_t queue_head, queue_count, candidate_count;
+    kf_stride candidates[KF_STEP_CANDIDATES];
+    kf_stride queue[KF_STEP_QUEUE];
+} kf_step_state;
+
+struct kf_device {
+    uint32_t magic;
+    uint32_t version;
+    uint64_t size;
+    kf_profile profile;
+    int64_t t_ns; /* newest sample */
+    uint32_t boot, boot_before, seq;
+    uint32_t stream; /* KF_STREAM_... */
+    double step_s;   /* smoothed time between samples; 0: not known */
+    kf_orientation orientation;
+    kf_window_state window;
+    kf_step_state steps;
+};
+
+/* Bits of kf_device.stream. */
+#define KF_STREAM_BOOT 1u        /* boot stands */
+#define KF_STREAM_BOOT_BEFORE 2u /* boot_before stands */
+#define KF_STREAM_SEQ 4u
+#define KF_STREAM_TIME 8u    /* t_ns stands */
+#define KF_STREAM_BROKEN 16u /* what follows does not join what was before */
+
+typedef struct {
+    int64_t t_ns;
+    float x, y, z;
+    uint32_t flags; /* KF_PENDING_... */
+} kf_pending;
+
+#define KF_PENDING_CLIPPED 1u
+#define KF_PENDING_MEAN 2u
+
+typedef struct {
+    uint32_t head, count;
+} kf_queue;
+
+/* All zeros is an empty pairing. */
+struct kf_pairing {
+    int64_t newest_ns[3]; /* by sensor */
+    int64_t since_ns;     /* stamp of the accelerometer row from which on no gyroscope row has come */
+    uint32_t seen;        /* KF_BIT_... whose newest_ns stands */
+    uint32_t alone;       /* since_ns stands */
+    kf_queue accel, gyro, mag;
+    kf_pending accel_rows[KF_PENDING];
+    kf_pending gyro_rows[KF_PENDING];
+    kf_pending mag_rows[KF_PENDING_MAG];
+};
+
+/* Where a call writes, and what its current packet adds up. */
+typedef struct {
+    kf_window *windows;
+    kf_step *steps;
+    size_t window_count, step_count;
+    uint32_t device;
+    uint32_t flags;
+    uint32_t samples;
+    uint32_t free_count;
+    kf_vec free_sum_e;
+} kf_sink;
+
+/* A packet of either kind, checked. */
+typedef struct {
+    const uint8_t *body;
+    size_t count;
+    int64_t t_first_ns, t_last_ns;
+    uint32_t boot, seq, flags; /* flags: KF_HAS_BOOT | KF_HAS_SEQ | KF_MEANS */
+    uint32_t columns, dt_ns;
+    float scale[3];
+} kf_frame;
+
+static inline kf_vec kf_add(kf_vec a, kf_vec b)
+{
+    return (kf_vec){a.x + b.x, a.y + b.y, a.z + b.z};
+}
+
+static inline kf_vec kf_sub(kf_vec a, kf_vec b)
+{
+    return (kf_vec){a.x - b.x, a.y - b.y, a.z - b.z};
+}
+
+static inline kf_vec kf_scale(double k, kf_vec a)
+{
+    return (kf_vec){k * a.x, k * a.y, k * a.z};
+}
+
+static inline double kf_dot(kf_vec a, kf_vec b)
+{
+    return a.x * b.x + a.y * b.y + a.z * b.z;
+}
+
+static inline double kf_norm(kf_vec a)
+{
+    return sqrt(kf_dot(a, a));
+}
+
+/* Seconds from earlier to later; the difference of any two stamps in order fits uint64. */
+static inline double kf_seconds(int64_t earlier_ns, int64_t later_ns)
+{
+    return (double)((uint64_t)later_ns - (uint64_t)earlier_ns) / KF_NS_PER_S;
+}
+
+/* later - earlier, ns, for stamps in order. */
+static inline uint64_t kf_elapsed(int64_t earlier_ns, int64_t later_ns)
+{
+    return (uint64_t)later_ns - (uint64_t)earlier_ns;
+}
+
+/* decode.c */
+uint32_t kf_decode_binary(const uint8_t *bytes, size_t length, kf_frame *frame);
+uint32_t kf_decode_rows(const uint8_t *bytes, size_t length, uint32_t flags, kf_frame *frame);
+kf_sample kf_binary_sample(const kf_frame *frame, size_t index, const kf_profile *profile);
+kf_row kf_row_at(const kf_frame *frame, size_t index);
+kf_pending kf_row_pending(const kf_row *row, const kf_profile *profile);
+
+/* pairing.c */
+bool kf_pairing_late(const kf_pairing *pairing, const kf_row *row);
+void kf_pairing_take(kf_device *device, kf_pairing *pairing, const kf_row *row, uint32_t means,
+                     kf_sink *sink);
+void kf_pairing_clear(kf_pairing *pairing);
+
+/* orientation.c */
+void kf_orientation_reset(kf_orientation *o);
+void kf_orientation_break(kf_orientation *o, double gap_s);
+kf_motion kf_orientation_step(kf_orientation *o, const kf_sample *s, double dt_s, double usual_s);
+kf_quat kf_orientation_q9(const kf_orientation *o);
+kf_vec kf_orientation_to_e9(const kf_orientation *o, kf_vec e6);
+double kf_orientation_tilt_sigma(const kf_orientation *o);
+double kf_orientation_heading_sigma(const kf_orientation *o);
+uint32_t kf_orientation_flags(const kf_orientation *o);
+
+/* heading.c */
+void kf_heading_step(kf_orientation *o, const kf_sample *s, double rate);
+void kf_heading_drift(kf_orientation *o, double dt_s, double rate2_s, double open);
+
+/* windows.c */
+int64_t kf_window_end(int64_t t_ns);
+void kf_window_begin(kf_device *device, int64_t t_ns, kf_sink *sink);
+void kf_window_add(kf_device *device, const kf_sample *s, const kf_motion *m, double dt_s);
+void kf_window_close(kf_device *device, kf_sink *sink);
+
+/* steps.c */
+void kf_steps_break(kf_step_state *s);
+double kf_steps_interval(const kf_device *device);
+void kf_steps_take(kf_device *device, int64_t t_ns, double up, double dt_s, kf_sink *sink);
+
+/* advance.c */
+void kf_sample_take(kf_device *device, const kf_sample *s, kf_sink *sink);
+
+#endif
