@@ -72,8 +72,8 @@ def decode(payload: bytes) -> ImuPacket:
     ------
     DecodeError
         ``short_header``, ``bad_magic``, ``bad_version``, ``bad_columns``, ``bad_flags``, ``bad_count``,
-        ``bad_reserved``, ``bad_length``, ``bad_time`` (a stamp beyond int64, or no time between samples)
-        or ``bad_scale``; the first that holds.
+        ``bad_reserved``, ``bad_length``, ``bad_time`` (a stamp beyond int64) or ``bad_scale``; the
+        first that holds.
     """
     if len(payload) < HEADER.size:
         raise DecodeError("short_header", len(payload))
@@ -94,7 +94,7 @@ def decode(payload: bytes) -> ImuPacket:
         raise DecodeError("bad_reserved", 26)
     if len(payload) != HEADER.size + 2 * columns * count:
         raise DecodeError("bad_length", len(payload))
-    if dt_ns == 0 or t0_ns + (count - 1) * dt_ns > T0_MAX:
+    if t0_ns + (count - 1) * dt_ns > T0_MAX:
         raise DecodeError("bad_time", 8)
     if not all(math.isfinite(scale) and scale > 0 for scale in scales):
         raise DecodeError("bad_scale", 28)
