@@ -1,8 +1,8 @@
 """Budgets: how long each stage takes, and how often it took too long.
 
 Words as in ROS 2: a stream's *deadline* is its longest silence, *lifespan* the oldest sample still worth
-using, *liveliness* the lease of a link. A *budget* is what a stage may take, on the monotonic clock. Times are
-recorded in log-linear histograms: 32 linear buckets in each octave, so that a percentile is at most 1/32 too
+using, *liveliness* the lease of a link. A *budget* is what a stage may take, on the monotonic clock. Times go
+into log-linear histograms: 32 linear buckets in each octave, so that a percentile is at most 1/32 too
 high, never too low, from 1 us to 100 s. Nothing here reads a clock.
 """
 
@@ -44,7 +44,7 @@ class StageReport(Struct):
 
 
 class DeadlineReport(Struct):
-    """``server/deadlines``: all stages, once a second; ``misses`` are those of the interval, of all stages."""
+    """``server/deadlines``: all stages, once a second; ``misses`` are those of the interval, all stages."""
 
     t_ms: int
     interval_s: float
