@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from server.codecs import imu, samples
-from server.messages import Battery, Birth, Death, Packet, Placement, Pong
+from server.messages import Battery, Birth, Death, Packet, Placement, Pong, Sport
 from simulators.clock import DeviceClock
 from simulators.faults import Channel, Faults, Message
 from simulators.sensors import Barometer, Imu, Optical, Receiver, Strap, read_crank, read_power
@@ -65,6 +65,8 @@ class Device:
         What befalls its messages and its clock.
     rate_hz : int
         Inertial samples per second, a multiple of PACKETS_PER_S.
+    sport : str, optional
+        What it was set to by its athlete.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Device:
         start_ns: int,
         faults: Faults,
         rate_hz: int = 100,
+        sport: Sport | None = None,
     ) -> None:
         if rate_hz % PACKETS_PER_S or not PACKETS_PER_S <= rate_hz <= 1_000:
             raise ValueError(f"rate_hz is {rate_hz}, allowed: multiples of {PACKETS_PER_S} up to 1000")
@@ -84,6 +87,7 @@ class Device:
         rngs = dict(zip(KINDS, each[1:], strict=True))
         self.id = device_id
         self.kind = kind
+        self.sport = sport
         self.channel = Channel(faults, each[0])
         self.phase_s = float(own.uniform(0.0, 1.0))
         self.clock = DeviceClock(
@@ -97,8 +101,7 @@ class Device:
         self._truth = truth
         self._rate_hz = rate_hz
         self._seq: dict[str, int] = {}
-        self._last_s = 0.0
-        self._readers = self._make_readers(truth, rngs)
+        self._readers = self._make_readers(rngs)
         self._imu: Imu | None = None
         if "imu" in kind.sensors:
             self._imu = Imu(truth, kind.placement, rngs["imu"], rate_hz=rate_hz, mag_every=kind.mag_every)
@@ -108,7 +111,7 @@ class Device:
     def birth(self, true_s: float) -> bytes:
         """Return the payload that says what the device is."""
         birth = Birth(t=self.clock.read_ns(true_s), boot=self.boot, model=self.kind.model)
-        birth.placement = self.kind.placement
+        birth.placement, birth.sport = self.kind.placement, self.sport
         if self._imu:
             birth.accel_range = self._imu.sheet.accel_range_mps2
             birth.gyro_range = self._imu.sheet.gyro_range_radps
@@ -144,9 +147,7 @@ class Device:
         sent.sort(key=lambda message: message.due_s)
         return self.channel.carry(sent)
 
-    def _make_readers(
-        self, truth: Truth, rngs: dict[str, np.random.Generator]
-    ) -> dict[str, Callable[[State], Packet]]:
+    def _make_readers(self, rngs: dict[str, np.random.Generator]) -> dict[str, Callable[[State], Packet]]:
         makers: dict[str, Callable[[], Callable[[State], Packet]]] = {
             "gnss": lambda: Receiver(rngs["gnss"]).read,
             "baro": lambda: Barometer(rngs["baro"]).read,

@@ -58,7 +58,9 @@ PRESETS = {
     "none": Faults(),
     "wifi": Faults(loss=0.002, jitter_s=0.008, delay_s=0.005),
     "mobile": Faults(loss=0.01, duplicate=0.003, reorder=0.005, jitter_s=0.04, delay_s=0.06),
-    "bad": Faults(loss=0.05, duplicate=0.02, reorder=0.03, jitter_s=0.1, delay_s=0.1, offset_s=5.0, skew_ppm=60.0),
+    "bad": Faults(
+        loss=0.05, duplicate=0.02, reorder=0.03, jitter_s=0.1, delay_s=0.1, offset_s=5.0, skew_ppm=60.0
+    ),
 }
 
 
@@ -81,7 +83,9 @@ def parse(text: str) -> Faults:
             except ValueError as error:
                 raise ValueError(f'faults: "{word}": {error}') from None
         else:
-            raise ValueError(f'faults: "{word}" is neither of {", ".join(PRESETS)} nor {"=, ".join(sorted(known))}=')
+            raise ValueError(
+                f'faults: "{word}" is neither of {", ".join(PRESETS)} nor {"=, ".join(sorted(known))}='
+            )
     return faults
 
 
@@ -101,7 +105,7 @@ class Channel:
         self._last_s = 0.0
 
     def carry(self, messages: Iterable[Message]) -> list[Message]:
-        """Return the messages as they arrive; ``messages`` in the order of ``due_s``, as in all calls before."""
+        """Return the messages as they arrive; they come in the order of ``due_s``, call after call."""
         faults, carried = self.faults, []
         for message in messages:
             lost, twice, late, delay = self._rng.random(4).tolist()

@@ -1,10 +1,10 @@
 """How the place on the body where a sensor sits moves: locked to the gait, in closed form.
 
-Frame a goes with the athlete: x forward, y left, z up. The sensor's place is the athlete's plus an offset in a;
-its attitude is q_eb = Rz(yaw) Ry(pitch) Rx(roll) mount, where pitch > 0 is nose down. Sizes are those of the
-literature on gait: the trunk rises and falls by 4 to 5 cm walking and 6 to 8 cm running, once a step; arms and
-trunk turn once a stride; a walking foot stands for 62 % of a stride, a running one for 36 % (Novacheck 1998,
-doi:10.1016/S0966-6362(97)00038-6).
+Frame a goes with the athlete: x forward, y left, z up. The sensor's place is the athlete's plus an offset
+in a; its attitude is q_eb = Rz(yaw) Ry(pitch) Rx(roll) mount, where pitch > 0 is nose down. Sizes are those
+of the literature on gait: the trunk rises and falls by 4 to 5 cm walking and 6 to 8 cm running, once a
+step; arms and trunk turn once a stride; a walking foot stands for 62 % of a stride, a running one for 36 %
+(Novacheck 1998, doi:10.1016/S0966-6362(97)00038-6).
 """
 
 from typing import NamedTuple

@@ -1,15 +1,16 @@
 """The heart: what rate an effort asks for, how the rate lags behind it, and when each beat comes.
 
-Demand follows oxygen uptake by the ACSM equations (Guidelines for Exercise Testing and Prescription): walking
-0.1 v + 1.8 v G + 3.5, running 0.2 v + 0.9 v G + 3.5 with v in m/min, cycling 10.8 W / M + 7, in ml/kg/min; the
-share of the oxygen reserve is the share of the heart-rate reserve (Swain and Leutholtz 1997,
+Demand follows oxygen uptake by the ACSM equations (Guidelines for Exercise Testing and Prescription):
+walking 0.1 v + 1.8 v G + 3.5, running 0.2 v + 0.9 v G + 3.5 with v in m/min, cycling 10.8 W / M + 7, in
+ml/kg/min; the share of the oxygen reserve is the share of the heart-rate reserve (Swain and Leutholtz 1997,
 doi:10.1097/00005768-199703000-00018). The rate follows with a time constant of RISE_S upwards and FALL_S
-downwards, the first order of heart-rate kinetics (Stirling et al. 2008, doi:10.2991/jnmp.2008.15.s3.41; recovery
-after moderate work around 55 s: Wang, Su and Celler, EMBC 2006).
+downwards, the first order of heart-rate kinetics (Stirling et al. 2008, doi:10.2991/jnmp.2008.15.s3.41;
+recovery after moderate work around 55 s: Wang, Su and Celler, EMBC 2006).
 
-Beats come from an integral pulse frequency modulator: a beat whenever the integral of the modulated rate passes
-a whole number. The modulation is respiratory sinus arrhythmia and 1/f noise, equal power per octave (bands as
-in McSharry et al. 2003, doi:10.1109/TBME.2003.808805); both shrink as the vagus lets go with effort.
+Beats come from an integral pulse frequency modulator: a beat whenever the integral of the modulated rate
+passes a whole number. The modulation is respiratory sinus arrhythmia and 1/f noise, equal power per octave
+(bands as in McSharry et al. 2003, doi:10.1109/TBME.2003.808805); both shrink as the vagus lets go with
+effort.
 """
 
 from dataclasses import dataclass
@@ -44,7 +45,9 @@ class Body:
     bike_kg: float = 9.0
 
 
-def demand_bpm(body: Body, speed_mps: Array, grade: Array, gait: tuple[Array, Array, Array], power_w: Array) -> Array:
+def demand_bpm(
+    body: Body, speed_mps: Array, grade: Array, gait: tuple[Array, Array, Array], power_w: Array
+) -> Array:
     """Return the rate at which the heart would settle, 1/min, shape (n,).
 
     Parameters
@@ -63,7 +66,8 @@ def demand_bpm(body: Body, speed_mps: Array, grade: Array, gait: tuple[Array, Ar
         + ride * (10.8 * power_w / body.mass_kg + 3.5)
     )
     share = np.clip(_STANDING + uptake / (body.uptake_max - 3.5), 0.0, 0.98)
-    return body.resting_bpm + (body.max_bpm - body.resting_bpm) * share
+    goal: Array = body.resting_bpm + (body.max_bpm - body.resting_bpm) * share
+    return goal
 
 
 class Heart:
@@ -133,4 +137,5 @@ class Beats:
         effort = np.clip((bpm - body.resting_bpm) / (body.max_bpm - body.resting_bpm), 0.0, 1.0)
         waves = np.sin(np.multiply.outer(self._rates, t_s) + self._phases[:, None])
         variation = (self._shares[:, None] * waves).sum(0) * (0.08 + 0.92 * (1.0 - effort) ** 2)
-        return bpm / 60.0 * (1.0 + variation)
+        rate_hz: Array = bpm / 60.0 * (1.0 + variation)
+        return rate_hz

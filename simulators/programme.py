@@ -81,7 +81,9 @@ class Programme:
         first = change * (30.0 * v * v / RAMP_S)
         second = change * (60.0 * v * (1.0 - 2.0 * u) / RAMP_S**2)
         risen = RAMP_S * u**4 * (u * u - 3.0 * u + 2.5) + np.maximum(since - RAMP_S, 0.0)
-        total = self._integrals[:, -1:] * cycle + self._integrals[:, k] + before[:3] * since + change[:3] * risen
+        total = (
+            self._integrals[:, -1:] * cycle + self._integrals[:, k] + before[:3] * since + change[:3] * risen
+        )
         integrals = [Jet(total[i], value[i], first[i]) for i in range(3)]
         return Action(*integrals, *(Jet(value[i], first[i], second[i]) for i in range(3, 7)))
 
@@ -103,6 +105,8 @@ def _check(phases: Sequence[Phase]) -> None:
         raise ValueError("a programme needs at least one phase")
     for phase in phases:
         if not (phase.duration_s >= RAMP_S and 0 <= phase.speed_mps <= 25 and 0 <= phase.cadence <= 260):
-            raise ValueError(f"{phase}: duration from {RAMP_S} s, speed 0 to 25 m/s, cadence 0 to 260 per minute")
+            raise ValueError(
+                f"{phase}: duration from {RAMP_S} s, speed 0 to 25 m/s, cadence 0 to 260 per minute"
+            )
         if phase.activity == "rest" and (phase.speed_mps or phase.cadence):
             raise ValueError(f"{phase}: at rest speed and cadence are 0")

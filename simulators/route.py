@@ -1,8 +1,8 @@
 """A hilly closed loop in the middle of an ocean, in closed form over arc length.
 
-Heading is a constant turn plus even harmonics of the lap, so that the second half is the first one turned by
-180 degrees and the loop closes exactly. Altitude is a sum of harmonics. Frame e is ENU with its origin at
-ORIGIN and z = altitude above mean sea level; the map to latitude and longitude is linear in the radii of
+Heading is a constant turn plus even harmonics of the lap, so that the second half is the first one turned
+by 180 degrees and the loop closes exactly. Altitude is a sum of harmonics. Frame e is ENU with its origin
+at ORIGIN and z = altitude above mean sea level; the map to latitude and longitude is linear in the radii of
 curvature of WGS 84 there (NIMA TR8350.2), which over some km is exact to less than a ppm.
 """
 
@@ -103,11 +103,11 @@ class Route:
         )
 
     def _integrate(self) -> Array:
-        """East, north and their derivatives by s at cell borders, shape (4, cells + 1); Gauss, 3 points a cell."""
+        """East, north and their steps at cell borders, shape (4, cells + 1); Gauss, 3 points a cell."""
         cells = int(np.ceil(self.length_m / _CELL_M))
         self._cell_m = self.length_m / cells
         borders = np.arange(cells + 1) * self._cell_m
-        offsets = (0.5 + np.sqrt(0.15) * np.array([-1.0, 0.0, 1.0])) * self._cell_m
+        offsets = (0.5 + 0.15**0.5 * np.array([-1.0, 0.0, 1.0])) * self._cell_m
         heading = self._heading((borders[:-1, None] + offsets).ravel())[0].reshape(cells, 3)
         weights = np.array([5.0, 8.0, 5.0]) / 18.0 * self._cell_m
         steps = np.array([(np.cos(heading) * weights).sum(1), (np.sin(heading) * weights).sum(1)])

@@ -1,10 +1,11 @@
 """What sensors make of the truth: bias, noise, range and steps of 16 bits.
 
-Inertial figures are of the ST LSM6DSO (data sheet DS12140, table 2: +-16 g with 110 ug/sqrt(Hz), +-2000 dps with
-3.8 mdps/sqrt(Hz), zero-g level +-20 mg, zero-rate level +-1 dps), the noise taken over half the sampling rate. The
-barometer is of the order of the Bosch BMP390 (BST-BMP390-DS002: relative accuracy +-3 Pa, absolute +-50 Pa),
-its drift that of weather and temperature. A receiver's position error is coloured: first order Gauss-Markov of
-about 40 s beside white noise; its Doppler speed is white (Kaplan and Hegarty, Understanding GPS, 3rd ed., ch. 8).
+Inertial figures are of the ST LSM6DSO (data sheet DS12140, table 2: +-16 g with 110 ug/sqrt(Hz), +-2000 dps
+with 3.8 mdps/sqrt(Hz), zero-g level +-20 mg, zero-rate level +-1 dps), the noise taken over half the
+sampling rate. The barometer is of the order of the Bosch BMP390 (BST-BMP390-DS002: relative accuracy +-3
+Pa, absolute +-50 Pa), its drift that of weather and temperature. A receiver's position error is coloured:
+first order Gauss-Markov of about 40 s beside white noise; its Doppler speed is white (Kaplan and Hegarty,
+Understanding GPS, 3rd ed., ch. 8).
 
 Each sensor draws from a generator of its own and is read forward in time.
 """
@@ -221,7 +222,10 @@ class Receiver:
             lat=round(float(lat[0]), 8),
             lon=round(float(lon[0]), 8),
             alt_m=round(
-                float(state.altitude_m[0]) + self.V_SIGMA_M * float(coloured[2]) + 2 * self.WHITE_M * noise[2], 2
+                float(state.altitude_m[0])
+                + self.V_SIGMA_M * float(coloured[2])
+                + 2 * self.WHITE_M * noise[2],
+                2,
             ),
             speed_mps=round(float(np.hypot(v_east, v_north)), 3),
             course_deg=round(float(np.degrees(np.arctan2(v_east, v_north))) % 360.0, 2),

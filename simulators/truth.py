@@ -1,8 +1,8 @@
 """The truth about one athlete at any time: where, how fast, which step, which heart rate.
 
-Time is in seconds since the simulation's start. A truth depends on its programme, its body and its seed alone;
-it can be asked for any instant in any order, so streams run for ever. The programme covers a whole number of
-laps, so that slope, effort and heart rate repeat with it.
+Time is in seconds since the simulation's start. A truth depends on its programme, its body and its seed
+alone; it can be asked for any instant in any order, so streams run for ever. The programme covers a whole
+number of laps, so that slope, effort and heart rate repeat with it.
 """
 
 from collections.abc import Sequence
