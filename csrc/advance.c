@@ -9,7 +9,7 @@
 #define USUAL_JUMP 3.0
 
 _Static_assert(sizeof(kf_profile) == 16 && sizeof(kf_packet) == 40 && sizeof(kf_row) == 24, "no padding");
-_Static_assert(sizeof(kf_summary) == 120 && sizeof(kf_window) == 56 && sizeof(kf_step) == 16, "no padding");
+_Static_assert(sizeof(kf_summary) == 128 && sizeof(kf_window) == 56 && sizeof(kf_step) == 16, "no padding");
 _Static_assert(sizeof(struct kf_device) % 8 == 0 && sizeof(struct kf_pairing) % 8 == 0, "rows stay aligned");
 
 size_t kf_device_size(void)
@@ -272,7 +272,10 @@ int kf_advance(kf_device *devices, kf_pairing *pairings, size_t count, const uin
     for (size_t i = 0; i < packet_count; i++) {
         const kf_packet *p = &packets[i];
         kf_pairing *pairing = pairings ? &pairings[p->device] : NULL;
+        const size_t windows_before = sink.window_count, steps_before = sink.step_count;
         advance_packet(&devices[p->device], pairing, p, bytes + p->offset, &summaries[i], &sink);
+        summaries[i].windows = (uint32_t)(sink.window_count - windows_before);
+        summaries[i].new_steps = (uint32_t)(sink.step_count - steps_before);
     }
     *window_count = sink.window_count;
     *step_count = sink.step_count;

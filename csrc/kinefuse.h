@@ -122,6 +122,8 @@ typedef struct {
     float tilt_sigma; /* rad */
     float heading_sigma; /* rad; pi or more: not known */
     float free_accel_e[3]; /* mean over the packet, m/s^2 */
+    uint32_t windows;      /* that this packet completed; they stand in the packets' order */
+    uint32_t new_steps;    /* that it brought, likewise */
 } kf_summary;
 
 /* One for each KF_WINDOW_NS of the device clock that holds samples. */

@@ -99,7 +99,7 @@ class Engine:
         """Advance the C core, then walk through the arrivals in their order and feed the lanes."""
         advance = self.core.advance(batch.payload, batch.packets())
         summaries = advance.summaries
-        ends = np.searchsorted(advance.windows["packet"], np.arange(len(summaries)), side="right").tolist()
+        ends = np.cumsum(summaries["windows"], dtype=np.int64).tolist()
         windows = advance.windows.tolist()
         columns = [summaries[name].tolist() for name in _SUMMARY_FIELDS]
         for _, arrivals in groupby(batch.arrivals, key=_message):
