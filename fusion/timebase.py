@@ -57,6 +57,7 @@ STATE: Final = np.dtype(
         ("least_at_ns", np.int64),  # the stamp it was seen at
         ("suspect_ns", np.int64),  # arrival of the first of the outliers in a row
         ("suspects", np.int64),  # how many outliers in a row; negative: that are early
+        ("boot", np.int64),  # -1: not told
         ("jumps", np.int64),
         ("blocks", np.int64),  # whole blocks since the start or the last jump
         ("phase", np.int64),  # see below
@@ -106,6 +107,7 @@ class TimeBase:
         columns: dict[str, Any] = {name: self.state[name] for name in STATE.names or ()}
         self._field: dict[str, Any] = {name: memoryview(column) for name, column in columns.items()}
         self._phase, self._blocks = self._field["phase"], self._field["blocks"]
+        self._boot = self._field["boot"]
         self._ref, self._at, self._skew = self._field["ref_ns"], self._field["at_ns"], self._field["skew"]
         self._newest, self._anchor = self._field["newest_ns"], self._field["anchor_ns"]
         self._error, self._slew = self._field["error_ns"], self._field["slew_ns"]
@@ -122,6 +124,7 @@ class TimeBase:
         self.state[row] = np.zeros((), STATE)
         self._field["p_ss"][row] = SKEW_SIGMA**2
         self._field["noise_s2"][row] = NOISE_S**2
+        self._boot[row] = -1
         self._phase[row] = RECORDED if recorded else FRESH
 
     def set_recorded(self, row: int, recorded: bool) -> None:
@@ -129,13 +132,7 @@ class TimeBase:
         if recorded != (self._phase[row] == RECORDED):
             self.add(row, recorded=recorded)
 
-    def restart(self, row: int) -> None:
-        """Begin anew at the next packet and count a jump: the device told a new boot."""
-        if self._phase[row] == LIVE:
-            self._phase[row] = FRESH
-            self._field["jumps"][row] += 1
-
-    def observe(self, row: int, device_ns: int, arrived_ns: int) -> None:
+    def observe(self, row: int, device_ns: int, arrived_ns: int, boot: int | None = None) -> None:
         """Take in that a packet whose newest stamp is ``device_ns`` arrived at ``arrived_ns``.
 
         Parameters
@@ -146,10 +143,17 @@ class TimeBase:
             On the device's clock, int64; beyond STAMP_MAX it is ignored.
         arrived_ns : int
             Aligned time on arrival, int64; should not fall from packet to packet.
+        boot : int, optional
+            Another one than before begins the clock anew, and counts as a jump.
         """
         phase = self._phase[row]
         if phase == RECORDED or not -STAMP_MAX < device_ns < STAMP_MAX:
             return
+        if boot is not None and boot != self._boot[row]:
+            if self._boot[row] != -1 and phase == LIVE:
+                self._field["jumps"][row] += 1
+                phase = FRESH
+            self._boot[row] = boot
         if phase == FRESH:
             self._start(row, device_ns, arrived_ns)
             return
@@ -217,7 +221,8 @@ class TimeBase:
 
     def snapshot(self, row: int) -> bytes:
         """Return all that is remembered of a clock."""
-        return bytes([STATE_VERSION]) + self.state[row].tobytes()
+        block: bytes = self.state[row].tobytes()
+        return bytes([STATE_VERSION]) + block
 
     def restore(self, row: int, block: bytes) -> None:
         """Put back what `snapshot` returned; ValueError for a block of another version or size."""
@@ -263,8 +268,9 @@ class TimeBase:
         self._suspects[row] = count + (1 if count > 0 else -1)
         if count > 0 and arrived_ns - field["suspect_ns"][row] < PERSIST_NS:
             return
+        if self._blocks[row]:  # in the first second it was the first packet that came late
+            field["jumps"][row] += 1
         self._start(row, device_ns, arrived_ns)
-        field["jumps"][row] += 1
 
     def _close_block(self, row: int, arrived_ns: int) -> None:
         """Update the filter with the smallest arrival - stamp of the block, and open the next."""

@@ -1,0 +1,122 @@
+"""The time base: device clocks to aligned time."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fusion.timebase import RECORDED, STATE, TimeBase
+from tests.support.links import ORIGIN_NS, Link
+
+
+def test_a_clock_that_was_never_observed_is_taken_as_it_is() -> None:
+    base = TimeBase()
+    base.add(3)
+    assert base.align(3, 17) == 17
+    assert base.clock(3).sigma_ns == math.inf
+
+
+def test_a_recorded_clock_is_exact_whatever_arrives() -> None:
+    base = TimeBase()
+    base.add(0, recorded=True)
+    base.observe(0, 1_764_585_664_362_463_200, 5)
+    assert base.align(0, 1_764_585_664_362_463_201) == 1_764_585_664_362_463_201
+    assert base.clock(0) == (0, 0.0, 0.0, 0)
+    base.set_recorded(0, False)
+    base.observe(0, 100, 2_000)
+    assert base.align(0, 100) == 2_000
+    base.set_recorded(0, True)
+    assert base.state["phase"][0] == RECORDED
+    assert base.align(0, 100) == 100
+
+
+@pytest.mark.parametrize("jitter_s", [0.002, 0.02, 0.1])
+def test_the_offset_is_found_to_within_a_fraction_of_the_jitter(jitter_s: float) -> None:
+    link = Link(seed=1, jitter_s=jitter_s, skew=40e-6, packets=3000)
+    error_s = link.run()[600:] - link.floor_s
+    assert abs(float(np.mean(error_s))) < max(1e-3, 0.12 * jitter_s)
+    assert float(np.std(error_s)) < max(2e-4, 0.02 * jitter_s)
+    assert abs(link.base.clock(0).skew_ppm - 40) < max(2.0, 100 * jitter_s)
+
+
+def test_sigma_covers_the_scatter() -> None:
+    errors, sigmas = [], []
+    for seed in range(20):
+        link = Link(seed=seed, packets=600)
+        errors.append(link.run()[-1])
+        sigmas.append(link.base.clock(0).sigma_ns * 1e-9)
+    assert np.std(errors) < 1.5 * np.median(sigmas)
+    assert np.median(sigmas) < 5e-3
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, -5.0, 5.0, 86_400.0])
+def test_a_jump_of_the_device_clock_is_healed_within_two_seconds_and_counted(step_s: float) -> None:
+    link = Link(seed=2, packets=1200, step_s=step_s, step_at=600)
+    error_s = np.abs(link.run())
+    assert error_s[580:600].max() < 0.05
+    assert error_s[620:].max() < 0.1
+    assert link.base.clock(0).jumps == 1
+
+
+def test_a_stalled_link_is_no_jump() -> None:
+    link = Link(seed=3, packets=1200, stall_s=4.0, stall_at=600)
+    assert np.abs(link.run()[20:]).max() < 0.03
+    assert link.base.clock(0).jumps == 0
+
+
+def test_one_wild_stamp_changes_nothing() -> None:
+    link = Link(seed=4, packets=300)
+    link.run()
+    before = link.base.align(0, int(link.device_ns[-1]))
+    for wild in (2**62 - 1, -(2**63), 0):
+        link.base.observe(0, wild, int(link.arrived_ns[-1]))
+        link.base.observe(0, int(link.device_ns[-1]), int(link.arrived_ns[-1]))
+    assert link.base.align(0, int(link.device_ns[-1])) == before
+    assert link.base.clock(0).jumps == 0
+
+
+def test_a_new_boot_begins_anew_and_is_counted() -> None:
+    base = TimeBase()
+    base.add(0)
+    base.observe(0, 1000, ORIGIN_NS, 7)
+    base.observe(0, 50, ORIGIN_NS + 10**8, 8)
+    assert base.align(0, 50) == ORIGIN_NS + 10**8
+    assert base.clock(0).jumps == 1
+
+
+def test_a_first_packet_that_is_stale_is_forgotten() -> None:
+    base = TimeBase()
+    base.add(0)
+    base.observe(0, 0, ORIGIN_NS + 108 * 10**9)
+    for i in range(4):
+        base.observe(0, (108 * 10 + i) * 10**8, ORIGIN_NS + (108 * 10 + i) * 10**8)
+    assert base.align(0, 108 * 10**9) == ORIGIN_NS + 108 * 10**9
+    assert base.clock(0).jumps == 0
+
+
+def test_stopping_saving_and_resuming_equals_not_stopping() -> None:
+    whole = Link(seed=5, packets=400)
+    whole.run()
+    cut = Link(seed=5, packets=400)
+    cut.run(stop=173)
+    block = cut.base.snapshot(0)
+    cut.base = TimeBase()
+    cut.base.restore(0, block)
+    cut.run(start=173)
+    assert cut.base.snapshot(0) == whole.base.snapshot(0)
+    with pytest.raises(ValueError, match="no clock state"):
+        cut.base.restore(0, block[:-1])
+
+
+def test_rows_do_not_touch_each_other_and_the_table_grows() -> None:
+    base = TimeBase(capacity=1)
+    for row in range(5):
+        base.add(row)
+        base.observe(row, row * 1000, ORIGIN_NS)
+    rows = np.array([4, 0, 2])
+    stamps = rows * 1000
+    assert base.align_many(rows, stamps).tolist() == [ORIGIN_NS] * 3
+    base.add(2)
+    assert base.align_many(rows, stamps).tolist() == [ORIGIN_NS, ORIGIN_NS, 2000]
+    assert len(base.state) >= 5
+    assert base.state.dtype == STATE
