@@ -1,0 +1,74 @@
+"""Real brokers for tests, each on a port that was free a moment ago, and what it takes to hear them."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+
+from server import brokers
+from server.brokers.process import Child
+from server.config import Broker
+from server.mqtt import Arrival, Link
+
+KINDS = ("mosquitto", "amqtt")
+PATIENCE_S = 10.0
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class RunningBroker:
+    """A broker that a test may kill and start again, on the same port."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.address = Broker(port=free_port())
+        self.child: Child | None = None
+
+    async def start(self) -> None:
+        self.child = brokers.child(self.address, kind=self.kind)
+        await brokers.start(self.child, self.address)
+
+    async def kill(self) -> None:
+        assert self.child is not None
+        self.child.kill()
+        await self.child.wait()
+        await self.child.stop(1.0)
+
+    async def stop(self) -> None:
+        if self.child is not None:
+            await self.child.stop(2.0)
+
+
+@contextlib.asynccontextmanager
+async def running_broker(kind: str) -> AsyncIterator[RunningBroker]:
+    """Have a broker of a kind, and end it."""
+    broker = RunningBroker(kind)
+    try:
+        await broker.start()
+        yield broker
+    finally:
+        await broker.stop()
+
+
+async def hear(link: Link, wanted: Callable[[Arrival], bool]) -> list[Arrival]:
+    """Return all arrivals up to the first that is wanted; fail if it does not come."""
+    heard: list[Arrival] = []
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            for arrival in await link.inbox.drain(limit=1):
+                heard.append(arrival)
+                if wanted(arrival):
+                    return heard
+
+
+async def soon(condition: Callable[[], bool]) -> None:
+    """Let the loop run until the condition holds; fail if it does not."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110  (what is waited for is in another process)
+            await asyncio.sleep(0.002)
