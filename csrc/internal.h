@@ -238,6 +238,7 @@ kf_row kf_row_at(const kf_frame *frame, size_t index);
 kf_pending kf_row_pending(const kf_row *row, const kf_profile *profile);
 
 /* pairing.c */
+bool kf_pairing_sound(const kf_pairing *pairing);
 bool kf_pairing_late(const kf_pairing *pairing, const kf_row *row);
 void kf_pairing_take(kf_device *device, kf_pairing *pairing, const kf_row *row, uint32_t means,
                      kf_sink *sink);

@@ -53,7 +53,9 @@
 #define KF_BAD_SCALE 10
 #define KF_BAD_SENSOR 11
 #define KF_NOT_FINITE 12
-#define KF_LATE 13      /* ends at or before the newest sample of this boot */
+#define KF_LATE                                                                                              \
+    13                  /* ends at or before the newest sample of this boot (rows: each of its own sensor),  \
+                           or is of the boot before; not if seq tells that the clock was set back over 1 s */
 #define KF_DUPLICATE 14 /* this (boot, seq) was the newest already */
 
 /* Flags of kf_packet. */
@@ -62,13 +64,13 @@
 #define KF_MEANS 4    /* rows are means over the interval that ends at their stamp */
 
 /* Flags of kf_summary and kf_window. */
-#define KF_GAP 1          /* a gap of the stream lies inside or right before */
-#define KF_CLIPPED 2      /* a sample stood at the end of its range */
-#define KF_REST 4         /* the device lay still at the end */
+#define KF_GAP 1           /* a gap of the stream lies inside or right before */
+#define KF_CLIPPED 2       /* a sample stood at the end of its range */
+#define KF_REST 4          /* the device lay still at the end */
 #define KF_MAG_DISTURBED 8 /* the field does not fit the earth's */
-#define KF_HAS_MAG 16     /* q9 is an answer, not only a copy of q6 */
-#define KF_NEW_BOOT 32    /* the device started anew with this packet */
-#define KF_SETTLED 64     /* tilt is known well enough to use dv_e */
+#define KF_HAS_MAG 16      /* q9 is an answer, not only a copy of q6 */
+#define KF_NEW_BOOT 32     /* the device started anew with this packet */
+#define KF_SETTLED 64      /* tilt is known well enough to use dv_e */
 
 /* Where a device is worn. */
 #define KF_UNKNOWN 0
@@ -113,14 +115,14 @@ typedef struct {
     int64_t t_last_ns; /* stamp of the newest sample in the packet */
     uint32_t boot;
     uint32_t seq;
-    uint32_t lost;    /* packets that are missing right before this one, by seq */
-    float rate_hz;    /* of the gyroscope, as the stamps tell it, smoothed */
-    uint64_t steps;   /* since the device was first seen */
-    float q6[4];      /* q_eb without the magnetometer */
-    float q9[4];      /* q_eb with it */
-    float bias_b[3];  /* of the gyroscope, rad/s */
-    float tilt_sigma; /* rad */
-    float heading_sigma; /* rad; pi or more: not known */
+    uint32_t lost;         /* packets that are missing right before this one, by seq */
+    float rate_hz;         /* of the gyroscope, as the stamps tell it, smoothed */
+    uint64_t steps;        /* since the device was first seen */
+    float q6[4];           /* q_eb without the magnetometer */
+    float q9[4];           /* q_eb with it */
+    float bias_b[3];       /* of the gyroscope, rad/s */
+    float tilt_sigma;      /* rad */
+    float heading_sigma;   /* rad; pi or more: not known */
     float free_accel_e[3]; /* mean over the packet, m/s^2 */
     uint32_t windows;      /* that this packet completed; they stand in the packets' order */
     uint32_t new_steps;    /* that it brought, likewise */
@@ -130,7 +132,7 @@ typedef struct {
 typedef struct {
     uint32_t device;
     uint32_t flags;
-    int64_t t_ns; /* the window's end, a multiple of KF_WINDOW_NS */
+    int64_t t_ns;     /* the window's end, a multiple of KF_WINDOW_NS */
     float duration_s; /* covered by samples */
     float dv_e[3];    /* integral of free acceleration, m/s; z is the vertical velocity increment */
     float dv_sigma;   /* of dv_e[2], m/s, from tilt and noise */
@@ -156,7 +158,8 @@ typedef struct kf_pairing kf_pairing;
 size_t kf_device_size(void);
 size_t kf_pairing_size(void);
 
-/* Make device, and its pairing where it is not NULL, those of a device that was never heard of. */
+/* Make device, and its pairing where it is not NULL, those of a device that was never heard of. A pairing of
+ * zeros is such a one as well. */
 void kf_reset(kf_device *device, kf_pairing *pairing, const kf_profile *profile);
 
 /* Change what is known of a device without touching its state. */
@@ -175,9 +178,9 @@ int kf_valid(const kf_device *device);
  * Returns 0; or -1, having touched nothing, where a reference lies outside its array or capacity is less
  * than the sum over all packets of length / 12, which is never too little.
  */
-int kf_advance(kf_device *devices, kf_pairing *pairings, size_t count, const uint8_t *bytes, size_t byte_count,
-               const kf_packet *packets, size_t packet_count, kf_summary *summaries, kf_window *windows,
-               kf_step *steps, size_t capacity, size_t *window_count, size_t *step_count);
+int kf_advance(kf_device *devices, kf_pairing *pairings, size_t count, const uint8_t *bytes,
+               size_t byte_count, const kf_packet *packets, size_t packet_count, kf_summary *summaries,
+               kf_window *windows, kf_step *steps, size_t capacity, size_t *window_count, size_t *step_count);
 
 /* [/cffi] */
 

@@ -45,7 +45,9 @@
 #define REST_LOW_S 0.5
 #define REST_BIAS_NOISE 1.5e-3 /* rad/s sqrt(s) */
 #define REST_VELOCITY_NOISE 0.01
-#define SETTLED_SIGMA 0.06 /* rad */
+#define BIAS_MAX 0.35         /* rad/s */
+#define GRAVITY_ERROR_MAX 0.5 /* m/s^2 */
+#define SETTLED_SIGMA 0.06    /* rad */
 #define SETTLED_AGE_S 2.0
 
 static kf_quat multiply(kf_quat a, kf_quat b)
@@ -272,10 +274,18 @@ static void correct_vertical(kf_orientation *o, bool still)
     const double K0 = o->Pz[0] / S, K1 = o->Pz[1] / S;
     const double residual = -o->up_mps;
     o->up_mps += K0 * residual;
-    o->gravity_error += K1 * residual;
+    o->gravity_error = fmax(-GRAVITY_ERROR_MAX, fmin(o->gravity_error + K1 * residual, GRAVITY_ERROR_MAX));
     o->Pz[2] -= K1 * K1 * S;
     o->Pz[1] -= K0 * K1 * S;
     o->Pz[0] -= K0 * K0 * S;
+}
+
+/* v, no longer than limit. */
+static kf_vec shortened(kf_vec v, double limit)
+{
+    const double n = kf_norm(v);
+
+    return n > limit ? kf_scale(limit / n, v) : v;
 }
 
 /* Close the block: correct tilt, bias and gravity by what it tells. */
@@ -303,7 +313,7 @@ static void correct(kf_orientation *o)
     o->q6 = normalised(multiply(turn((kf_vec){x[0], x[1], 0}), o->q6));
     o->velocity[0] += x[2];
     o->velocity[1] += x[3];
-    o->bias_b = kf_add(o->bias_b, (kf_vec){x[4], x[5], x[6]});
+    o->bias_b = shortened(kf_add(o->bias_b, (kf_vec){x[4], x[5], x[6]}), BIAS_MAX);
     clear_block(o);
 }
 

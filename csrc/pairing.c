@@ -40,7 +40,14 @@ static kf_vec vector(const kf_pending *row)
     return (kf_vec){(double)row->x, (double)row->y, (double)row->z};
 }
 
-/* Forget the rows; also brings the counts of a restored block back into range. */
+/* Whether the queues are such as this module leaves them; a restored block may hold anything. */
+bool kf_pairing_sound(const kf_pairing *pairing)
+{
+    return pairing->accel.count <= KF_PENDING && pairing->gyro.count <= KF_PENDING &&
+           pairing->mag.count <= KF_PENDING_MAG;
+}
+
+/* Forget the rows. */
 void kf_pairing_clear(kf_pairing *pairing)
 {
     pairing->seen = 0;
