@@ -23,9 +23,10 @@ and headings. Evidence therefore comes from what is known of the platform, the s
    somebody turned them on;
 0. nothing within HOLD_NS of motion: the sum as it is.
 
-Sources: tszheichoi/awesome-sensor-logger COORDINATES.md, CROSSPLATFORM.md and UNITS.md; checked against
-both recordings of sensorlogger_ski (tests/unit/test_codec_sensor_logger.py): turning of the GNSS course
-against the gyroscope about f, and Android's own total acceleration.
+Sources: tszheichoi/awesome-sensor-logger COORDINATES.md, CROSSPLATFORM.md and UNITS.md. Checked on both
+recordings of sensorlogger_ski (tests/unit/test_codec_sensor_logger.py): on the iPhone the turning about f
+explains the GNSS course with a correlation of 0.85, 2 s before the receiver tells it, and so f points up; on
+Android the sum is the phone's own total acceleration, and gravity's z is orientation's to 4e-7.
 """
 
 from typing import Final, NamedTuple
