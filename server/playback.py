@@ -25,8 +25,8 @@ def play(
 ) -> Iterator[Played]:
     """Yield the messages of a recording in the order of their delivery.
 
-    The first is the birth: its clock is recorded, and tells the speed, so that the server takes the stamps as they
-    are and scales its deadlines. It is to be published retained, as a device does.
+    The first is the birth: its clock is recorded, and tells the speed, so that the server takes the stamps as
+    they are and scales its deadlines. It is to be published retained, as a device does.
 
     Parameters
     ----------
@@ -37,7 +37,8 @@ def play(
     device : str, optional
         Another id for the device, and so for the athlete.
     speed : float
-        How many times as fast as it was recorded, greater than 0, at most SPEED_MAX; infinite: all is due at once.
+        How many times as fast as it was recorded, greater than 0, at most SPEED_MAX; infinite: all is due
+        at once.
 
     Raises
     ------

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from server.errors import FileError
-from server.files.content import load
+from server.files.content import load, unpacked
 from server.files.recording import Event, Recording
 
-__all__ = ["FORMATS", "Event", "FileError", "Recording", "read", "recognise"]
+__all__ = ["FORMATS", "Event", "FileError", "Recording", "from_bytes", "read", "recognise"]
 
 FORMATS: Final = ("fit", "gpx", "tcx", "sensor_logger")
 
@@ -38,7 +38,18 @@ def read(path: Path) -> Recording:
         from server.files import sensor_logger
 
         return sensor_logger.read_folder(path)
-    content = load(path)
+    return from_bytes(path, load(path))
+
+
+def from_bytes(path: Path, content: bytes) -> Recording:
+    """Return the recording in the bytes of a file; ``path`` names it, in errors and for the device.
+
+    Raises
+    ------
+    FileError
+        As `read`.
+    """
+    content = unpacked(content, path)
     name = recognise(content, path)
     if name is None:
         raise FileError(path, f"not a recording that is known: {_what(content)}")
@@ -51,6 +62,8 @@ def read(path: Path) -> Recording:
 
 def recognise(content: bytes, path: Path) -> str | None:
     """Return which of FORMATS the content is, None for none of them."""
+    if not content:
+        return None
     if content[8:12] == b".FIT":
         return "fit"
     head = content[:_HEAD_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n")

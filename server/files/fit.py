@@ -1,30 +1,22 @@
 """FIT: what Garmin, Wahoo, Coros, Suunto, Zwift and others record.
 
-Garmin's FIT SDK, "Flexible and Interoperable Data Transfer Protocol" and its Profile, defines the format;
-fitdecode knows both. This module finds the parts of a chained file, reads on behind what is damaged where it can,
-and turns records, timer events, laps and RR intervals into messages. ``distance`` is never one of them: it is
-the answer that the file itself gives.
+Records, timer events, laps and RR intervals become messages. ``distance`` is never one of them: it is the
+answer that the file itself gives. What the fields mean is in the Profile of Garmin's FIT SDK.
 """
 
-import struct
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import fitdecode
-
 from server.errors import FileError
+from server.files.fit_messages import Fields, Message, messages_of
 from server.files.recording import Recording
 from server.files.timeline import NS_PER_S, ON_FOOT, Timeline, number
 from server.messages import Sport
 
-Fields = dict[str, Any]
-
 EPOCH_S: Final = 631_065_600  # 1989-12-31T00:00:00Z, the FIT epoch
 POWER_ON_MAX: Final = 0x10000000  # smaller stamps count from power on: a clock that was never set
 DEGREES_PER_SEMICIRCLE: Final = 180 / 2**31
-RECORDS_MAX: Final = 2_000_000
 START_AFTER_MAX_NS: Final = 600 * NS_PER_S  # a first timer start later than this is not the first there was
 RR_PER_SAMPLE: Final = 10
 SILENCE_MAX_S: Final = 3600.0
@@ -50,33 +42,6 @@ SUB_SPORTS: Final[dict[str, Sport]] = {
     "indoor_walking": "walk",
 }
 
-# What fitdecode raises on bytes that are no FIT: it validates little of what it reads.
-_DECODE_ERRORS: Final = (
-    fitdecode.FitError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
-_KEPT: Final = {"record", "event", "session", "lap", "sport", "hrv", "hr", "file_id"}
-_DEVELOPER: Final = {
-    3: "heart_rate",
-    4: "cadence",
-    6: "speed",
-    7: "power",
-}  # by the native field they stand for
-
-
-class Message(NamedTuple):
-    """A FIT message that is used here."""
-
-    name: str
-    fields: Fields
-
 
 class Session(NamedTuple):
     """From when on a sport was practised; s of the FIT epoch."""
@@ -93,8 +58,10 @@ def read(path: Path, content: bytes) -> Recording:
     FileError
         There is no record that can be read.
     """
+    if content[8:12] != b".FIT":
+        raise FileError(path, "not FIT: it does not begin with a FIT header")
     timeline = Timeline(path, "fit")
-    messages = list(_messages(content, timeline))
+    messages = list(messages_of(content, timeline))
     records = [m.fields for m in messages if m.name == "record"]
     if not records:
         raise FileError(path, _why_empty(messages, timeline))
@@ -111,103 +78,6 @@ def read(path: Path, content: bytes) -> Recording:
     return timeline.finish(
         model=_model(messages), sport=_sport(spans), totals=_totals(sessions, records), start_ns=start_ns
     )
-
-
-# The bytes.
-
-
-def _messages(content: bytes, timeline: Timeline) -> Iterator[Message]:
-    """Yield the messages of all parts of a chained file, up to what is damaged in each."""
-    offset, records = 0, 0
-    while len(content) - offset >= 12 and content[offset + 8 : offset + 12] == b".FIT":
-        header_size, body_size = content[offset], int.from_bytes(content[offset + 4 : offset + 8], "little")
-        start = offset + header_size
-        end = start + body_size
-        if header_size < 12 or start > len(content):
-            break
-        if body_size == 0 or end > len(content):
-            timeline.warn("the file is cut off or was never closed: read as far as it goes")
-            end = len(content)
-        elif end + 2 > len(content):
-            timeline.warn("the checksum is missing")
-        elif checksum(content[offset : end + 2]) != 0:
-            timeline.warn("the checksum does not fit: some values may be wrong")
-        part = (
-            struct.pack("<2BHI4s", 12, content[offset + 1], 0, end - start, b".FIT")
-            + content[start:end]
-            + b"\0\0"
-        )
-        try:
-            for message in _decoded(part):
-                yield message
-                records += message.name == "record"
-                if records > RECORDS_MAX:
-                    raise FileError(timeline.path, f"more than {RECORDS_MAX} records")
-        except _DECODE_ERRORS as error:
-            cause = " ".join(str(error).split()) or type(error).__name__
-            timeline.warn(f"damaged, and read up to there: {cause[:120]}")
-        offset = end + 2
-    if offset < len(content):
-        timeline.warn(f"{len(content) - offset} bytes at the end are not FIT")
-
-
-def _decoded(part: bytes) -> Iterator[Message]:
-    """Yield what is used of one part, field values by name; what a field does not hold is not there."""
-    reader = fitdecode.FitReader(
-        BytesIO(part),
-        processor=None,
-        check_crc=fitdecode.CrcCheck.DISABLED,
-        error_handling=fitdecode.ErrorHandling.IGNORE,
-    )
-    with reader:
-        for frame in reader:
-            if frame.frame_type == fitdecode.FIT_FRAME_DATA and frame.name in _KEPT:
-                yield Message(frame.name, _fields(frame))
-
-
-def _fields(frame: Any) -> Fields:
-    """Return the values of a message by name; of a developer's fields only those that stand for native ones."""
-    fields: Fields = {}
-    developed: Fields = {}
-    for data in frame.fields:
-        if data.value is None:
-            continue
-        definition = data.field_def
-        if definition is None or not definition.is_dev:
-            fields[data.field.name if data.field else data.def_num] = data.value
-        elif frame.name == "record" and (name := _DEVELOPER.get(data.field.native_field_num)):
-            value = number(data.value, 0, 10_000)
-            if value is not None and name == "speed" and str(data.units).lower() == "km/h":
-                value /= 3.6
-            developed[name] = value
-    for name, value in developed.items():
-        if fields.get(name) is None and value is not None:
-            fields[name] = value
-    return fields
-
-
-def _crc_table() -> tuple[int, ...]:
-    table = []
-    for byte in range(256):
-        crc = byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
-        table.append(crc)
-    return tuple(table)
-
-
-_CRC_TABLE: Final = _crc_table()
-
-
-def checksum(data: bytes) -> int:
-    """Return the CRC-16 of the FIT protocol (polynomial 0xA001 reflected, from 0); 0 over data and its own."""
-    crc, table = 0, _CRC_TABLE
-    for byte in data:
-        crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]
-    return crc
-
-
-# What the messages mean.
 
 
 def _seconds(fields: Fields, name: str = "timestamp") -> float | None:
@@ -321,7 +191,7 @@ def _add_record(
 def _add_beats(timeline: Timeline, t_ns: int, bpm: object, rr_s: list[float], since_s: float) -> None:
     """Take a heart rate and the RR intervals since the record before, the last of which ends with this one.
 
-    Those of a long silence, as of a pause, become samples of their own at the times that the beats themselves tell.
+    Those of a long silence, as of a pause, become samples of their own, at the times that the beats tell.
     """
     latest, older = rr_s[-RR_PER_SAMPLE:], rr_s[:-RR_PER_SAMPLE]
     before_s = sum(latest)
@@ -335,8 +205,8 @@ def _add_beats(timeline: Timeline, t_ns: int, bpm: object, rr_s: list[float], si
 def _add_heart_rate_messages(timeline: Timeline, messages: list[Message]) -> None:
     """Take the heart rates that a strap kept under water and handed over afterwards, where records have none.
 
-    The first ``hr`` message gives the strap's clock (s, ticks of 1/1024 s) and a UTC stamp; the next ones hold
-    eight rates each with the low 12 bits of that clock.
+    The first ``hr`` message gives the strap's clock (ticks of 1/1024 s) and a UTC stamp; the next ones hold
+    eight rates each, with the low 12 bits of that clock.
     """
     covered = {t.t_ns // NS_PER_S for t in timeline.samples if t.kind == "hr"}
     ticks = 0

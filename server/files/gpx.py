@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,7 +85,7 @@ def read(path: Path, content: bytes) -> Recording:
         for t_ns, point in points:
             _add_point(timeline, t_ns, point, sport)
     ends = sorted((min(t for t, _ in points), max(t for t, _ in points)) for points in timed if points)
-    timeline.pauses += [(a[1], b[0]) for a, b in zip(ends, ends[1:], strict=False) if a[1] < b[0]]
+    timeline.pauses += [(a[1], b[0]) for a, b in pairwise(ends) if a[1] < b[0]]
     return timeline.finish(model=(document.creator or "").strip(), sport=sport, totals={})
 
 
@@ -92,7 +93,14 @@ def _parsed(path: Path, content: bytes) -> Any:
     """Return gpxpy's document."""
     try:
         return gpxpy.parse(content)
-    except (gpxpy.gpx.GPXException, ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except (
+        gpxpy.gpx.GPXException,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         cause = " ".join(str(error).split())
         raise FileError(path, f"not GPX that can be read: {cause[:120]}") from error
 
@@ -120,7 +128,7 @@ def _add_point(timeline: Timeline, t_ns: int, point: Any, sport: Sport | None) -
 
 
 def _extensions(elements: list[Any]) -> Iterator[tuple[str, str]]:
-    """Yield local name, in small letters, and text of all elements within; the document's depth is bounded."""
+    """Yield local name, in small letters, and text of all elements within."""
     for element in elements:
         for inner in element.iter():
             if isinstance(inner.tag, str) and inner.text:

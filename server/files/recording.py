@@ -118,6 +118,7 @@ class SampleRecording(Recording):
 
     @property
     def first_ns(self) -> int:
+        """Return when the first message is delivered."""
         return self.timeline[0].t_ns
 
     def _middle(self) -> Iterator[Event]:

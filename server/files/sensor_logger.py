@@ -1,16 +1,18 @@
 """Exports of the Sensor Logger app: a folder or zip of CSV files, or the JSON export.
 
-A recording becomes what the phone would have published while it recorded: batches of PERIOD_NS in the app's own
-format on its own topic, each row in the batch in which the phone would have delivered it. A row with a stamp before
-the start, as the last known position often is, was delivered with the first batch: it goes out there, with its stamp
-as it is.
+A recording becomes what the phone would have published while it recorded: batches of PERIOD_NS in the app's
+own format on its own topic, each row in the batch in which the phone would have delivered it. A row with a
+stamp before the start, as the last known position often is, was delivered with the first batch: it goes out
+there, with its stamp as it is.
 
 Source: tszheichoi/awesome-sensor-logger (README, PUSHING.md).
 """
 
 import csv
 import io
+import lzma
 import math
+import struct
 import zipfile
 import zlib
 from array import array
@@ -25,7 +27,7 @@ import numpy as np
 from server.codecs import sensor_logger
 from server.codecs.sensor_logger import Reading
 from server.errors import FileError
-from server.files.content import UNPACKED_MAX, load, unpack_xz
+from server.files.content import UNPACKED_MAX, load, unpacked
 from server.files.recording import Event, Recording, command, device_id, device_of
 from server.files.timeline import NS_PER_S, SPAN_MAX_NS
 
@@ -50,10 +52,11 @@ _ZIP_ERRORS: Final = (
     zlib.error,
     EOFError,
     LookupError,
-    NotImplementedError,
     OSError,
     RuntimeError,
     ValueError,
+    lzma.LZMAError,
+    struct.error,
 )
 
 
@@ -80,7 +83,7 @@ class Stream(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class PhoneRecording(Recording):
-    """An export: ``order`` holds stream and row of each reading by its delivery, ``delivered_ns`` when that was."""
+    """An export; ``order`` holds stream and row of each reading by delivery, ``delivered_ns`` its time."""
 
     session: str
     streams: Sequence[Stream] = field(repr=False)
@@ -136,7 +139,7 @@ def read_folder(path: Path) -> Recording:
     def members() -> Iterator[tuple[str, bytes]]:
         left = EXPORT_MAX
         for file in files:
-            content = load(file, min(left, UNPACKED_MAX))
+            content = unpacked(load(file, limit := min(left, UNPACKED_MAX)), file, limit)
             left -= len(content)
             yield file.name, content
 
@@ -173,8 +176,7 @@ def _unzipped(path: Path, content: bytes) -> Iterator[tuple[str, bytes]]:
             for name in names:
                 with archive.open(name) as member:
                     data = member.read(min(left, UNPACKED_MAX) + 1)
-                if data.startswith(b"\xfd7zXZ\x00"):
-                    data = unpack_xz(data, path)
+                data = unpacked(data, path)
                 left -= len(data)
                 if left < 0 or len(data) > UNPACKED_MAX:
                     raise FileError(path, f"larger than {EXPORT_MAX // 2**20} MiB when unpacked")
@@ -216,7 +218,7 @@ def _json_tables(path: Path, content: bytes) -> Tables:
     if len(content) > JSON_MAX:
         raise FileError(path, f"JSON larger than {JSON_MAX // 2**20} MiB")
     try:
-        elements = msgspec.json.decode(content, type=list[dict[str, str | float | None]])
+        elements = msgspec.json.decode(content, type=list[dict[str, Any]])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FileError(path, f"not a JSON export of Sensor Logger: {error}") from error
     metadata: dict[str, str] = {}
@@ -232,7 +234,7 @@ def _json_tables(path: Path, content: bytes) -> Tables:
     streams, start_ns, lost = [], None, 0
     for sensor, rows in by_sensor.items():
         head = list(rows[0])
-        cells = ([_cell(row.get(key)) for key in head] for row in rows)
+        cells = (["" if row.get(key) is None else str(row[key]) for key in head] for row in rows)
         stream, begun_ns, bad = _stream(sensor, head, cells)
         streams.append(stream)
         start_ns = begun_ns if start_ns is None else start_ns
@@ -240,15 +242,8 @@ def _json_tables(path: Path, content: bytes) -> Tables:
     return metadata, streams, start_ns, lost
 
 
-def _cell(value: object) -> str:
-    """Return a value of the JSON export as the CSV has it; a stamp that is a JSON number comes as a float."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return "" if value is None else str(value)
-
-
 def _stream(stem: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> tuple[Stream, int | None, int]:
-    """Return the rows of one sensor, when the recording began by the first of them, and how many had no time."""
+    """Return the rows of one sensor, when the recording began by the first, and how many had no time."""
     name = stem.lower()
     at = head.index("time")
     elapsed_at = head.index("seconds_elapsed") if "seconds_elapsed" in head else None

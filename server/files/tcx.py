@@ -1,7 +1,8 @@
-"""TCX: Garmin's Training Center Database v2 with its activity extensions, as Garmin, Zwift and others write it."""
+"""TCX: Garmin's Training Center Database v2 with its activity extensions, as many devices write it."""
 
-import xml.etree.ElementTree as ET  # noqa: S405 (server.files.markup has checked the document)
+import xml.etree.ElementTree as ET
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -129,15 +130,15 @@ def _add_point(timeline: Timeline, t_ns: int, point: ET.Element, sport: Sport | 
 def _pauses(laps: list[_Lap]) -> list[tuple[int, int | None]]:
     """Return when the timer stood, ns.
 
-    A new track within a lap says so. Some devices tell it only by a lap that took longer by the clock than by its
-    own timer: then its longest gaps without a point are the pauses, as far as they account for the difference.
+    A new track within a lap says so. Some devices tell it only by a lap that took longer by the clock than by
+    its own timer: then its longest gaps without a point are the pauses, as far as they explain it.
     """
     pauses: list[tuple[int, int | None]] = []
     for index, lap in enumerate(laps):
         following = laps[index + 1] if index + 1 < len(laps) else None
-        breaks = [(a[-1], b[0]) for a, b in zip(lap.tracks, lap.tracks[1:], strict=False) if a[-1] < b[0]]
+        breaks = [(a[-1], b[0]) for a, b in pairwise(lap.tracks) if a[-1] < b[0]]
         pauses += breaks
-        gaps = [(a, b) for times in lap.tracks for a, b in zip(times, times[1:], strict=False)]
+        gaps = [(a, b) for times in lap.tracks for a, b in pairwise(times)]
         end_ns = lap.tracks[-1][-1]
         if following is not None:
             gaps.append((end_ns, following.tracks[0][0]))
@@ -145,7 +146,7 @@ def _pauses(laps: list[_Lap]) -> list[tuple[int, int | None]]:
         start_ns = lap.tracks[0][0] if lap.start_ns is None else lap.start_ns
         stood_ns = end_ns - start_ns - lap.timer_ns - sum(b - a for a, b in breaks)
         for begin, end in sorted(gaps, key=lambda gap: gap[0] - gap[1]):
-            if lap.timer_ns and GAP_MIN_NS < end - begin <= stood_ns + GAP_MIN_NS:
+            if lap.timer_ns and GAP_MIN_NS < end - begin <= stood_ns + GAP_MIN_NS // 2:
                 pauses.append((begin, end))
                 stood_ns -= end - begin
     return pauses

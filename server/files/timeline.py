@@ -6,6 +6,7 @@ Every format reader fills a `Timeline`; what no sensor can have measured is left
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -158,7 +159,7 @@ class Timeline:
         samples = self._distinct(low, high)
         if strays := len(self._record_times) - len(times):
             self.warn(f"{strays} records lie more than 7 days from the others: left out")
-        if backward := sum(b < a for a, b in zip(times, times[1:], strict=False)):
+        if backward := sum(b < a for a, b in pairwise(times)):
             self.warn(f"time runs backward {backward} times: sorted")
         for what, count in self._refused.items():
             self.warn(f"{count} {what}: left out")
