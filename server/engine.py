@@ -221,6 +221,7 @@ class Engine:
             out.append(self._reply(order.athlete, Reply(command.id, ok=False, reason=reason)))
             return
         t_ns = command.t if command.t is not None else self._arrival(athlete, message)
+        self.workouts.queued(athlete, command)
         athlete.lane.order(command, t_ns, message.received_ns)
 
     def _heard(self, device: Device, message: Incoming) -> None:

@@ -33,6 +33,7 @@ class Workouts:
         self._table = table
         self._workouts: dict[str, _Open] = {}
         self._held_back: set[str] = set()
+        self._starting: set[str] = set()
         self._replies: dict[str, OrderedDict[str, Reply]] = {}
         self._sports: dict[str, Sport] = {}
 
@@ -48,7 +49,12 @@ class Workouts:
 
     def starts_by_itself(self, athlete: Athlete) -> bool:
         """Return True when the athlete's next measurement opens a workout."""
-        return not self.is_open(athlete) and athlete.id not in self._held_back
+        return not (self.is_open(athlete) or athlete.id in self._held_back or athlete.id in self._starting)
+
+    def queued(self, athlete: Athlete, command: Command) -> None:
+        """A command waits for its turn: while that is ``start``, nothing else opens a workout."""
+        if command.action == "start":
+            self._starting.add(athlete.id)
 
     def state(self, athlete: Athlete) -> WorkoutState | None:
         """Return where the athlete's workout stands as of the last step, None when there never was one."""
@@ -73,6 +79,8 @@ class Workouts:
 
     def obey(self, athlete: Athlete, command: Command, t_ns: int) -> tuple[Reply, list[Workout]]:
         """Carry out a command at aligned time ``t_ns``; return the answer and what happened."""
+        if command.action == "start":
+            self._starting.discard(athlete.id)
         told = self._replies.setdefault(athlete.id, OrderedDict())
         if command.id in told:
             return told[command.id], []
@@ -90,7 +98,9 @@ class Workouts:
         state = self.state(athlete)
         assert state is not None, "only an open workout ends"
         summary = self._table.end(athlete.row, t_ns)
-        values = dict(summary.values)
+        values: dict[str, Any] = dict(summary.values)
+        if values.get("steps") is not None:
+            values["steps"] = round(values["steps"])
         state.state = "ended"
         state.elapsed_s = values["elapsed_s"]
         state.moving_s = values["moving_s"]
@@ -99,7 +109,7 @@ class Workouts:
             sport=state.sport,
             start_ms=current.start_ns // 1_000_000,
             end_ms=t_ns // 1_000_000,
-            sigma=dict(summary.sigmas),
+            sigma=dict(summary.sigma),
             reasons=reasons,
             sources=dict(summary.sources),
             **values,
