@@ -14,12 +14,13 @@ from server.codecs import imu, samples
 from server.messages import Battery, Birth, Death, Packet, Placement, Pong, Sport
 from simulators.clock import DeviceClock
 from simulators.faults import Channel, Faults, Message
-from simulators.sensors import Barometer, Imu, Optical, Receiver, Strap, read_crank, read_power
+from simulators.sensors import Barometer, Imu, Optical, Receiver, Samples, Strap, read_crank, read_power
 from simulators.truth import State, Truth
 
 PACKETS_PER_S = 10
 KINDS = ("imu", "hr", "optical", "gnss", "baro", "power", "cadence")
 BATTERY_EVERY_S = 60
+BLOCK_S = 5  # made at once: what numpy costs per call is shared by so many seconds
 
 _HR_AT_S, _STATE_AT_S = 0.31, 0.63  # within a second, after the device's own phase
 
@@ -102,6 +103,9 @@ class Device:
         self._rate_hz = rate_hz
         self._seq: dict[str, int] = {}
         self._readers = self._make_readers(rngs)
+        self._states: list[State] = []
+        self._t_s = np.empty(0)
+        self._block: Samples | None = None
         self._imu: Imu | None = None
         if "imu" in kind.sensors:
             self._imu = Imu(truth, kind.placement, rngs["imu"], rate_hz=rate_hz, mag_every=kind.mag_every)
@@ -126,9 +130,13 @@ class Device:
         """Return the answer to a ping."""
         return samples.encode(Pong(t=self.clock.read_ns(true_s), boot=self.boot, id=ping_id))
 
+    def begins_s(self, number: int) -> float:
+        """Return when the device's second ``number`` begins, true s since the start."""
+        return self.clock.true_s(number) + self.phase_s
+
     def second(self, number: int) -> list[Message]:
         """Return what arrives of what the device sends in its second ``number``; 0, 1, 2, ... in order."""
-        begins_s = self.clock.true_s(number) + self.phase_s
+        begins_s = self.begins_s(number)
         sent = self._inertial(number) if self._imu else []
         if self._strap:
             due_s = begins_s + _HR_AT_S
@@ -139,7 +147,7 @@ class Device:
             sent.append(self._message("hr", self._optical.read(due_s), due_s, due_s))
         if self._readers:
             due_s = begins_s + _STATE_AT_S
-            state = self._truth.state(np.array([due_s]))
+            state = self._state(number)
             sent += [self._message(topic, read(state), due_s, due_s) for topic, read in self._readers.items()]
         if number % BATTERY_EVERY_S == 0:
             level = round(max(0.9 - number / 72_000.0, 0.05), 3)
@@ -159,12 +167,16 @@ class Device:
     def _inertial(self, number: int) -> list[Message]:
         """Ten packets: one second on the device's clock."""
         assert self._imu is not None
-        count = self._rate_hz // PACKETS_PER_S
-        counted = (number * self._rate_hz + np.arange(self._rate_hz)) / self._rate_hz
-        t_s = self.phase_s + counted / (1.0 + self.clock.skew_ppm * 1e-6)
-        read = self._imu.read(t_s)
+        count, rate_hz = self._rate_hz // PACKETS_PER_S, self._rate_hz
+        begin = number % BLOCK_S * rate_hz
+        if begin == 0:
+            counted = (number * rate_hz + np.arange(BLOCK_S * rate_hz)) / rate_hz
+            self._t_s = self.phase_s + counted / (1.0 + self.clock.skew_ppm * 1e-6)
+            self._block = self._imu.read(self._t_s)
+        t_s, read = self._t_s, self._block
+        assert read is not None, "seconds come in order"
         messages = []
-        for first in range(0, self._rate_hz, count):
+        for first in range(begin, begin + rate_hz, count):
             rows = slice(first, first + count)
             payload = imu.encode(
                 accel_b=read.accel_b[rows],
@@ -178,6 +190,14 @@ class Device:
             )
             messages.append(Message(float(t_s[first + count - 1]), f"in/{self.id}/imu", payload))
         return messages
+
+    def _state(self, number: int) -> State:
+        """The athlete when the state of second ``number`` is measured."""
+        i = number % BLOCK_S
+        if i == 0:
+            begins_s = [self.begins_s(number + k) for k in range(BLOCK_S)]
+            self._states = self._truth.state(np.array(begins_s) + _STATE_AT_S).each()
+        return self._states[i]
 
     def _message(self, topic: str, packet: Packet, stamp_s: float, due_s: float) -> Message:
         packet.t, packet.boot, packet.seq = self.clock.read_ns(stamp_s), self.boot, self._next(topic)

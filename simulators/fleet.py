@@ -30,7 +30,7 @@ from simulators.record import TruthWriter, totals
 from simulators.scenarios import Athlete
 
 AHEAD_S = 0.3  # how long before it begins a second is made
-TICK_S = 0.002  # messages due within it leave together
+TICK_S = 0.005
 NAP_S_MAX = 0.1
 DEVICE_LINKS_MAX = 16
 SHARED_TOPICS_MAX = 16
@@ -259,13 +259,13 @@ class Fleet:
         count = 0
         while (now_s := self._now_s()) < seconds:
             while to_make[0][0] <= now_s + AHEAD_S:
-                begins_s, i, number = to_make[0]
+                _, i, number = to_make[0]
                 for message in devices[i].second(number):
                     heapq.heappush(due, (message.due_s, count, message, owner[devices[i].id]))
                     count += 1
-                heapq.heapreplace(to_make, (begins_s + 1.0, i, number + 1))
-                if due and due[0][0] <= self._now_s():
-                    break  # what is due goes before what is to be made
+                heapq.heapreplace(to_make, (devices[i].begins_s(number + 1), i, number + 1))
+                self._send(due, self._now_s())
+                await asyncio.sleep(0)
             self._send(due, self._now_s())
             if self._truth:
                 self._truth.write_until(now_s)

@@ -66,8 +66,8 @@ def demand_bpm(
         + ride * (10.8 * power_w / body.mass_kg + 3.5)
     )
     share = np.clip(_STANDING + uptake / (body.uptake_max - 3.5), 0.0, 0.98)
-    goal: Array = body.resting_bpm + (body.max_bpm - body.resting_bpm) * share
-    return goal
+    reserve_bpm = body.max_bpm - body.resting_bpm
+    return np.asarray(body.resting_bpm + reserve_bpm * share)
 
 
 class Heart:
@@ -89,12 +89,14 @@ class Heart:
             rates.append(rate)
             rate += (goal - rate) * (rise if goal > rate else fall)
         self._rates = np.array(rates)
+        self._seconds = np.arange(float(len(rates)))
 
     def rate_bpm(self, t_s: Array) -> Array:
         """Return the rate at ``t_s``, 1/min, shape (n,), without its beat-to-beat variation."""
         late = t_s >= 2 * self.period_s
         t_s = np.where(late, self.period_s + np.mod(t_s, self.period_s), t_s)
-        return np.interp(t_s, np.arange(len(self._rates)), self._rates)
+        rates: Array = np.interp(t_s, self._seconds, self._rates)
+        return rates
 
 
 class Beats:

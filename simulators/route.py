@@ -107,8 +107,9 @@ class Route:
         cells = int(np.ceil(self.length_m / _CELL_M))
         self._cell_m = self.length_m / cells
         borders = np.arange(cells + 1) * self._cell_m
-        offsets = (0.5 + 0.15**0.5 * np.array([-1.0, 0.0, 1.0])) * self._cell_m
-        heading = self._heading((borders[:-1, None] + offsets).ravel())[0].reshape(cells, 3)
+        offsets: Array = (0.5 + 0.15**0.5 * np.array([-1.0, 0.0, 1.0])) * self._cell_m
+        inner: Array = (borders[:-1, None] + offsets).ravel()
+        heading = self._heading(inner)[0].reshape(cells, 3)
         weights = np.array([5.0, 8.0, 5.0]) / 18.0 * self._cell_m
         steps = np.array([(np.cos(heading) * weights).sum(1), (np.sin(heading) * weights).sum(1)])
         places = np.concatenate([np.zeros((2, 1)), np.cumsum(steps, axis=1)], axis=1)

@@ -51,6 +51,11 @@ class State(NamedTuple):
     power_w: Array  # at the crank; 0 on foot
     heart_rate_bpm: Array
 
+    def each(self) -> list["State"]:
+        """Return one state for each instant."""
+        columns = np.array(self)
+        return [State(*columns[:, i : i + 1]) for i in range(columns.shape[1])]
+
 
 class Truth:
     """One athlete.
