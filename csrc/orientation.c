@@ -41,13 +41,14 @@
 /* Rest: deviation from a low-passed mean, held for a while. */
 #define REST_RATE 0.035 /* rad/s */
 #define REST_ACCEL 0.5  /* m/s^2 */
+#define REST_NORM 0.15  /* m/s^2: mean specific force is gravity, also in a lift */
 #define REST_AFTER_S 1.5
 #define REST_LOW_S 0.5
 #define REST_BIAS_NOISE 1.5e-3 /* rad/s sqrt(s) */
-#define REST_VELOCITY_NOISE 0.01
-#define BIAS_MAX 0.35         /* rad/s */
-#define GRAVITY_ERROR_MAX 0.5 /* m/s^2 */
-#define SETTLED_SIGMA 0.06    /* rad */
+#define REST_DV_SIGMA 0.005    /* m/s, of the increment of velocity over a block at rest */
+#define BIAS_MAX 0.35          /* rad/s */
+#define GRAVITY_ERROR_MAX 0.5  /* m/s^2 */
+#define SETTLED_SIGMA 0.06     /* rad */
 #define SETTLED_AGE_S 2.0
 
 static kf_quat multiply(kf_quat a, kf_quat b)
@@ -175,6 +176,17 @@ static void open_tilt(kf_orientation *o, double variance)
     hold_variance(o, 1, TILT_SIGMA * TILT_SIGMA);
 }
 
+/* Count horizontal velocity from here, known to variance. */
+static void begin_velocity(kf_orientation *o, double variance)
+{
+    o->velocity[0] = o->velocity[1] = 0;
+    for (int i = 2; i < 4; i++) {
+        for (int j = 0; j < KF_TILT_STATES; j++)
+            o->P[i][j] = o->P[j][i] = 0;
+        o->P[i][i] = variance;
+    }
+}
+
 /* The stream is broken: nothing is known of the time between. */
 void kf_orientation_break(kf_orientation *o, double gap_s)
 {
@@ -188,12 +200,7 @@ void kf_orientation_break(kf_orientation *o, double gap_s)
     }
     open_vertical(o);
     open_tilt(o, gap_s * gap_s);
-    o->velocity[0] = o->velocity[1] = 0;
-    for (int i = 2; i < 4; i++) {
-        for (int j = 0; j < KF_TILT_STATES; j++)
-            o->P[i][j] = o->P[j][i] = 0;
-        o->P[i][i] = VELOCITY_SIGMA * VELOCITY_SIGMA;
-    }
+    begin_velocity(o, VELOCITY_SIGMA * VELOCITY_SIGMA);
     kf_heading_drift(o, 0, 0, gap_s * gap_s);
 }
 
@@ -260,6 +267,10 @@ static void correct_vertical(kf_orientation *o, bool still)
 {
     const double T = o->block_accel_s;
 
+    if (still) {
+        o->up_mps = 0;
+        o->Pz[0] = o->Pz[1] = 0;
+    }
     o->up_mps += o->block_dv[2];
     o->Pz[0] += -2 * T * o->Pz[1] + T * T * o->Pz[2] + ACCEL_NOISE * ACCEL_NOISE * T;
     o->Pz[1] -= T * o->Pz[2];
@@ -269,8 +280,7 @@ static void correct_vertical(kf_orientation *o, bool still)
         o->Pz[1] *= k;
         o->Pz[2] *= k * k;
     }
-    const double noise = still ? REST_VELOCITY_NOISE : UP_NOISE;
-    const double S = o->Pz[0] + noise * noise / T;
+    const double S = o->Pz[0] + (still ? REST_DV_SIGMA * REST_DV_SIGMA : UP_NOISE * UP_NOISE / T);
     const double K0 = o->Pz[0] / S, K1 = o->Pz[1] / S;
     const double residual = -o->up_mps;
     o->up_mps += K0 * residual;
@@ -295,13 +305,16 @@ static void correct(kf_orientation *o)
     const bool still = o->state & KF_STILL;
     const double T = o->block_s;
 
+    if (still)
+        begin_velocity(o, 0);
     predict(o);
     if (o->block_accel_s > 0) {
-        const double noise = still ? REST_VELOCITY_NOISE : VELOCITY_NOISE;
+        const double R =
+            still ? REST_DV_SIGMA * REST_DV_SIGMA : VELOCITY_NOISE * VELOCITY_NOISE / o->block_accel_s;
         o->velocity[0] += o->block_dv[0];
         o->velocity[1] += o->block_dv[1];
-        update(o, 2, -o->velocity[0], noise * noise / o->block_accel_s, x);
-        update(o, 3, -o->velocity[1], noise * noise / o->block_accel_s, x);
+        update(o, 2, -o->velocity[0], R, x);
+        update(o, 3, -o->velocity[1], R, x);
         correct_vertical(o, still);
     }
     if (still) {
@@ -337,7 +350,9 @@ static void judge_rest(kf_orientation *o, const kf_sample *s, double dt_s)
     o->accel_low_b = kf_add(o->accel_low_b, kf_scale(k, accel));
     const kf_vec off = kf_sub(o->gyro_low_b, o->bias_b);
     const double sigma2 = o->P[4][4] + o->P[5][5] + o->P[6][6];
-    const bool calm = kf_dot(rate, rate) < REST_RATE * REST_RATE &&
+    const double weight_off = kf_norm(o->accel_low_b) - G - o->gravity_error;
+    const bool calm = fabs(weight_off) < REST_NORM + 3 * sqrt(o->Pz[2]) &&
+                      kf_dot(rate, rate) < REST_RATE * REST_RATE &&
                       kf_dot(accel, accel) < REST_ACCEL * REST_ACCEL &&
                       kf_dot(off, off) < REST_RATE * REST_RATE + 9 * sigma2;
     o->still_s = calm ? fmin(o->still_s + dt_s, REST_AFTER_S) : 0;
