@@ -102,8 +102,8 @@ class Workouts:
         if values.get("steps") is not None:
             values["steps"] = round(values["steps"])
         state.state = "ended"
-        state.elapsed_s = values["elapsed_s"]
-        state.moving_s = values["moving_s"]
+        state.elapsed_s = round(values["elapsed_s"], 3)
+        state.moving_s = round(values["moving_s"], 3)
         reasons: dict[str, Any] = dict(summary.reasons)
         told = Summary(
             sport=state.sport,
