@@ -38,6 +38,7 @@ class _Section(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
 class Broker(_Section, frozen=True):
     """Where the MQTT broker is.
 
+    ``program`` is the broker that ``kinefuse up`` starts; absent, mosquitto where installed, else amqtt.
     ``external`` says whose it is: true, somebody runs it; false, ``kinefuse up`` starts one. Absent, it is
     external exactly when ``host`` is not this machine.
     """
@@ -45,6 +46,7 @@ class Broker(_Section, frozen=True):
     host: Annotated[str, Meta(min_length=1, max_length=253)] = "127.0.0.1"
     port: Port = 1883
     websocket_port: Annotated[int, Meta(ge=0, le=65_535)] = 0  # 0: none; of our own broker only
+    program: Literal["mosquitto", "amqtt"] | None = None
     external: bool | None = None
     username: Text = ""
     password: Text = ""

@@ -31,17 +31,13 @@ ADVICE = (
 WEBSOCKET_ADVICE = "choose another with KINEFUSE_BROKER_WEBSOCKET_PORT=N, or 0 for none"
 
 
-def child(
-    broker: Broker, *, kind: str | None = None, on_line: Callable[[str], None] = lambda _: None
-) -> Child:
+def child(broker: Broker, *, on_line: Callable[[str], None] = lambda _: None) -> Child:
     """Return a broker's process that is not started yet.
 
     Parameters
     ----------
     broker : Broker
-        Where it is to listen.
-    kind : {"mosquitto", "amqtt"}, optional
-        By default mosquitto where it is found.
+        Where it is to listen, and which program, if not mosquitto where it is found.
     on_line : callable, optional
         Called with each line that it says.
 
@@ -50,11 +46,16 @@ def child(
     BrokerError
         mosquitto was asked for and is not installed.
     """
-    program = None if kind == "amqtt" else mosquitto.find()
+    program = None if broker.program == "amqtt" else mosquitto.find()
     if program is not None:
         settings = mosquitto.configuration(broker).encode()
-        return Child("mosquitto", mosquitto.command(program), stdin=settings, on_line=on_line)
-    if kind == "mosquitto":
+
+        def tell(line: str) -> None:
+            if mosquitto.ROOT_WARNING not in line:
+                on_line(line)
+
+        return Child("mosquitto", mosquitto.command(program), stdin=settings, on_line=tell)
+    if broker.program == "mosquitto":
         raise BrokerError("mosquitto is not installed; on Debian: apt-get install mosquitto")
     command = [sys.executable, "-m", "server.brokers.amqtt_child", "--host", broker.host]
     command += ["--port", str(broker.port), "--websocket-port", str(broker.websocket_port)]
@@ -104,13 +105,13 @@ async def reach(broker: Broker) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(broker: Broker, *, kind: str | None = None) -> AsyncIterator[Child | None]:
+async def running(broker: Broker) -> AsyncIterator[Child | None]:
     """Have a broker: the external one, else a child that is ended on leaving."""
     if broker.is_external:
         await reach(broker)
         yield None
         return
-    process = child(broker, kind=kind)
+    process = child(broker)
     try:
         await start(process, broker)
         yield process

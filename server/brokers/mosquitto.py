@@ -11,6 +11,7 @@ PACKET_BYTES_MAX = 2 * 2**20
 QUEUED_MESSAGES_MAX = 100_000
 QUEUED_BYTES_MAX = 64 * 2**20
 CLIENT_EXPIRY = "1h"
+ROOT_WARNING = "should not be run as root"  # it is ours, on loopback; see `configuration`
 
 
 def find() -> str | None:
@@ -46,7 +47,7 @@ def configuration(broker: Broker) -> str:
         f"persistent_client_expiration {CLIENT_EXPIRY}",
         "log_dest stderr",
         "log_type error",
-        "log_type warning",
+        "log_timestamp false",
     ]
     return "\n".join(lines) + "\n"
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -178,9 +179,9 @@ async def test_it_listens_on_loopback_only_and_ends_within_a_second(broker: Runn
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_websocket_listener_is_on_loopback_too(kind: str) -> None:
-    address = Broker(port=free_port(), websocket_port=free_port())
-    child = brokers.child(address, kind=kind)
+async def test_a_websocket_listener_is_on_loopback_too(kind: Literal["mosquitto", "amqtt"]) -> None:
+    address = Broker(port=free_port(), websocket_port=free_port(), program=kind)
+    child = brokers.child(address)
     try:
         await brokers.start(child, address)
         assert ports.holder(address.websocket_port) is not None
@@ -219,7 +220,7 @@ async def test_a_broker_dies_with_us_even_when_we_are_killed(kind: str) -> None:
         "from server import brokers\n"
         "from server.config import Broker\n"
         "async def main():\n"
-        f"    async with brokers.running(Broker(port={port}), kind={kind!r}) as child:\n"
+        f"    async with brokers.running(Broker(port={port}, program={kind!r})) as child:\n"
         "        print(child.pid, flush=True)\n"
         "        await asyncio.Event().wait()\n"
         "asyncio.run(main())\n"

@@ -5,6 +5,8 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
 
+import msgspec
+
 from server import brokers
 from server.brokers.process import Child
 from server.config import Broker
@@ -26,12 +28,11 @@ class RunningBroker:
     """A broker that a test may kill and start again, on the same port."""
 
     def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.address = Broker(port=free_port())
+        self.address = msgspec.convert({"port": free_port(), "program": kind}, Broker)
         self.child: Child | None = None
 
     async def start(self) -> None:
-        self.child = brokers.child(self.address, kind=self.kind)
+        self.child = brokers.child(self.address)
         await brokers.start(self.child, self.address)
 
     async def kill(self) -> None:
