@@ -1,43 +1,14 @@
 """How the devices and the server itself are: what came, what was lost, what was refused and why."""
 
-from msgspec import Struct
-
 from fusion.timebase import TimeBase
 from server.envelopes import Outgoing
 from server.ingest import Ingest
+from server.messages import ClockHealth, DeviceHealth
 from server.publications import encode
 from server.registry import Device, Registry
 
 PERIOD_NS = 5_000_000_000
 SILENT_NS = 10_000_000_000
-
-
-class ClockHealth(Struct):
-    """How a device's clock stands to aligned time."""
-
-    offset_ms: float
-    sigma_ms: float
-    skew_ppm: float
-    jumps: int
-    recorded: bool
-
-
-class DeviceHealth(Struct):
-    """``devices/{device}/health``: every 5 s while the device sends, and once when it has fallen silent."""
-
-    t_ms: int
-    device: str
-    athlete: str
-    model: str
-    placement: str
-    online: bool
-    silent_s: float
-    clock: ClockHealth
-    imu_rate_hz: float
-    packets: int
-    lost: int
-    refused: dict[str, int]
-    battery: float | None
 
 
 class Health:

@@ -159,21 +159,18 @@ Reason = Literal[
 ]
 
 
-class Metric(Struct):
-    """A live value with what is known of its error."""
+class Metric(Struct, omit_defaults=True):
+    """A live value with what is known of its error; or, where ``value`` is null, the reason why.
 
-    value: float | int | str
-    sigma: float
-    age_s: float
-    source: str
-    quality: float
+    ``quality`` is the probability that the error is within the tolerance of docs/metrics.md.
+    """
 
-
-class NoMetric(Struct):
-    """There is no honest value, and why."""
-
-    reason: Reason
-    value: None = None
+    value: float | int | None
+    sigma: float | None = None
+    age_s: float | None = None
+    source: str | None = None
+    quality: float | None = None
+    reason: Reason | None = None
 
 
 class Cause(Struct):
@@ -202,7 +199,7 @@ class Live(Struct):
     athlete: str
     cause: Cause | None
     workout: WorkoutState | None
-    metrics: dict[str, Metric | NoMetric]
+    metrics: dict[str, Metric]
     mode: str = "full"
 
 
@@ -262,3 +259,47 @@ class Reply(Struct):
     ok: bool
     reason: str = ""
     workout: str = ""
+
+
+class ClockHealth(Struct):
+    """How a device's clock stands to aligned time."""
+
+    offset_ms: float
+    sigma_ms: float
+    skew_ppm: float
+    jumps: int
+    recorded: bool
+
+
+class DeviceHealth(Struct):
+    """``devices/{device}/health``: every 5 s while the device sends, and once when it has fallen silent."""
+
+    t_ms: int
+    device: str
+    athlete: str
+    model: str
+    placement: str
+    online: bool
+    silent_s: float
+    clock: ClockHealth
+    imu_rate_hz: float
+    packets: int
+    lost: int
+    refused: dict[str, int]
+    battery: float | None
+
+
+class ServerStatus(Struct):
+    """``server/status``: retained; the broker says ``offline`` should the server die."""
+
+    t_ms: int
+    state: Literal["online", "offline"]
+    version: str = ""
+    started_ms: int = 0
+    devices: int = 0
+    athletes: int = 0
+    workouts: int = 0
+    received: int = 0
+    dropped: int = 0
+    refused: dict[str, int] = {}
+    mode: str = "full"

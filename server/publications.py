@@ -5,7 +5,7 @@ from typing import Any, get_args
 import msgspec
 
 from fusion.measurements import Estimate, Reason, Source
-from server.messages import Cause, Live, Metric, NoMetric, WorkoutState
+from server.messages import Cause, Live, Metric, WorkoutState
 from server.messages import Reason as ReasonName
 
 _ENCODER = msgspec.json.Encoder()
@@ -13,7 +13,7 @@ _SOURCES = tuple(source.name.lower() for source in Source)
 _REASONS: tuple[Any, ...] = tuple(reason.name.lower() for reason in Reason)
 assert set(_REASONS[1:]) == set(get_args(ReasonName)), "the wire and the models name the same reasons"
 
-_NO_METRIC = tuple(NoMetric(reason) for reason in _REASONS)  # they are all alike: made once
+_WITHOUT = tuple(Metric(None, reason=reason) for reason in _REASONS)  # they are all alike: made once
 _WHOLE = {"steps", "heart_rate_zone"}
 _DECIMALS = {"distance": 2, "elapsed": 3, "moving": 3, "speed": 3, "altitude": 2, "ascent": 2, "descent": 2}
 
@@ -31,12 +31,12 @@ class MetricColumns:
             (name, *(column.tolist() for column in estimate)) for name, estimate in estimates.items()
         ]
 
-    def at(self, place: int, due_ns: int) -> dict[str, Metric | NoMetric]:
+    def at(self, place: int, due_ns: int) -> dict[str, Metric]:
         """Return the metrics of the athlete at ``place``, as of ``due_ns``."""
-        metrics: dict[str, Metric | NoMetric] = {}
+        metrics: dict[str, Metric] = {}
         for name, value, sigma, t_ns, source, quality, reason in self._columns:
             if reason[place]:
-                metrics[name] = _NO_METRIC[reason[place]]
+                metrics[name] = _WITHOUT[reason[place]]
                 continue
             number = value[place]
             metrics[name] = Metric(
@@ -54,7 +54,7 @@ def live(
     due_ns: int,
     cause: Cause | None,
     workout: WorkoutState | None,
-    metrics: dict[str, Metric | NoMetric],
+    metrics: dict[str, Metric],
 ) -> bytes:
     """Return the payload of ``athletes/{athlete}/live``."""
     return encode(Live(due_ns // 1_000_000, athlete, cause, workout, metrics))

@@ -9,12 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from msgspec import Struct
-
 from server.clock import SystemClock
 from server.config import Config, load
 from server.engine import Engine
 from server.envelopes import Incoming
+from server.messages import ServerStatus
 from server.mqtt import Link, Will
 from server.publications import encode
 
@@ -23,22 +22,6 @@ BATCH_MAX = 4096  # messages in one tick
 REPORT_S = 1.0
 STATUS_S = 10.0
 GOODBYE_S = 2.0  # for the summaries of workouts that are open when the server is stopped
-
-
-class ServerStatus(Struct):
-    """``server/status``: retained; the broker says ``offline`` should the server die."""
-
-    t_ms: int
-    state: Literal["online", "offline"]
-    version: str = ""
-    started_ms: int = 0
-    devices: int = 0
-    athletes: int = 0
-    workouts: int = 0
-    received: int = 0
-    dropped: int = 0
-    refused: dict[str, int] = {}
-    mode: str = "full"
 
 
 class Server:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from server.config import Broker, load
-from server.messages import Live, Metric, NoMetric
+from server.messages import Live, Metric
 from server.mqtt import Link
 
 GONE_S = 60.0  # an athlete who has not been told of for this long is taken off the table
@@ -95,11 +95,10 @@ def _workout(live: Live) -> str:
     return f"{live.workout.sport} {seconds // 60}:{seconds % 60:02d}{state}"
 
 
-def _cell(metric: Metric | NoMetric | None, decimals: int, width: int) -> Text:
-    if metric is None or isinstance(metric, NoMetric):
-        reason = "" if metric is None else metric.reason.replace("_", " ")
+def _cell(metric: Metric | None, decimals: int, width: int) -> Text:
+    if metric is None or metric.value is None or metric.sigma is None or metric.quality is None:
+        reason = "" if metric is None or metric.reason is None else metric.reason.replace("_", " ")
         return Text(reason if width >= 120 else "-", style="dim")
-    assert isinstance(metric.value, int | float), "numbers alone stand in the table"
     told = f"{metric.value:,.{decimals}f}"
     if width >= 100:
         told += f" ±{metric.sigma:.{decimals}f}" if metric.sigma >= 0.5 * 10**-decimals else ""

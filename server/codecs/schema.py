@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from server.deadlines import DeadlineReport
 from server.messages import (
     Baro,
     Battery,
@@ -16,16 +17,16 @@ from server.messages import (
     Cadence,
     Command,
     Death,
+    DeviceHealth,
     Foot,
     Gnss,
     HeartRate,
     ImuJson,
     Live,
-    Metric,
-    NoMetric,
     Pong,
     Power,
     Reply,
+    ServerStatus,
     Wheel,
     Workout,
 )
@@ -43,41 +44,28 @@ _SAMPLES: Final[dict[str, Any]] = {
     "battery": Battery,
 }
 
-# Live as msgspec can describe it: two structs without a tag are no type to it; they are put in below.
-_LIVE: Final = msgspec.defstruct(
-    "Live",
-    [
-        (field.name, dict[str, Any] if field.name == "metrics" else field.type)
-        if field.default is msgspec.NODEFAULT
-        else (field.name, field.type, field.default)
-        for field in msgspec.structs.fields(Live)
-    ],
-    namespace={"__doc__": Live.__doc__},
-)
-
 TOPICS: Final[dict[str, Any]] = {
     **{f"in/{{device}}/{kind}": struct | GenericAlias(list, (struct,)) for kind, struct in _SAMPLES.items()},
     "in/{device}/imu": ImuJson,
     "in/{device}/status": Birth | Death,
     "in/{device}/pong": Pong,
     "command/{athlete}": Command,
-    "athletes/{athlete}/live": _LIVE,
+    "athletes/{athlete}/live": Live,
     "athletes/{athlete}/workout": Workout,
     "athletes/{athlete}/reply/{id}": Reply,
+    "devices/{device}/health": DeviceHealth,
+    "server/status": ServerStatus,
+    "server/deadlines": DeadlineReport,
 }
 
 
 def protocol() -> dict[str, Any]:
     """Return the schema: ``topics`` (below the root) refer to ``$defs``."""
-    schemas, components = msgspec.json.schema_components(
-        [*TOPICS.values(), Metric, NoMetric], ref_template="#/$defs/{name}"
-    )
-    metrics = components["Live"]["properties"]["metrics"]
-    metrics["additionalProperties"] = {"anyOf": list(schemas[-2:])}
+    schemas, components = msgspec.json.schema_components(TOPICS.values(), ref_template="#/$defs/{name}")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Kinefuse protocol v1",
-        "topics": dict(zip(TOPICS, schemas, strict=False)),
+        "topics": dict(zip(TOPICS, schemas, strict=True)),
         "$defs": dict(sorted(components.items())),
     }
 
