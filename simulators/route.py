@@ -106,9 +106,9 @@ class Route:
         """East, north and their steps at cell borders, shape (4, cells + 1); Gauss, 3 points a cell."""
         cells = int(np.ceil(self.length_m / _CELL_M))
         self._cell_m = self.length_m / cells
-        borders = np.arange(cells + 1) * self._cell_m
+        borders = np.linspace(0.0, self.length_m, cells + 1)
         offsets: Array = (0.5 + 0.15**0.5 * np.array([-1.0, 0.0, 1.0])) * self._cell_m
-        inner: Array = (borders[:-1, None] + offsets).ravel()
+        inner = (borders[:-1, None] + offsets).ravel()
         heading = self._heading(inner)[0].reshape(cells, 3)
         weights = np.array([5.0, 8.0, 5.0]) / 18.0 * self._cell_m
         steps = np.array([(np.cos(heading) * weights).sum(1), (np.sin(heading) * weights).sum(1)])
