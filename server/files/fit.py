@@ -20,6 +20,7 @@ DEGREES_PER_SEMICIRCLE: Final = 180 / 2**31
 START_AFTER_MAX_NS: Final = 600 * NS_PER_S  # a first timer start later than this is not the first there was
 RR_PER_SAMPLE: Final = 10
 SILENCE_MAX_S: Final = 3600.0
+COVERED_S: Final = 5  # a strap's own beats are not needed this close to a record with a heart rate
 
 SPORTS: Final[dict[str, Sport]] = {
     "running": "run",
@@ -209,6 +210,7 @@ def _add_heart_rate_messages(timeline: Timeline, messages: list[Message]) -> Non
     eight rates each, with the low 12 bits of that clock.
     """
     covered = {t.t_ns // NS_PER_S for t in timeline.samples if t.kind == "hr"}
+    begin_ns, end_ns = min(timeline.times, default=0), max(timeline.times, default=0)
     ticks = 0
     offset_s: float | None = None
     for message in messages:
@@ -233,7 +235,10 @@ def _add_heart_rate_messages(timeline: Timeline, messages: list[Message]) -> Non
             continue
         for tick, bpm in zip(stamps, rates, strict=False):
             t_ns = _ns(offset_s + tick / 1024)
-            if covered.isdisjoint((t_ns // NS_PER_S - 1, t_ns // NS_PER_S, t_ns // NS_PER_S + 1)):
+            second = t_ns // NS_PER_S
+            if begin_ns <= t_ns <= end_ns and covered.isdisjoint(
+                range(second - COVERED_S, second + COVERED_S + 1)
+            ):
                 timeline.heart_rate(t_ns, bpm)
 
 

@@ -9,7 +9,8 @@ T0_S = 1_000_000_000  # FIT time of the first record, 2021-09-08
 T0_NS = (FIT_EPOCH_S + T0_S) * 10**9
 
 # Base types of the FIT protocol: number, struct letter, invalid value.
-ENUM, UINT8, UINT16, UINT32, SINT32 = (0, "B"), (2, "B"), (0x84, "H"), (0x86, "I"), (0x85, "i")
+ENUM, UINT8, BYTE = (0, "B"), (2, "B"), (0x0D, "B")
+UINT16, UINT32, SINT32 = (0x84, "H"), (0x86, "I"), (0x85, "i")
 INVALID = {"B": 0xFF, "H": 0xFFFF, "I": 0xFFFFFFFF, "i": 0x7FFFFFFF}
 
 # Messages used here: global number, then (field number, base type, scale) by name.
@@ -43,6 +44,16 @@ MESSAGES: dict[str, tuple[int, dict[str, tuple[int, tuple[int, str], float]]]] =
             "total_timer_time": (8, UINT32, 1000),
             "total_distance": (9, UINT32, 100),
             "avg_heart_rate": (16, UINT8, 1),
+        },
+    ),
+    "hr": (
+        132,
+        {
+            "timestamp": (253, UINT32, 1),
+            "fractional_timestamp": (0, UINT16, 32768),
+            "filtered_bpm": (6, UINT8, 1),
+            "event_timestamp": (9, UINT32, 1024),
+            "event_timestamp_12": (10, BYTE, 1),
         },
     ),
     "hrv": (78, {"time": (0, UINT16, 1000)}),

@@ -145,6 +145,32 @@ def test_beats_of_a_long_silence_are_spread_over_it() -> None:
     assert stamps == pytest.approx([0, *range(5, 65, 5)])
 
 
+def test_a_straps_own_beats_fill_in_where_records_have_no_heart_rate() -> None:
+    def packed(*ticks: int) -> list[int]:
+        pairs = zip(ticks[::2], ticks[1::2], strict=True)
+        return [
+            octet for a, b in pairs for octet in (a & 0xFF, (a >> 8 & 0xF) | (b & 0xF) << 4, b >> 4 & 0xFF)
+        ]
+
+    file = FitFile()
+    for second in range(20):
+        file.record(second, speed=1.0)
+    file.record(20, heart_rate=130).session(0, 20, SWIMMING)
+    first = 4000  # ticks of 1/1024 s: the low 12 bits wrap within the next beats
+    beats = [first + 512 * beat for beat in range(1, 9)]
+    file.add(
+        "hr", timestamp=T0_S, fractional_timestamp=0.5, filtered_bpm=[119], event_timestamp=[first / 1024]
+    )
+    file.add("hr", filtered_bpm=[120] * 8, event_timestamp_12=packed(*beats))
+    file.add("hr", filtered_bpm=[125] * 2, event_timestamp_12=packed(beats[-1] + 3000, beats[-1] + 6500))
+    file.add("hr", filtered_bpm=[126] * 2, event_timestamp_12=packed(beats[-1] + 10500, beats[-1] + 13000))
+    rates = sent(reading(file), "hr")
+    stamps = [(rate["t"] - T0_NS) / SECOND for rate in rates]
+    expected = [0.5 + beat / 2 for beat in range(9)] + [4.5 + ticks / 1024 for ticks in (3000, 6500, 10500)]
+    assert stamps == pytest.approx([*expected, 20], abs=2e-6)
+    assert [rate["bpm"] for rate in rates[-4:]] == [125, 125, 126, 130]
+
+
 def test_records_of_one_second_are_merged_and_the_first_value_is_believed() -> None:
     file = FitFile().record(0, heart_rate=120).record(0, heart_rate=150, power=200).record(1, heart_rate=121)
     recording = reading(file)
