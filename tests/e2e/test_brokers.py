@@ -17,7 +17,8 @@ from server.brokers import ports
 from server.config import Broker
 from server.errors import BrokerError, PortTakenError
 from server.mqtt import Arrival, Link, Will
-from tests.support.brokers import KINDS, RunningBroker, free_port, hear, running_broker, soon
+from tests.support import frames
+from tests.support.brokers import KINDS, PATIENCE_S, RunningBroker, free_port, hear, running_broker, soon
 
 
 @pytest.fixture(params=[pytest.param("mosquitto", marks=pytest.mark.mosquitto), "amqtt"])
@@ -118,6 +119,42 @@ async def test_a_goodbye_fires_no_last_will_and_loses_no_last_word(broker: Runni
             link.publish("end", b"", qos=1)
             heard = told(await hear(hearer, is_on("end")))
     assert heard == [("word", b"%d" % number) for number in range(rounds)] + [("end", b"")]
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_goodbye_in_one_breath_with_the_last_word_is_heard(
+    broker: RunningBroker, waits: bool
+) -> None:
+    rounds = 40
+    async with Link(broker.address, subscriptions=["word", "will", "end"]) as hearer:
+        await hearer.ready()
+        for number in range(rounds):
+            reader, writer = await asyncio.open_connection(broker.address.host, broker.address.port)
+            writer.write(frames.connect(f"brief-{number}", will=("will", b"fired")))
+            if waits:
+                assert await reader.readexactly(4) == frames.CONNACK_ACCEPTED
+            writer.write(frames.publish("word", b"%d" % number) + frames.DISCONNECT)
+            writer.close()
+            await writer.wait_closed()
+            # Several connections are not in order among each other: hear one before the next.
+            assert told(await hear(hearer, is_on("word"))) == [("word", b"%d" % number)]
+        async with Link(broker.address) as link:
+            link.publish("end", b"", qos=1)
+            assert told(await hear(hearer, is_on("end"))) == [("end", b"")]
+
+
+async def test_a_message_is_delivered_with_no_more_qos_than_it_was_sent_with(broker: RunningBroker) -> None:
+    reader, writer = await asyncio.open_connection(broker.address.host, broker.address.port)
+    writer.write(frames.connect("hearer"))
+    assert await reader.readexactly(4) == frames.CONNACK_ACCEPTED
+    writer.write(frames.subscribe("t", 1))
+    assert await reader.readexactly(5) == frames.suback(1)
+    async with Link(broker.address) as speaker:
+        speaker.publish("t", b"x")
+        expected = frames.publish("t", b"x")
+        assert await asyncio.wait_for(reader.readexactly(len(expected)), PATIENCE_S) == expected
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_a_killed_broker_that_comes_back_finds_everybody_again(broker: RunningBroker) -> None:

@@ -1,0 +1,41 @@
+"""MQTT 3.1.1 frames by hand, for what a well-behaved client library would not do.
+
+http://docs.oasis-open.org/mqtt/mqtt/v3.1.1/os/mqtt-v3.1.1-os.html
+"""
+
+CONNACK_ACCEPTED = bytes([0x20, 2, 0, 0])
+DISCONNECT = bytes([0xE0, 0])
+
+
+def connect(identifier: str, will: tuple[str, bytes] | None = None) -> bytes:
+    """Return a CONNECT with a clean session and no keepalive; the will has QoS 0."""
+    flags = 0x02 | (0x04 if will else 0)
+    body = _text("MQTT") + bytes([4, flags, 0, 0]) + _text(identifier)
+    if will:
+        body += _text(will[0]) + len(will[1]).to_bytes(2, "big") + will[1]
+    return _frame(0x10, body)
+
+
+def publish(topic: str, payload: bytes) -> bytes:
+    """Return a PUBLISH of QoS 0."""
+    return _frame(0x30, _text(topic) + payload)
+
+
+def subscribe(topic: str, qos: int) -> bytes:
+    """Return a SUBSCRIBE."""
+    return _frame(0x82, bytes([0, 1]) + _text(topic) + bytes([qos]))
+
+
+def suback(qos: int) -> bytes:
+    """Return the SUBACK that answers `subscribe`."""
+    return bytes([0x90, 3, 0, 1, qos])
+
+
+def _frame(kind: int, body: bytes) -> bytes:
+    assert len(body) < 128
+    return bytes([kind, len(body)]) + body
+
+
+def _text(text: str) -> bytes:
+    data = text.encode()
+    return len(data).to_bytes(2, "big") + data
