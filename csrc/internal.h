@@ -230,6 +230,37 @@ static inline uint64_t kf_elapsed(int64_t earlier_ns, int64_t later_ns)
     return (uint64_t)later_ns - (uint64_t)earlier_ns;
 }
 
+static inline kf_quat kf_multiply(kf_quat a, kf_quat b)
+{
+    return (kf_quat){
+        a.w * b.w - a.x * b.x - a.y * b.y - a.z * b.z, a.w * b.x + a.x * b.w + a.y * b.z - a.z * b.y,
+        a.w * b.y - a.x * b.z + a.y * b.w + a.z * b.x, a.w * b.z + a.x * b.y - a.y * b.x + a.z * b.w};
+}
+
+static inline kf_quat kf_normalised(kf_quat q)
+{
+    const double n = sqrt(q.w * q.w + q.x * q.x + q.y * q.y + q.z * q.z);
+
+    return (kf_quat){q.w / n, q.x / n, q.y / n, q.z / n};
+}
+
+/* The turn by rotation vector r; series below half a radian (error under 1e-9), else exact. */
+static inline kf_quat kf_turn(kf_vec r)
+{
+    const double h2 = kf_dot(r, r) / 4;
+    double c, s; /* cos |r|/2, sin(|r|/2) / |r| */
+
+    if (h2 < 0.0625) {
+        c = 1 - h2 / 2 * (1 - h2 / 12 * (1 - h2 / 30 * (1 - h2 / 56)));
+        s = (1 - h2 / 6 * (1 - h2 / 20 * (1 - h2 / 42 * (1 - h2 / 72)))) / 2;
+    } else {
+        const double h = sqrt(h2);
+        c = cos(h);
+        s = sin(h) / h / 2;
+    }
+    return (kf_quat){c, s * r.x, s * r.y, s * r.z};
+}
+
 /* decode.c */
 uint32_t kf_decode_binary(const uint8_t *bytes, size_t length, kf_frame *frame);
 uint32_t kf_decode_rows(const uint8_t *bytes, size_t length, uint32_t flags, kf_frame *frame);
@@ -253,6 +284,12 @@ kf_vec kf_orientation_to_e9(const kf_orientation *o, kf_vec e6);
 double kf_orientation_tilt_sigma(const kf_orientation *o);
 double kf_orientation_heading_sigma(const kf_orientation *o);
 uint32_t kf_orientation_flags(const kf_orientation *o);
+
+/* tilt.c */
+void kf_tilt_reset(kf_orientation *o);
+void kf_tilt_break(kf_orientation *o, double gap_s);
+void kf_tilt_open_all(kf_orientation *o);
+void kf_tilt_correct(kf_orientation *o);
 
 /* heading.c */
 void kf_heading_step(kf_orientation *o, const kf_sample *s, double rate);

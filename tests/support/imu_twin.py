@@ -1,7 +1,7 @@
-"""The readable twin of csrc/orientation.c and csrc/windows.c: tilt, bias, gravity and vertical increments.
+"""The readable twin of csrc/orientation.c, tilt.c and windows.c: tilt, bias, gravity and vertical increments.
 
-Plain numpy with whole matrices, from the same model (see the head of orientation.c), for streams without
-absent or clipped vectors and without a magnetometer. The core must agree with it; it shares no code with the core.
+Plain numpy with whole matrices, from the same model (see the head of tilt.c), for streams without absent or
+clipped vectors and without a magnetometer. The core must agree with it; it shares no code with the core.
 """
 
 from typing import NamedTuple
