@@ -1,0 +1,384 @@
+"""The table of athletes: all that is known of each, one row each, advanced together.
+
+`Athletes.step` takes the measurements of all rows that are due, runs every model and returns every metric. A row's
+result depends on its own measurements, times and commands alone, bit for bit: not on which other rows step
+with it. A row's state is bytes: `Athletes.snapshot` copies them, `Athletes.restore` puts them back.
+"""
+
+import struct
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion import design, timer
+from fusion.history import History
+from fusion.kalman import Floats
+from fusion.measurements import Estimate, Measurements, Records, Source, Sport
+from fusion.metrics import METRICS, ascent, distance, energy, moving
+from fusion.metrics import speed as speed_metric
+from fusion.metrics.metric import View, with_quality
+from fusion.models import altitude, body, cadence, heart_rate, position, power, speed
+from fusion.rounds import rounds
+from fusion.summary import WorkoutSummary, absorb_heights, absorb_track, summarise
+
+STATE_VERSION = 1
+ZONES_MAX = 9
+ZONES_DEFAULT = (0.6, 0.7, 0.8, 0.9)
+SEXES = ("unknown", "female", "male")
+SENSOR_NS = 10_000_000_000  # a wheel or foot pod that spoke in this time is better than steps
+
+_HEADER = struct.Struct("<4sHHII")  # magic, version, reserved, bytes of the track, of the heights
+_MAGIC = b"KFAT"
+
+_PROFILE: list[tuple[Any, ...]] = [
+    ("mass_kg", np.float64),
+    ("height_m", np.float64),
+    ("birth_year", np.int32),
+    ("sex", np.int32),
+    ("resting_bpm", np.float64),
+    ("max_bpm", np.float64),
+    ("zones", np.float64, (ZONES_MAX,)),
+    ("late", np.int64),  # measurements that came too late to be used
+    ("speed_max_mps", np.float64),
+]
+_TOTALS = (
+    *heart_rate.TOTALS,
+    *body.TOTALS,
+    *cadence.TOTALS,
+    *power.TOTALS,
+    *distance.TOTALS,
+    *moving.TOTALS,
+    *energy.TOTALS,
+    "speed_max_mps",
+)
+STATE = np.dtype(
+    [
+        *_PROFILE,
+        *timer.FIELDS,
+        *heart_rate.FIELDS,
+        *position.FIELDS,
+        *altitude.FIELDS,
+        *body.FIELDS,
+        *cadence.FIELDS,
+        *power.FIELDS,
+        *speed.FIELDS,
+        *distance.FIELDS,
+        *moving.FIELDS,
+        *ascent.FIELDS,
+        *energy.FIELDS,
+    ],
+    align=True,
+)
+
+
+class StateError(ValueError):
+    """A block of bytes that is not an athlete's state of this version."""
+
+
+class Profile(NamedTuple):
+    """What is told of an athlete; what is not told has a value that says so.
+
+    ``zones`` are upper bounds of the heart rate zones as shares of the maximum, rising, without the last zone's;
+    at most 9, none: 0.6, 0.7, 0.8, 0.9.
+    """
+
+    mass_kg: float = 75.0
+    height_m: float = 1.75
+    birth_year: int = 0  # 0: not told
+    sex: str = "unknown"  # unknown, female or male
+    resting_bpm: float = 60.0
+    max_bpm: float = 0.0  # 0: not told
+    zones: tuple[float, ...] = ()
+
+
+class Athletes:
+    """The table; rows are never removed. ``limit`` bounds their number."""
+
+    def __init__(self, limit: int = 16_384) -> None:
+        design.white_noise(2)  # filterpy is slow to import: here, not in the first step
+        self.state: Records = np.zeros(4, dtype=STATE)
+        self._count = 0
+        self._limit = limit
+        self._track = History(position.STATES)
+        self._heights = History(altitude.STATES)
+        self._track_rows: dict[int, int] = {}
+        self._heights_rows: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, profile: Profile | None = None) -> int:
+        """Return the row of a new athlete.
+
+        Raises
+        ------
+        OverflowError
+            The table is full.
+        """
+        if self._count >= self._limit:
+            raise OverflowError(f"the table of athletes holds {self._limit} rows")
+        if self._count == len(self.state):
+            self.state = np.concatenate([self.state, np.zeros(len(self.state), dtype=STATE)])
+        row = self._count
+        self._count += 1
+        self._blank(row, profile or Profile())
+        return row
+
+    def _blank(self, row: int, profile: Profile) -> None:
+        """Make a row that of an athlete of whom only the profile is known."""
+        one = self.state[row]
+        for name, value in zip(profile._fields, profile, strict=True):
+            if name not in ("sex", "zones"):
+                one[name] = value
+        one["sex"] = SEXES.index(profile.sex)
+        bounds = profile.zones or ZONES_DEFAULT
+        one["zones"] = np.inf
+        one["zones"][: len(bounds)] = bounds
+        one["pause_ns"] = timer.NEVER_NS
+        one["body_device"] = -1
+        one["track_slot"] = one["climb_slot"] = -1
+        one["cadence_rpm"] = one["cadence_spm"] = one["track_doppler_mps"] = np.nan
+        one["stale_lat_deg"] = one["stale_lon_deg"] = np.nan
+        one["alt_F"] = np.eye(altitude.STATES)
+        ascent.clear(one)
+
+    # Workouts
+
+    def begin(self, row: int, t_ns: int, sport: Sport) -> None:
+        """Open a workout: its totals are zero, the filters keep what they know. One that is open is dropped."""
+        one = self.state[row]
+        self._close(row)
+        for name in _TOTALS:
+            one[name] = 0
+        one["track_doppler_mps"] = np.nan
+        ascent.clear(one)
+        timer.begin(self.state, row, t_ns, int(sport))
+        one["moving_t_ns"] = one["energy_t_ns"] = t_ns
+        self._open(row)
+
+    def pause(self, row: int, t_ns: int) -> bool:
+        """Pause the workout's timer; return False where it does not run."""
+        running = bool(self.state["open"][row]) and self.state["pause_ns"][row] == timer.NEVER_NS
+        if running:
+            distance.add_edge(self.state, row, t_ns)
+        return timer.pause(self.state, row, t_ns)
+
+    def resume(self, row: int, t_ns: int) -> bool:
+        """Let the timer run again; return False where it does."""
+        if not timer.resume(self.state, row, t_ns):
+            return False
+        one = self.state[row]
+        one["alt_break"] = altitude.BREAK_SCALE
+        one["track_doppler_mps"] = np.nan
+        one["path_fills"] = 0
+        ascent.turn(one, "climb")
+        return True
+
+    def end(self, row: int, t_ns: int) -> WorkoutSummary:
+        """Close the workout and return its summary, from the smoothed track and heights.
+
+        Raises
+        ------
+        ValueError
+            No workout is open.
+        """
+        one = self.state[row]
+        if not one["open"]:
+            raise ValueError("no workout is open")
+        self.pause(row, t_ns)
+        self._flush_track(int(one["track_slot"]), everything=True)
+        self._flush_heights(int(one["climb_slot"]), everything=True)
+        summary = summarise(self.state[row : row + 1].copy(), t_ns)
+        self._close(row)
+        one["open"] = 0
+        one["pause_ns"] = timer.NEVER_NS
+        return summary
+
+    def totals(self, row: int, t_ns: int | None = None) -> dict[str, float]:
+        """Return the open workout's totals at a time (None: at its newest measurement): s, s, m."""
+        s = self.state[row : row + 1]
+        newest = max(
+            int(s[name][0]) for name in ("start_ns", "dist_t_ns", "moving_t_ns", "hr_t_ns", "body_t_ns")
+        )
+        t = np.array([newest if t_ns is None else t_ns], dtype=np.int64)
+        told = s["moving_source"][0] != Source.NONE
+        return {
+            "elapsed_s": float(timer.elapsed_s(s, t)[0]),
+            "moving_s": float(s["moving_s"][0] if told else timer.running_s(s, t)[0]),
+            "distance_m": float(s["dist_filter_m"][0] + s["dist_fill_m"][0]),
+        }
+
+    def _open(self, row: int) -> None:
+        """Give a row's workout its histories."""
+        one = self.state[row]
+        one["track_slot"], one["climb_slot"] = self._track.open(), self._heights.open()
+        self._track_rows[int(one["track_slot"])] = row
+        self._heights_rows[int(one["climb_slot"])] = row
+        one["alt_F"], one["alt_Q"], one["alt_u"] = np.eye(altitude.STATES), 0.0, 0.0
+        one["alt_entry_ns"], one["alt_break"] = 0, altitude.BREAK_SCALE
+
+    def _close(self, row: int) -> None:
+        """Take a row's histories away."""
+        one = self.state[row]
+        if one["track_slot"] >= 0:
+            self._track.close(int(one["track_slot"]))
+            self._heights.close(int(one["climb_slot"]))
+            del self._track_rows[int(one["track_slot"])], self._heights_rows[int(one["climb_slot"])]
+            one["track_slot"] = one["climb_slot"] = -1
+
+    def _flush_track(self, slot: int, *, everything: bool = False) -> None:
+        one = self.state[self._track_rows[slot]]
+        for piece in self._track.flush(slot, everything=everything):
+            absorb_track(one, piece)
+
+    def _flush_heights(self, slot: int, *, everything: bool = False) -> None:
+        one = self.state[self._heights_rows[slot]]
+        for piece in self._heights.flush(slot, everything=everything):
+            absorb_heights(one, piece)
+
+    # Steps
+
+    def step(self, rows: NDArray[np.intp], due_ns: NDArray[np.int64], m: Measurements) -> dict[str, Estimate]:
+        """Advance rows by their measurements and return every metric at the time that is due.
+
+        Parameters
+        ----------
+        rows : (n,) intp
+            Each at most once.
+        due_ns : (n,) int64
+            Aligned time.
+        m : Measurements
+            Of these rows alone, none newer than its row's due_ns. One that is up to 2 s older than its model's
+            state counts as if it came at the state's time; one that is older still is counted in ``late``.
+
+        Returns
+        -------
+        dict of str to Estimate
+            By metric name, n values each in the order of ``rows``.
+        """
+        due = np.zeros(len(self.state), dtype=np.int64)
+        due[rows] = due_ns
+        chosen = self._bodies(m.windows)
+        self._altitudes(chosen, m)
+        self._positions(m.gnss, due)
+        self._speeds(m.speeds)
+        for one in rounds(m.power):
+            row, _, t_ns = power.absorb(self.state, one)
+            energy.from_power(self.state, row, t_ns)
+            free = moving.unclaimed(self.state, row, t_ns, "pos_t_ns", "sensor_t_ns")
+            turning = self.state["power_w"][row] > 0.0
+            moving.accrue(self.state, row[free], t_ns[free], turning[free], Source.POWER)
+        for one in rounds(m.heart_rates):
+            used = heart_rate.absorb(self.state, one)
+            row = used["row"].astype(np.intp)
+            energy.from_heart_rate(self.state, row, self.state["hr_t_ns"][row])
+        for one in rounds(m.cadence):
+            row, t_ns, steps = cadence.absorb(self.state, one)
+            self._on_foot(row, t_ns, steps, self.state["cadence_spm"][row], Source.CADENCE)
+        view = View(self.state[rows], due_ns)
+        return with_quality(METRICS, [metric.estimate(view) for metric in METRICS])
+
+    def _bodies(self, windows: Records) -> Records:
+        """Take the windows in; return those of the devices that speak for their athletes."""
+        kept = []
+        for w in rounds(windows):
+            chosen, steps = body.absorb(self.state, w)
+            row = w["row"].astype(np.intp)[chosen]
+            t_ns = w["t_ns"][chosen]
+            self._on_foot(row, t_ns, steps[chosen], body.spm(self.state[row]), Source.IMU)
+            kept.append(w[chosen])
+        return np.concatenate(kept) if kept else windows
+
+    def _on_foot(
+        self, rows: timer.Rows, t_ns: timer.Times, steps: Floats, spm: Floats, source: Source
+    ) -> None:
+        """Turn steps into path and moving time where nothing better tells."""
+        state = self.state
+        applies = np.isin(state["sport"][rows], speed_metric.STEPPING_SPORTS)
+        applies &= np.abs(t_ns - state["sensor_t_ns"][rows]) > SENSOR_NS
+        rows, t_ns, steps, spm = rows[applies], t_ns[applies], steps[applies], spm[applies]
+        if not len(rows):
+            return
+        metres = steps * speed_metric.step_length(spm, state["height_m"][rows])
+        distance.from_path(state, rows, t_ns, metres, distance.STEP_SHARE, source)
+        free = moving.unclaimed(state, rows, t_ns, "pos_t_ns")
+        moving.accrue(state, rows[free], t_ns[free], ((steps > 0.0) | (spm > 0.0))[free], source)
+
+    def _altitudes(self, windows: Records, m: Measurements) -> None:
+        for e in altitude.events(windows, m.baro, m.gnss):
+            step, full = altitude.absorb(self.state, e, self._heights)
+            ascent.from_heights(self.state, step)
+            for slot in full:
+                self._flush_heights(slot)
+
+    def _positions(self, gnss: Records, due_ns: timer.Times) -> None:
+        state = self.state
+        for fixes in rounds(gnss):
+            step, full = position.absorb(state, fixes, due_ns, self._track)
+            distance.from_fixes(state, step)
+            moves = step.speed_mps >= moving.MOVING_MPS
+            moving.accrue(state, step.rows, step.t_ns, moves, Source.GNSS)
+            energy.from_motion(state, step.rows, step.t_ns, step.speed_mps)
+            for slot in full:
+                self._flush_track(slot)
+
+    def _speeds(self, speeds: Records) -> None:
+        state = self.state
+        for one in rounds(speeds):
+            rows, _, t_ns, metres = speed.absorb(state, one)
+            now = state["sensor_mps"][rows]
+            distance.from_path(state, rows, t_ns, metres, speed.SHARE, state["sensor_source"][rows])
+            free = moving.unclaimed(state, rows, t_ns, "pos_t_ns")
+            alone = rows[free]
+            moving.accrue(
+                state, alone, t_ns[free], now[free] >= moving.MOVING_MPS, state["sensor_source"][alone]
+            )
+            energy.from_motion(state, alone, t_ns[free], now[free])
+            counted = free & timer.counts(state, rows, t_ns)
+            top = np.maximum(state["speed_max_mps"][rows], now)
+            state["speed_max_mps"][rows] = np.where(counted, top, state["speed_max_mps"][rows])
+
+    # State as bytes
+
+    def snapshot(self, row: int) -> bytes:
+        """Return all that is known of an athlete, as bytes of this version."""
+        one = self.state[row]
+        track = self._track.snapshot(int(one["track_slot"])) if one["open"] else b""
+        heights = self._heights.snapshot(int(one["climb_slot"])) if one["open"] else b""
+        header = _HEADER.pack(_MAGIC, STATE_VERSION, 0, len(track), len(heights))
+        return header + self.state[row : row + 1].tobytes() + track + heights
+
+    def restore(self, row: int, block: bytes) -> None:
+        """Put back what `snapshot` gave, in this table or another.
+
+        Raises
+        ------
+        StateError
+            The block is not a state of this version; the row is as it was.
+        """
+        if len(block) < _HEADER.size:
+            raise StateError("an athlete's state is longer than this")
+        magic, version, _, track, heights = _HEADER.unpack_from(block)
+        if magic != _MAGIC or version != STATE_VERSION:
+            raise StateError(f"not an athlete's state of version {STATE_VERSION}")
+        if len(block) != _HEADER.size + STATE.itemsize + track + heights:
+            raise StateError("an athlete's state of another size")
+        middle = _HEADER.size + STATE.itemsize
+        blocks = (block[middle : middle + track], block[middle + track :])
+        for history, part in zip((self._track, self._heights), blocks, strict=True):
+            if not history.holds(part):
+                raise StateError("an athlete's history of another size")
+        self._close(row)
+        self.state[row : row + 1] = np.frombuffer(block, STATE, 1, _HEADER.size)
+        one = self.state[row]
+        one["track_slot"] = one["climb_slot"] = -1
+        if one["open"]:
+            kept = {
+                name: one[name].copy() for name in ("alt_F", "alt_Q", "alt_u", "alt_entry_ns", "alt_break")
+            }
+            self._open(row)
+            for name, value in kept.items():
+                one[name] = value
+            self._track.restore(int(one["track_slot"]), blocks[0])
+            self._heights.restore(int(one["climb_slot"]), blocks[1])

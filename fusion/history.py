@@ -1,0 +1,140 @@
+"""What the smoother needs of open workouts: for each the newest filtered states, a bounded number of them.
+
+A model appends an entry when its filter took a measurement. When a row's room is full its oldest part is
+smoothed with the newest part as look-ahead, handed out and forgotten: so memory and the time of one flush
+are bounded however long a workout lasts. The look-ahead is many time constants of every model.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion import design
+from fusion.measurements import Records
+
+Floats = NDArray[np.float64]
+
+ENTRIES_MAX = 64
+LOOK_AHEAD = 24
+
+
+class Smoothed(NamedTuple):
+    """A smoothed piece of one section: m entries, the last of which may be the first of the next piece."""
+
+    starts: int  # as it was appended: what lies before the first entry; 0 where the section goes on
+    t_ns: NDArray[np.int64]  # (m,)
+    x: Floats  # (m, k)
+    P: Floats  # (m, k, k)
+
+
+class History:
+    """Histories of one model with k states, one slot for each open workout; slots are reused."""
+
+    def __init__(self, states: int) -> None:
+        k = states
+        entry: list[Any] = [
+            ("t_ns", np.int64),
+            ("starts", np.int8),  # not 0: a section starts here, nothing leads here from the entry before
+            ("x", np.float64, (k,)),
+            ("P", np.float64, (k, k)),
+            ("F", np.float64, (k, k)),
+            ("Q", np.float64, (k, k)),
+            ("u", np.float64, (k,)),
+        ]
+        self._entries = np.zeros((0, ENTRIES_MAX), dtype=np.dtype(entry))
+        self._count = np.zeros(0, dtype=np.intp)
+        self._free: list[int] = []
+
+    def open(self) -> int:
+        """Return an empty slot."""
+        if not self._free:
+            size = len(self._count)
+            extra = max(size, 4)
+            self._entries = np.concatenate(
+                [self._entries, np.zeros((extra, ENTRIES_MAX), dtype=self._entries.dtype)]
+            )
+            self._count = np.concatenate([self._count, np.zeros(extra, dtype=np.intp)])
+            self._free = list(range(size + extra - 1, size - 1, -1))
+        slot = self._free.pop()
+        self._count[slot] = 0
+        return slot
+
+    def close(self, slot: int) -> None:
+        """Give a slot back."""
+        self._count[slot] = 0
+        self._free.append(slot)
+
+    def append(
+        self,
+        slots: NDArray[np.intp],
+        t_ns: NDArray[np.int64],
+        starts: NDArray[np.bool_] | NDArray[np.int8],
+        x: Floats,
+        P: Floats,
+        F: Floats,
+        Q: Floats,
+        u: Floats | None = None,
+    ) -> list[int]:
+        """Append one entry to each slot and return the slots that are full now, for `flush`.
+
+        Parameters
+        ----------
+        slots : (n,) intp
+            Each at most once, none full.
+        t_ns, starts : (n,)
+        x, u : (k, n) float64
+            State, and the known input since the entry before.
+        P, F, Q : (k, k, n) float64
+            Covariance; transition and noise since the entry before.
+        """
+        count = self._count[slots]
+        entries = self._entries
+        entries["t_ns"][slots, count] = t_ns
+        entries["starts"][slots, count] = starts
+        entries["x"][slots, count] = x.T
+        entries["P"][slots, count] = P.T
+        entries["F"][slots, count] = F.transpose(2, 0, 1)
+        entries["Q"][slots, count] = Q.transpose(2, 0, 1)
+        entries["u"][slots, count] = 0.0 if u is None else u.T
+        self._count[slots] = count + 1
+        return [int(slot) for slot in slots[count + 1 == ENTRIES_MAX]]
+
+    def flush(self, slot: int, *, everything: bool = False) -> list[Smoothed]:
+        """Smooth and forget the oldest part of a slot, or all of it, and return it piece by piece."""
+        count = int(self._count[slot])
+        entries = self._entries[slot, :count]
+        keep_from = count if everything else count - LOOK_AHEAD
+        starts = [0, *(int(i) for i in np.flatnonzero(entries["starts"]) if i > 0), count]
+        pieces = []
+        for first, last in zip(starts, starts[1:], strict=False):
+            if first < keep_from and first < last:
+                end = min(last, keep_from + 1)
+                pieces.append(_smoothed(entries[first:last], end - first))
+        kept = entries[keep_from:].copy()
+        if len(kept) and keep_from not in starts:
+            kept["starts"][0] = 0
+        self._entries[slot, : len(kept)] = kept
+        self._count[slot] = len(kept)
+        return pieces
+
+    def snapshot(self, slot: int) -> bytes:
+        """Return a slot's content as bytes."""
+        return self._entries[slot, : int(self._count[slot])].tobytes()
+
+    def holds(self, block: bytes) -> bool:
+        """Return whether a block is a whole number of entries that fit in a slot."""
+        size = self._entries.dtype.itemsize
+        return len(block) % size == 0 and len(block) // size < ENTRIES_MAX
+
+    def restore(self, slot: int, block: bytes) -> None:
+        """Put back what `snapshot` gave; the block is one that `holds`."""
+        entries = np.frombuffer(block, dtype=self._entries.dtype)
+        self._entries[slot, : len(entries)] = entries
+        self._count[slot] = len(entries)
+
+
+def _smoothed(entries: Records, end: int) -> Smoothed:
+    """Smooth one section and return its first ``end`` entries."""
+    x, P = design.smooth(entries["x"], entries["P"], entries["F"], entries["Q"], entries["u"])
+    return Smoothed(int(entries["starts"][0]), entries["t_ns"][:end].copy(), x[:end], P[:end])

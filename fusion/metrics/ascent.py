@@ -1,0 +1,73 @@
+"""Ascent and, beside it, descent of the workout, m: live, by hysteresis on the filter's relative height."""
+
+from typing import Any
+
+import numpy as np
+
+from fusion import timer
+from fusion.kalman import Floats
+from fusion.measurements import Estimate, Reason, Records, Source
+from fusion.metrics import climb
+from fusion.metrics.metric import View, estimate, of_workout
+from fusion.models import altitude
+
+SHARE_BARO = 0.03  # one sigma, of the ascent: weather, wind, lag
+SHARE_GNSS = 0.1
+SHARE_FLOOR_M = 1.5
+
+FIELDS: list[tuple[Any, ...]] = [
+    *climb.fields("climb"),
+    *climb.fields("smooth"),
+    ("climb_t_ns", np.int64),
+    ("altitude_min_m", np.float64),
+    ("altitude_max_m", np.float64),
+]
+
+
+def clear(one: Any) -> None:
+    """Make a row's totals those of a workout that begins."""
+    for prefix in ("climb", "smooth"):
+        one[f"{prefix}_up_m"] = one[f"{prefix}_down_m"] = 0.0
+    one["climb_t_ns"] = 0
+    one["altitude_min_m"], one["altitude_max_m"] = np.inf, -np.inf
+    turn(one)
+
+
+def turn(one: Any, *prefixes: str) -> None:
+    """Forget direction and turning point, as after a pause, without touching what was climbed."""
+    for prefix in prefixes or ("climb", "smooth"):
+        one[f"{prefix}_direction"], one[f"{prefix}_turn_m"] = 0.0, np.nan
+
+
+def from_heights(state: Records, step: altitude.Step) -> None:
+    """Add a round of heights."""
+    counted = timer.counts(state, step.rows, step.t_ns)
+    rows = step.rows[counted]
+    if not len(rows):
+        return
+    now = climb.Climb(*(state[f"climb_{name}"][rows] for name in climb.Climb._fields))
+    now = now._replace(turn_m=now.turn_m + step.shift_m[counted])
+    after = climb.advance(now, step.height_m[counted], step.sigma_m[counted])
+    for name, column in zip(climb.Climb._fields, after, strict=True):
+        state[f"climb_{name}"][rows] = column
+    state["climb_t_ns"][rows] = step.t_ns[counted]
+
+
+def sigma_of(s: Records, climbed_m: Floats) -> Floats:
+    """Return one sigma of an ascent or descent, m, (n,)."""
+    share = np.where(s["alt_source"] == Source.BARO, SHARE_BARO, SHARE_GNSS)
+    return share * climbed_m + SHARE_FLOOR_M
+
+
+def of(view: View, climbed_m: Floats) -> Estimate:
+    """Return the estimate of what was climbed."""
+    s = view.state
+    reason = np.where(s["climb_t_ns"] == 0, Reason.NO_SOURCE, Reason.NONE)
+    return estimate(
+        climbed_m, sigma_of(s, climbed_m), s["climb_t_ns"], s["alt_source"], of_workout(view, reason)
+    )
+
+
+def value(view: View) -> Estimate:
+    """Return ascent."""
+    return of(view, view.state["climb_up_m"])

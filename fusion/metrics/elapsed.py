@@ -1,0 +1,16 @@
+"""Elapsed time of the workout, s: from its start, pauses included."""
+
+import numpy as np
+
+from fusion import timer
+from fusion.measurements import Estimate, Reason, Source
+from fusion.metrics.metric import View, estimate, of_workout
+
+SIGMA_S = 0.01  # of the time base
+
+
+def value(view: View) -> Estimate:
+    """Return elapsed time."""
+    s = view.state
+    reason = of_workout(view, np.full(len(s), Reason.NONE, dtype=np.int32))
+    return estimate(timer.elapsed_s(s, view.due_ns), SIGMA_S, view.due_ns, Source.CLOCK, reason)

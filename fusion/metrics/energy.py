@@ -1,0 +1,134 @@
+"""Energy that the athlete's body spends in the workout, kcal, gross.
+
+From the best source that speaks:
+
+* mechanical power over a gross efficiency of 0.22 +- 0.02 (Moseley and Jeukendrup 2001, doi
+  10.1097/00005768-200104000-00017);
+* heart rate, mass, age and sex (Keytel et al. 2005, doi 10.1080/02640410470001730089), fitted above a rate of
+  90, never below rest;
+* speed and grade: running and walking (Minetti et al. 2002, doi 10.1152/japplphysiol.01177.2001) plus rest,
+  cycling by road resistance over the same efficiency, other sports by their metabolic equivalent.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from fusion import timer
+from fusion.kalman import Floats
+from fusion.measurements import Estimate, Reason, Records, Source, Sport
+from fusion.metrics.heart_rate_zone import age_years
+from fusion.metrics.metric import View, estimate, of_workout
+
+KCAL_J = 4184.0
+REST_W_PER_KG = 1.162  # 1 kcal/kg/h
+EFFICIENCY = 0.22
+AGE_DEFAULT = 35.0
+SHARES = {Source.POWER: 0.10, Source.HEART_RATE: 0.22, Source.MODEL: 0.30}
+NO_PROFILE_SHARE = 0.15  # added in square where mass, age or sex are not told
+
+RUNNING_MPS = 2.0
+GRADE_MAX = 0.45
+WALK_COST = (280.5, -58.7, -76.8, 51.9, 19.6, 2.5)  # J/kg/m, by falling powers of grade
+RUN_COST = (155.4, -30.4, -43.3, 46.3, 19.5, 3.6)
+ROLLING, DRAG_AREA_M2, AIR_KG_M3, BIKE_KG, GRAVITY = 0.005, 0.36, 1.2, 9.0, 9.80665
+# Metabolic equivalents where speed tells little: by Sport other, run, walk, hike, ride, swim, ski, row.
+EQUIVALENT = np.array([4.0, 9.0, 3.5, 5.5, 7.0, 7.0, 5.5, 7.0])
+
+REACH_S = 15.0  # a measurement speaks for at most so long before it
+PRIOR_NS = 12_000_000_000
+
+FIELDS: list[tuple[Any, ...]] = [
+    ("energy_j", np.float64),
+    ("energy_sigma_j", np.float64),
+    ("energy_t_ns", np.int64),  # accounted for up to here
+    ("energy_source", np.int32),
+]
+TOTALS = tuple(name for name, *_ in FIELDS)
+
+
+def from_power(state: Records, rows: timer.Rows, t_ns: timer.Times) -> None:
+    """Account for the time up to new power readings."""
+    rest = REST_W_PER_KG * state["mass_kg"][rows]
+    _accrue(state, rows, t_ns, np.maximum(state["power_w"][rows] / EFFICIENCY, rest), Source.POWER)
+
+
+def from_heart_rate(state: Records, rows: timer.Rows, t_ns: timer.Times) -> None:
+    """Account for the time up to new heart rates, where no power meter speaks."""
+    free = np.abs(t_ns - state["power_t_ns"][rows]) > PRIOR_NS
+    rows, t_ns = rows[free], t_ns[free]
+    if len(rows):
+        _accrue(state, rows, t_ns, heart_rate_watts(state[rows], t_ns), Source.HEART_RATE)
+
+
+def from_motion(state: Records, rows: timer.Rows, t_ns: timer.Times, speed_mps: Floats) -> None:
+    """Account for the time up to new speeds, where neither power nor heart rate speaks."""
+    free = (np.abs(t_ns - state["power_t_ns"][rows]) > PRIOR_NS) & (
+        np.abs(t_ns - state["hr_t_ns"][rows]) > PRIOR_NS
+    )
+    rows, t_ns, speed_mps = rows[free], t_ns[free], speed_mps[free]
+    if len(rows):
+        known = (t_ns - state["alt_t_ns"][rows]) < PRIOR_NS
+        climb = np.where(known, state["alt_x"][rows, 1], 0.0)
+        _accrue(state, rows, t_ns, motion_watts(state[rows], speed_mps, climb), Source.MODEL)
+
+
+def heart_rate_watts(s: Records, t_ns: timer.Times) -> Floats:
+    """Return metabolic power at the filtered heart rate, W, (n,)."""
+    age = age_years(s, t_ns)
+    age = np.where(np.isnan(age), AGE_DEFAULT, age)
+    rate, mass = s["hr_x"][:, 0], s["mass_kg"]
+    man = -55.0969 + 0.6309 * rate + 0.1988 * mass + 0.2017 * age  # kJ/min
+    woman = -20.4022 + 0.4472 * rate - 0.1263 * mass + 0.074 * age
+    kj_min = np.where(s["sex"] == 2, man, np.where(s["sex"] == 1, woman, 0.5 * (man + woman)))
+    return np.maximum(kj_min * (1000.0 / 60.0), REST_W_PER_KG * mass)
+
+
+def motion_watts(s: Records, speed_mps: Floats, climb_mps: Floats) -> Floats:
+    """Return metabolic power of a speed over ground and a climb rate, W, (n,), by sport."""
+    mass, sport = s["mass_kg"], s["sport"]
+    rest = REST_W_PER_KG * mass
+    moving = speed_mps > 0.3
+    grade = np.clip(climb_mps / np.where(moving, speed_mps, 1.0), -GRADE_MAX, GRADE_MAX)
+    cost = np.where(speed_mps > RUNNING_MPS, polynomial(RUN_COST, grade), polynomial(WALK_COST, grade))
+    on_foot = rest + mass * np.maximum(cost, 0.0) * np.minimum(speed_mps, 8.0)
+    air = 0.5 * AIR_KG_M3 * DRAG_AREA_M2 * speed_mps * speed_mps
+    pedal = ((mass + BIKE_KG) * GRAVITY * (ROLLING + grade) + air) * speed_mps
+    riding = rest + np.clip(pedal, 0.0, 600.0) / EFFICIENCY
+    other = rest * np.where(moving, EQUIVALENT[sport], 1.0)
+    foot = (sport == Sport.RUN) | (sport == Sport.WALK) | (sport == Sport.HIKE)
+    foot |= (sport == Sport.OTHER) & (speed_mps < 5.0)
+    return np.where(foot, on_foot, np.where(sport == Sport.RIDE, riding, other))
+
+
+def polynomial(coefficients: tuple[float, ...], x: Floats) -> Floats:
+    """Return the polynomial with the coefficients, highest power first, at x, (n,), by Horner."""
+    result: Floats = np.full_like(x, coefficients[0])
+    for coefficient in coefficients[1:]:
+        result = result * x + coefficient
+    return result
+
+
+def _accrue(state: Records, rows: timer.Rows, t_ns: timer.Times, watts: Floats, source: Source) -> None:
+    """Account for the time up to t_ns at a metabolic power."""
+    since = np.maximum(state["energy_t_ns"][rows], t_ns - int(REACH_S * 1e9))
+    counted = timer.counts(state, rows, t_ns)
+    joules = np.where(counted, watts * timer.counted_s(state, rows, since, t_ns), 0.0)
+    told = (state["birth_year"][rows] > 0) & (state["sex"][rows] > 0)
+    share = np.where(
+        told | (source == Source.POWER), SHARES[source], np.hypot(SHARES[source], NO_PROFILE_SHARE)
+    )
+    state["energy_j"][rows] += joules
+    state["energy_sigma_j"][rows] += share * joules
+    state["energy_t_ns"][rows] = np.where(counted, np.maximum(t_ns, since), state["energy_t_ns"][rows])
+    state["energy_source"][rows] = np.where(counted, source, state["energy_source"][rows])
+
+
+def value(view: View) -> Estimate:
+    """Return energy."""
+    s = view.state
+    reason = np.where(s["energy_source"] == Source.NONE, Reason.NO_SOURCE, Reason.NONE)
+    sigma = s["energy_sigma_j"] / KCAL_J + 1.0
+    return estimate(
+        s["energy_j"] / KCAL_J, sigma, s["energy_t_ns"], s["energy_source"], of_workout(view, reason)
+    )

@@ -1,0 +1,51 @@
+"""Heart rate zone, 1 to the number of zones: bands of the maximum heart rate.
+
+The maximum is the athlete's own, else 208 - 0.7 age (Tanaka, Monahan and Seals 2001, doi
+10.1016/S0735-1097(00)01054-8; 10 bpm between persons), else 190 with what that leaves open. ``sigma`` is in
+zones: how many the rate's and the maximum's error span.
+"""
+
+import numpy as np
+
+from fusion.kalman import Floats
+from fusion.measurements import Estimate, Records
+from fusion.metrics import heart_rate
+from fusion.metrics.metric import View, estimate
+
+MAX_DEFAULT_BPM = 190.0
+MAX_DEFAULT_SIGMA_BPM = 14.0
+MAX_AGE_SIGMA_BPM = 10.0
+YEAR_NS = 31_556_952 * 1_000_000_000
+
+
+def age_years(s: Records, t_ns: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Floats:
+    """Return the athlete's age at a time, years, (n,); NaN where it is not known."""
+    year = 1970.0 + t_ns / YEAR_NS
+    return np.where(s["birth_year"] > 0, np.clip(year - s["birth_year"], 5.0, 100.0), np.nan)
+
+
+def maximum(s: Records, t_ns: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[Floats, Floats]:
+    """Return the athlete's maximum heart rate and its sigma, bpm, (n,) each."""
+    age = age_years(s, t_ns)
+    known = s["max_bpm"] > 0.0
+    by_age = np.where(np.isnan(age), MAX_DEFAULT_BPM, 208.0 - 0.7 * age)
+    by_age_sigma = np.where(np.isnan(age), MAX_DEFAULT_SIGMA_BPM, MAX_AGE_SIGMA_BPM)
+    return np.where(known, s["max_bpm"], by_age), np.where(known, 0.0, by_age_sigma)
+
+
+def value(view: View) -> Estimate:
+    """Return the zone."""
+    s = view.state
+    rate = heart_rate.value(view)
+    top, top_sigma = maximum(s, view.due_ns)
+    share = np.nan_to_num(rate.value, nan=0.0) / top
+    error = np.hypot(np.nan_to_num(rate.sigma, nan=0.0), share * top_sigma) / top
+    above = np.zeros(len(s))
+    spread = np.zeros(len(s))
+    for i in range(s["zones"].shape[1]):
+        bound = s["zones"][:, i]  # infinite where there is no such zone
+        above = above + (share > bound)
+        # Probability that the bound lies on the other side, by a logistic curve: 1.7 / sigma.
+        distance = np.minimum(np.abs(share - bound) / np.maximum(error, 1e-6), 30.0)
+        spread = spread + 1.0 / (1.0 + np.exp(1.7 * distance))
+    return estimate(1.0 + above, np.sqrt(spread), rate.t_ns, rate.source, rate.reason)

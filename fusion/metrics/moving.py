@@ -1,0 +1,55 @@
+"""Moving time of the workout, s: what the timer ran and the athlete moved.
+
+Fixes tell first, then wheel or foot pod, then steps or pedalling. Where none of them ever spoke, moving time is the
+time that the timer ran.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from fusion import timer
+from fusion.kalman import Mask
+from fusion.measurements import Estimate, Reason, Records, Source
+from fusion.metrics.metric import View, estimate, of_workout
+
+MOVING_MPS = 0.4
+REACH_NS = 15_000_000_000  # a measurement speaks for at most so long before it
+PRIOR_NS = 10_000_000_000  # a better source that spoke in this time decides
+
+FIELDS: list[tuple[Any, ...]] = [
+    ("moving_s", np.float64),
+    ("moving_t_ns", np.int64),  # accounted for up to here
+    ("moving_source", np.int32),
+]
+TOTALS = ("moving_s", "moving_t_ns", "moving_source")
+
+
+def accrue(state: Records, rows: timer.Rows, t_ns: timer.Times, moving: Mask, source: Any) -> None:
+    """Account for the time up to t_ns, for rows in which a source tells whether the athlete moves."""
+    since = np.maximum(state["moving_t_ns"][rows], t_ns - REACH_NS)
+    counted = timer.counts(state, rows, t_ns)
+    span = timer.counted_s(state, rows, since, t_ns)
+    state["moving_s"][rows] += np.where(counted & moving, span, 0.0)
+    state["moving_t_ns"][rows] = np.where(counted, np.maximum(t_ns, since), state["moving_t_ns"][rows])
+    state["moving_source"][rows] = np.where(counted, source, state["moving_source"][rows])
+
+
+def unclaimed(state: Records, rows: timer.Rows, t_ns: timer.Times, *names: str) -> Mask:
+    """Return whether none of the better sources, by their time fields, spoke lately."""
+    free = np.ones(len(rows), dtype=bool)
+    for name in names:
+        free &= np.abs(t_ns - state[name][rows]) > PRIOR_NS
+    return free
+
+
+def value(view: View) -> Estimate:
+    """Return moving time."""
+    s = view.state
+    told = s["moving_source"] != Source.NONE
+    moving = np.where(told, s["moving_s"], timer.running_s(s, view.due_ns))
+    t_ns = np.where(told, s["moving_t_ns"], view.due_ns)
+    reason = of_workout(view, np.full(len(s), Reason.NONE, dtype=np.int32))
+    return estimate(
+        moving, 1.0 + 0.01 * moving, t_ns, np.where(told, s["moving_source"], Source.CLOCK), reason
+    )

@@ -1,0 +1,327 @@
+"""Position and speed over ground: fixes and Doppler speed in a local plane, east and north.
+
+    x = [E m, N m, vE m/s, vN m/s, s]      E, N driven by white acceleration; s is Gauss-Markov
+
+    fix      z = (E, N) + white noise
+    Doppler  z = |v| (1 + s) + white noise, and where the course is told, v across it = 0
+
+A receiver's error is mostly slow (tens of seconds: atmosphere, orbits, its own filter), which moves the track as
+a whole and hardly its length; only a small part of the stated accuracy differs from fix to fix. So fixes enter
+with that part, and what is slow is added to the published sigma. Receivers differ in how they filter Doppler
+speed, which makes it wrong by a slowly changing factor 1 + s: over seconds Doppler speed leads, over minutes
+the track does.
+
+The plane unrolls along the track: steps in latitude and longitude are turned to metres by the WGS 84 radii
+where they happen, so no projection stretches a long ride.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fusion import timer
+from fusion.design import scaled_white_noise
+from fusion.history import History
+from fusion.kalman import (
+    REJECTS_MAX,
+    Floats,
+    Gate,
+    Mask,
+    diagonal,
+    gated,
+    of_rows,
+    predict,
+    projected,
+    update,
+)
+from fusion.measurements import Records
+
+STATES = 5
+SEMI_MAJOR_M = 6_378_137.0  # WGS 84
+ECCENTRICITY_SQUARED = 6.694379990141e-3
+
+# White acceleration, m^2/s^3, by Sport: other, run, walk, hike, ride, swim, ski, row.
+ACCEL_DENSITY = np.array([1.0, 0.5, 0.3, 0.3, 1.0, 0.2, 3.0, 0.3])
+SPEED_SIGMA_MPS = 5.0  # before anything is known
+SCALE_SIGMA = 0.05  # of s
+SCALE_TIME_S = 300.0
+
+WHITE_SHARE = 0.1  # of the stated horizontal accuracy, from fix to fix, at 1 Hz
+WHITE_MIN_M = 0.4
+ACCURACY_DEFAULT_M = 4.0  # where the receiver tells none
+ACCURACY_RANGE_M = (1.0, 1e4)
+DOPPLER_DEFAULT_MPS = 0.4
+DOPPLER_RANGE_MPS = (0.1, 50.0)
+COURSE_SIGMA_RAD = 0.2
+ERROR_TIME_S = 40.0  # correlation time of a fix's slow error
+
+STILL_MPS = 0.3  # Doppler speed below this says: standing
+STEERING_MPS = 0.8  # below this estimated speed the direction of travel is not known well enough
+SPEED_MAX_MPS = 70.0  # no athlete is faster; a step between fixes that is, is a jump
+STALE_NS = 30_000_000_000  # a fix older than this when it comes is from before
+LATE_NS = 2_000_000_000
+GAP_S = 30.0  # the filter starts anew after a longer silence
+SETTLED_FIXES = 3
+FIX_GATE = Gate(inflate=12.0, reject=150.0)  # for two components
+DOPPLER_GATE = Gate(inflate=6.0, reject=150.0)
+
+FIELDS: list[tuple[Any, ...]] = [
+    ("pos_x", np.float64, (STATES,)),
+    ("pos_P", np.float64, (STATES, STATES)),
+    ("pos_t_ns", np.int64),  # of the newest fix that was used; 0: never
+    ("pos_fixes", np.int32),  # used since the filter started
+    ("pos_rejects", np.int32),
+    ("pos_nis", np.float64),
+    ("pos_e_m", np.float64),  # the newest fix itself, in the unrolled plane
+    ("pos_n_m", np.float64),
+    ("pos_lat_deg", np.float64),
+    ("pos_lon_deg", np.float64),
+    ("pos_accuracy_m", np.float64),
+    ("stale_lat_deg", np.float64),  # the newest fix that was refused as stale
+    ("stale_lon_deg", np.float64),
+    ("track_slot", np.int32),  # of the smoother's history; -1: none
+    ("still", np.int8),  # the body does not move, by its own sensors
+    ("still_t_ns", np.int64),
+]
+
+
+class Step(NamedTuple):
+    """One round's fixes that were used, with the filter's answer: n rows."""
+
+    rows: timer.Rows
+    before_ns: timer.Times  # time of the fix before; 0: none
+    t_ns: timer.Times
+    joined: Mask  # the filter ran through from the fix before; else it started anew here
+    speed_before_mps: Floats
+    speed_mps: Floats
+    doppler_mps: Floats  # NaN where none
+    chord_m: Floats  # straight from the estimate before to this one
+
+
+def transition(dt_s: Floats, density: Floats) -> tuple[Floats, Floats]:
+    """Return F and Q, (5, 5, n), of steps of dt_s at an acceleration density, both (n,)."""
+    q00, q01, q11 = scaled_white_noise(dt_s, density)
+    n = len(dt_s)
+    F, Q = np.zeros((STATES, STATES, n)), np.zeros((STATES, STATES, n))
+    for i in range(STATES):
+        F[i, i] = 1.0
+    F[0, 2] = F[1, 3] = dt_s
+    kept = np.exp(-dt_s / SCALE_TIME_S)
+    F[4, 4] = kept
+    Q[0, 0] = Q[1, 1] = q00
+    Q[0, 2] = Q[2, 0] = Q[1, 3] = Q[3, 1] = q01
+    Q[2, 2] = Q[3, 3] = q11
+    Q[4, 4] = SCALE_SIGMA**2 * (1.0 - kept * kept)
+    return F, Q
+
+
+def metres_per_degree(lat_deg: Floats) -> tuple[Floats, Floats]:
+    """Return metres per degree of longitude and of latitude on WGS 84 at a latitude, (n,) each."""
+    lat = np.ascontiguousarray(np.radians(lat_deg))
+    sine = np.sin(lat)
+    w2 = 1.0 - ECCENTRICITY_SQUARED * sine * sine
+    w = np.sqrt(w2)
+    normal = SEMI_MAJOR_M / w
+    meridian = SEMI_MAJOR_M * (1.0 - ECCENTRICITY_SQUARED) / (w2 * w)
+    return np.radians(normal * np.cos(lat)), np.radians(meridian)
+
+
+def absorb(state: Records, m: Records, due_ns: timer.Times, history: History) -> tuple[Step, list[int]]:
+    """Take one round of fixes into the table.
+
+    Parameters
+    ----------
+    m : (n,) GNSS
+    due_ns : (rows of the table,) int64
+        Time of the step of each row, against which a fix is stale.
+
+    Returns
+    -------
+    step : Step
+        The fixes that were used.
+    full : list of int
+        Slots of the history that want a flush.
+    """
+    m = _usable(state, m, due_ns)
+    rows = m["row"].astype(np.intp)
+    before_ns = state["pos_t_ns"][rows]
+    t_ns = np.maximum(m["t_ns"], before_ns)
+    dt_s = np.minimum((t_ns - before_ns) * 1e-9, GAP_S)
+    anew = (state["pos_fixes"][rows] == 0) | ((t_ns - before_ns) * 1e-9 > GAP_S)
+    z = _unrolled(state, rows, m)
+
+    old_x, old_P = of_rows(state["pos_x"][rows]), of_rows(state["pos_P"][rows])
+    F, Q = transition(dt_s, ACCEL_DENSITY[state["sport"][rows]])
+    x, P = predict(old_x, old_P, F, Q)
+    accuracy = _sane(m["h_acc_m"], ACCURACY_DEFAULT_M, ACCURACY_RANGE_M)
+    x, P, nis, taken = _fix(x, P, z, fix_noise(accuracy, dt_s))
+    rejects = np.where(taken, 0, state["pos_rejects"][rows] + 1)
+    patience = np.where(state["pos_fixes"][rows] < SETTLED_FIXES, 1, REJECTS_MAX)
+    anew = anew | (rejects >= patience)
+    fresh_x, fresh_P = _fresh(z, m, accuracy)
+    x, P = np.where(anew, fresh_x, x), np.where(anew, fresh_P, P)
+    doppler = np.clip(m["speed_mps"], 0.0, 2.0 * SPEED_MAX_MPS)
+    x, P = _doppler(x, P, m, doppler, (taken & ~anew))
+    x, P = _at_rest(state, rows, t_ns, x, P, taken & ~anew)
+    taken = taken | anew
+    bounded = np.clip(x, -1e9, 1e9)
+
+    state["pos_rejects"][rows] = np.where(anew, 0, rejects)
+    state["pos_nis"][rows] = np.where(anew, 2.0, np.minimum(nis, 1e6))
+    state["pos_fixes"][rows] = np.where(anew, 1, state["pos_fixes"][rows] + taken)
+    state["pos_x"][rows] = np.where(taken, bounded, old_x).T
+    state["pos_P"][rows] = np.where(taken, P, old_P).T
+    state["pos_t_ns"][rows] = np.where(taken, t_ns, before_ns)
+    state["pos_accuracy_m"][rows] = accuracy
+    counted = taken & timer.counts(state, rows, t_ns) & (state["track_slot"][rows] >= 0)
+    joined = ~anew & (before_ns >= state["resume_ns"][rows])
+    full: list[int] = []
+    if counted.any():
+        slots = state["track_slot"][rows[counted]].astype(np.intp)
+        full = history.append(
+            slots,
+            t_ns[counted],
+            ~joined[counted],
+            bounded[:, counted],
+            P[:, :, counted],
+            F[:, :, counted],
+            Q[:, :, counted],
+        )
+    chord = np.hypot(bounded[0] - old_x[0], bounded[1] - old_x[1])
+    step = Step(rows, before_ns, t_ns, joined, speed_of(old_x), speed_of(bounded), doppler, chord)
+    return Step(*(np.asarray(column)[taken] for column in step)), full
+
+
+def _usable(state: Records, m: Records, due_ns: timer.Times) -> Records:
+    """Return the fixes that are whole, neither stale nor late, nor the stale one told again."""
+    whole = np.isfinite(m["lat_deg"]) & np.isfinite(m["lon_deg"])
+    m = m[whole & (np.abs(m["lat_deg"]) <= 90.0) & (np.abs(m["lon_deg"]) <= 360.0)]
+    rows = m["row"].astype(np.intp)
+    stale = (due_ns[rows] - m["t_ns"]) > STALE_NS
+    state["stale_lat_deg"][rows[stale]] = m["lat_deg"][stale]
+    state["stale_lon_deg"][rows[stale]] = m["lon_deg"][stale]
+    again = (m["lat_deg"] == state["stale_lat_deg"][rows]) & (m["lon_deg"] == state["stale_lon_deg"][rows])
+    late = (state["pos_t_ns"][rows] - m["t_ns"]) > LATE_NS
+    state["late"][rows[late | stale]] += 1
+    return m[~(stale | again | late)]
+
+
+def _unrolled(state: Records, rows: timer.Rows, m: Records) -> Floats:
+    """Return the fixes in the plane that unrolls along the track, m, (2, n), and remember them."""
+    lat, lon = m["lat_deg"].copy(), m["lon_deg"].copy()
+    first = state["pos_fixes"][rows] == 0
+    dlat = np.where(first, 0.0, lat - state["pos_lat_deg"][rows])
+    dlon = np.where(first, 0.0, lon - state["pos_lon_deg"][rows])
+    dlon = dlon - 360.0 * np.round(dlon / 360.0)
+    per_lon, per_lat = metres_per_degree(lat - 0.5 * dlat)
+    z = np.array([state["pos_e_m"][rows] + dlon * per_lon, state["pos_n_m"][rows] + dlat * per_lat])
+    z = np.clip(z, -1e9, 1e9)
+    state["pos_lat_deg"][rows], state["pos_lon_deg"][rows] = lat, lon
+    state["pos_e_m"][rows], state["pos_n_m"][rows] = z[0], z[1]
+    return z
+
+
+def _sane(value: Floats, default: float, limits: tuple[float, float]) -> Floats:
+    """Return an accuracy within limits, the default where there is none."""
+    return np.clip(np.where(value > 0.0, value, default), *limits)  # NaN is not more than 0
+
+
+def fix_noise(accuracy_m: Floats, dt_s: Floats) -> Floats:
+    """Return the variance of what differs from fix to fix, m^2, (n,).
+
+    Fixes that follow faster than 1 Hz share more of their error: n of them in a second tell what one would.
+    """
+    white = np.maximum(WHITE_SHARE * accuracy_m, WHITE_MIN_M)
+    return white * white / np.clip(dt_s, 0.01, 1.0)
+
+
+def _fix(x: Floats, P: Floats, z: Floats, R: Floats) -> tuple[Floats, Floats, Floats, Mask]:
+    """Update with both components of a position under one gate."""
+    east, north = z[0] - x[0], z[1] - x[1]
+    S_e, S_n = P[0, 0] + R, P[1, 1] + R
+    nis = east * east / S_e + north * north / S_n
+    extra, taken = gated(nis, np.maximum(S_e, S_n), FIX_GATE)
+    H = np.zeros((STATES, len(R)))
+    H[0] = 1.0
+    x, P, _, _ = update(x, P, east, H, R + extra, taken, Gate(np.inf, np.inf))
+    H = np.zeros((STATES, len(R)))
+    H[1] = 1.0
+    x, P, _, _ = update(x, P, z[1] - x[1], H, R + extra, taken, Gate(np.inf, np.inf))
+    return x, P, nis, taken
+
+
+def _fresh(z: Floats, m: Records, accuracy: Floats) -> tuple[Floats, Floats]:
+    """Return the state that one fix alone tells."""
+    n = len(m)
+    speed, course = m["speed_mps"].copy(), m["course_rad"].copy()
+    known = (speed >= STILL_MPS) & np.isfinite(course)
+    sine, cosine = np.sin(np.where(known, course, 0.0)), np.cos(np.where(known, course, 0.0))
+    pace = np.where(known, np.minimum(speed, SPEED_MAX_MPS), 0.0)
+    x = np.zeros((STATES, n))
+    x[0], x[1] = z
+    x[2], x[3] = pace * sine, pace * cosine
+    still = speed < STILL_MPS
+    variance = np.where(known | still, 1.0, SPEED_SIGMA_MPS**2)
+    R = fix_noise(accuracy, np.ones(n))
+    return x, diagonal(R, R, variance, variance, SCALE_SIGMA**2, n=n)
+
+
+def _doppler(x: Floats, P: Floats, m: Records, z: Floats, use: Mask) -> tuple[Floats, Floats]:
+    """Update with the speed along the direction of travel, and with none across a course that is told."""
+    sigma = _sane(m["speed_acc_mps"], DOPPLER_DEFAULT_MPS, DOPPLER_RANGE_MPS)
+    R = sigma * sigma
+    told = use & np.isfinite(z)
+    still = told & (z < STILL_MPS)
+    moving = told & ~still
+    course = m["course_rad"].copy()
+    steered = moving & np.isfinite(course)
+    speed = speed_of(x)
+    slow = speed < STEERING_MPS
+    safe = np.where(speed > 0.0, speed, 1.0)
+    u_e = np.where(steered, np.sin(np.where(steered, course, 0.0)), x[2] / safe)
+    u_n = np.where(steered, np.cos(np.where(steered, course, 0.0)), x[3] / safe)
+    # Standing, both components are measured as zero, east first: u is then east.
+    u_e, u_n = np.where(still, 1.0, u_e), np.where(still, 0.0, u_n)
+    along = u_e * x[2] + u_n * x[3]
+    factor = np.where(still, 1.0, 1.0 + x[4])
+    H = np.zeros((STATES, len(R)))
+    H[2], H[3], H[4] = u_e * factor, u_n * factor, np.where(still, 0.0, along)
+    use_along = still | steered | (moving & ~slow)
+    residual = np.where(still, 0.0, z) - along * factor
+    x, P, _, _ = update(x, P, residual, H, R, use_along, DOPPLER_GATE)
+    across = u_e * x[3] - u_n * x[2]
+    H = np.zeros((STATES, len(R)))
+    H[2], H[3] = -u_n, u_e
+    sideways = np.where(still, sigma, COURSE_SIGMA_RAD * np.where(moving, z, 0.0) + 0.3)
+    x, P, _, _ = update(x, P, -across, H, sideways * sideways, still | steered, DOPPLER_GATE)
+    return x, P
+
+
+def _at_rest(
+    state: Records, rows: timer.Rows, t_ns: timer.Times, x: Floats, P: Floats, use: Mask
+) -> tuple[Floats, Floats]:
+    """Zero velocity where the body's own sensors say that it stands and the filter does not object."""
+    fresh = np.abs(t_ns - state["still_t_ns"][rows]) <= LATE_NS
+    use = use & fresh & (state["still"][rows] != 0) & (speed_of(x) < 1.0)
+    if use.any():
+        R = np.full(len(rows), 0.01)
+        for i in (2, 3):
+            H = np.zeros((STATES, len(rows)))
+            H[i] = 1.0
+            x, P, _, _ = update(x, P, -x[i], H, R, use, DOPPLER_GATE)
+    return x, P
+
+
+def speed_of(x: Floats) -> Floats:
+    """Return the speed over ground of states (5, n), m/s, (n,)."""
+    return np.sqrt(x[2] * x[2] + x[3] * x[3])
+
+
+def speed_sigma(x: Floats, P: Floats) -> Floats:
+    """Return one sigma of the speed of states (5, n), covariances (5, 5, n), m/s, (n,)."""
+    speed = speed_of(x)
+    safe = np.where(speed > 0.1, speed, 1.0)
+    H = np.zeros_like(x)
+    H[2], H[3] = np.where(speed > 0.1, x[2] / safe, 1.0), np.where(speed > 0.1, x[3] / safe, 0.0)
+    variance = np.maximum(H[2] * projected(P, H)[2] + H[3] * projected(P, H)[3], 0.0)
+    return np.sqrt(variance)

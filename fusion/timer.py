@@ -1,0 +1,80 @@
+"""The workout's own clock: when it began, when it is paused, and which moments count.
+
+Times are aligned, ns. A moment counts when the workout is open and the moment lies after its start, after
+the last resume, and not after the pause that is on.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion.measurements import Records
+
+Rows = NDArray[np.intp]
+Times = NDArray[np.int64]
+
+NEVER_NS = np.iinfo(np.int64).max
+
+FIELDS: list[tuple[Any, ...]] = [
+    ("open", np.int8),
+    ("sport", np.int32),
+    ("start_ns", np.int64),
+    ("pause_ns", np.int64),  # NEVER_NS while the timer runs
+    ("resume_ns", np.int64),  # the start, before any pause
+    ("idle_ns", np.int64),  # spent in pauses that are over
+]
+
+
+def begin(state: Records, row: int, t_ns: int, sport: int) -> None:
+    """Open a workout."""
+    one = state[row]
+    one["open"], one["sport"], one["start_ns"] = 1, sport, t_ns
+    one["pause_ns"], one["resume_ns"], one["idle_ns"] = NEVER_NS, t_ns, 0
+
+
+def pause(state: Records, row: int, t_ns: int) -> bool:
+    """Stop the timer; return False where it does not run."""
+    one = state[row]
+    if not one["open"] or one["pause_ns"] != NEVER_NS:
+        return False
+    one["pause_ns"] = max(t_ns, int(one["resume_ns"]))
+    return True
+
+
+def resume(state: Records, row: int, t_ns: int) -> bool:
+    """Let the timer run again; return False where it does."""
+    one = state[row]
+    if not one["open"] or one["pause_ns"] == NEVER_NS:
+        return False
+    one["resume_ns"] = max(t_ns, int(one["pause_ns"]))
+    one["idle_ns"] += one["resume_ns"] - one["pause_ns"]
+    one["pause_ns"] = NEVER_NS
+    return True
+
+
+def counts(state: Records, rows: Rows, t_ns: Times) -> NDArray[np.bool_]:
+    """Return whether each moment counts, (n,)."""
+    one: NDArray[np.bool_] = (
+        (state["open"][rows] != 0) & (t_ns >= state["resume_ns"][rows]) & (t_ns <= state["pause_ns"][rows])
+    )
+    return one
+
+
+def counted_s(state: Records, rows: Rows, since_ns: Times, t_ns: Times) -> NDArray[np.float64]:
+    """Return how much of (since, t] counts, in s, (n,): what lies before the start or last resume does not."""
+    since = np.maximum(since_ns, state["resume_ns"][rows])
+    until = np.minimum(t_ns, state["pause_ns"][rows])
+    span = np.maximum(until - since, 0) * 1e-9
+    return np.where(state["open"][rows] != 0, span, 0.0)
+
+
+def elapsed_s(state: Records, t_ns: Times) -> NDArray[np.float64]:
+    """Return the time since the start, pauses included, s, (n,)."""
+    return np.maximum(t_ns - state["start_ns"], 0) * 1e-9
+
+
+def running_s(state: Records, t_ns: Times) -> NDArray[np.float64]:
+    """Return the time since the start without pauses, s, (n,)."""
+    until = np.minimum(t_ns, state["pause_ns"])
+    return np.maximum(until - state["start_ns"] - state["idle_ns"], 0) * 1e-9
