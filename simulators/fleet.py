@@ -22,6 +22,7 @@ import numpy as np
 
 from server.codecs import samples
 from server.config import Broker
+from server.errors import BrokerError
 from server.messages import Command
 from server.mqtt import Link, Will
 from simulators.device import Device
@@ -200,6 +201,8 @@ class Fleet:
                 await links.enter_async_context(group.link)
             try:
                 await self._perform(owner, seconds)
+            except BaseExceptionGroup as errors:
+                raise _first(errors) from None
             finally:
                 self._ended_s = self._now_s()
                 for group in self._groups:
@@ -307,3 +310,11 @@ class Fleet:
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time() - self._start_s
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What a caller should see: the broker's refusal where there is nothing else, else all of it."""
+    leaves: list[BaseException] = [*errors.exceptions]
+    if all(isinstance(leaf, BrokerError) for leaf in leaves):
+        return leaves[0]
+    return errors

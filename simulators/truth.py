@@ -143,7 +143,7 @@ class Truth:
         force_n = 0.5 * AIR_KGPM3 * DRAG_AREA_M2 * v * v + mass_kg * (
             GRAVITY_MPS2 * (ROLLING + motion.place.grade.x) + dv
         )
-        return np.clip(force_n * v / DRIVETRAIN, 0.0, 1_500.0) * motion.action.ride.x
+        return np.maximum(np.minimum(force_n * v / DRIVETRAIN, 1_500.0), 0.0) * motion.action.ride.x + 0.0
 
 
 def _wandering(steps: Jet) -> Jet:

@@ -113,6 +113,23 @@ async def test_it_waits_for_a_broker_that_is_not_up_yet_and_can_be_stopped_meanw
     assert lonely.returncode == 0
 
 
+async def test_a_broker_that_refuses_us_is_one_line_and_exit_code_1() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1_024)
+        writer.write(b"\x20\x02\x00\x05")  # CONNACK: not authorised
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    broker = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with broker:
+        process = await start("--port", str(broker.sockets[0].getsockname()[1]))
+        _, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+    assert process.returncode == 1
+    assert err.count(b"\n") == 1
+    assert b"refuses us" in err
+
+
 WRONG = (
     "--scenario party",
     "--faults loss=2",
