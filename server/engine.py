@@ -73,9 +73,15 @@ class Engine:
         """
         out: list[Outgoing] = []
         began_ns = self._monotonic_ns()
-        batch = self.ingest.read(messages)
-        decoded_ns = self._monotonic_ns()
-        self._align(batch, out)
+        decode_ns = 0
+        batches = self.ingest.read(messages)
+        while True:
+            before_ns = self._monotonic_ns()
+            batch = next(batches, None)
+            decode_ns += self._monotonic_ns() - before_ns
+            if batch is None:
+                break
+            self._align(batch, out)
         self._pass_time(utc_ns)
         aligned_ns = self._monotonic_ns()
         self._run_jobs(utc_ns, out)
@@ -83,8 +89,8 @@ class Engine:
         fused_ns = self._monotonic_ns()
         out += self.health.due(utc_ns)
         if messages:
-            self.deadlines.observe("decode", decoded_ns - began_ns)
-            self.deadlines.observe("align", aligned_ns - decoded_ns)
+            self.deadlines.observe("decode", decode_ns)
+            self.deadlines.observe("align", aligned_ns - began_ns - decode_ns)
             self.deadlines.observe("fuse", fused_ns - aligned_ns)
         return out
 

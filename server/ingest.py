@@ -6,6 +6,7 @@ nothing else. A device is enrolled by the first message that is in order, never 
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -84,8 +85,11 @@ class Ingest:
             *((topic, 1) for topic in sorted(self._sensor_logger_topics)),
         ]
 
-    def read(self, messages: list[Incoming]) -> Batch:
-        """Return what the messages hold, in their order."""
+    def read(self, messages: list[Incoming]) -> Iterator[Batch]:
+        """Yield what the messages hold, in their order.
+
+        A batch ends where a device says what it is: what follows is to be read by that.
+        """
         batch = Batch()
         for message in messages:
             if message.topic in self._sensor_logger_topics:
@@ -100,7 +104,10 @@ class Ingest:
                 self._command(levels[1], message, batch)
             else:
                 self.refused["topic"] += 1
-        return batch
+            if batch.arrivals and message.topic.endswith("/status"):
+                yield batch
+                batch = Batch()
+        yield batch
 
     def refuse(self, device_id: str, reason: str) -> None:
         """Count a refusal, at the device where it is known."""

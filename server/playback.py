@@ -5,6 +5,7 @@ Nothing here waits or reads a clock: the caller does, or feeds the messages as f
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from server.files import Recording
@@ -21,7 +22,7 @@ class Played(NamedTuple):
 
 
 def play(
-    recording: Recording, *, root: str, device: str | None = None, speed: float = 1.0
+    recording: Recording, *, root: str, device: str | None = None, speed: float = 1.0, run: str = ""
 ) -> Iterator[Played]:
     """Yield the messages of a recording in the order of their delivery.
 
@@ -39,6 +40,9 @@ def play(
     speed : float
         How many times as fast as it was recorded, greater than 0, at most SPEED_MAX; infinite: all is due
         at once.
+    run : str
+        Goes before the ids of the commands, so that a server that heard them before obeys them again; at most
+        16 of ``[A-Za-z0-9_-]``.
 
     Raises
     ------
@@ -49,6 +53,7 @@ def play(
         raise ValueError(f"speed must be greater than 0 and at most {SPEED_MAX:g}, or infinite, not {speed}")
     if device is not None:
         recording = recording.renamed(device)
+    recording = replace(recording, run=run)
     first_ns: int | None = None
     for event in recording.events(min(speed, SPEED_MAX)):
         first_ns = event.t_ns if first_ns is None else first_ns

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 import sys
 from pathlib import Path
@@ -108,8 +109,9 @@ async def _publish(recording: Recording, link: Link, root: str, speed: float) ->
     loop = asyncio.get_running_loop()
     started_s = loop.time()
     shown_s = 0.0
+    messages = play(recording, root=root, speed=speed, run=f"{secrets.token_hex(4)}-")
     duration_s = (recording.end_ns - recording.start_ns) * 1e-9
-    for count, (offset_s, topic, payload) in enumerate(play(recording, root=root, speed=speed), start=1):
+    for count, (offset_s, topic, payload) in enumerate(messages, start=1):
         wait_s = started_s + offset_s - loop.time()
         if wait_s > 0:
             await asyncio.sleep(wait_s)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
+from msgspec import structs
+
 from server.codecs import samples
 from server.messages import Birth, Clock, Command, Packet, Placement, Sport
 
@@ -75,6 +77,7 @@ class Recording(ABC):
     totals: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     placement: Placement = "unknown"
+    run: str = ""  # goes before the ids of commands: a server obeys each id once
 
     def renamed(self, device: str) -> Self:
         """Return the same recording of another device."""
@@ -106,8 +109,11 @@ class Recording(ABC):
         """Yield all messages but the birth."""
 
     def _event(self, timed: Timed) -> Event:
-        topic = f"command/{self.device}" if timed.kind == "command" else f"in/{self.device}/{timed.kind}"
-        return Event(timed.t_ns, topic, samples.encode(timed.message))
+        message = timed.message
+        if isinstance(message, Command):
+            payload = samples.encode(structs.replace(message, id=f"{self.run}{message.id}"))
+            return Event(timed.t_ns, f"command/{self.device}", payload)
+        return Event(timed.t_ns, f"in/{self.device}/{timed.kind}", samples.encode(message))
 
 
 @dataclass(frozen=True, kw_only=True)
