@@ -37,7 +37,8 @@ STABLE_NS = 5_000_000_000  # a connection that lasted this long starts the backo
 LIFESPAN_NS = 10_000_000_000
 CONNECT_S_MAX = 4.0
 CLOSE_S_MAX = 2.0
-CANCEL_S_MAX = 1.0
+CANCEL_S_MAX = 0.5
+ABANDON_S_MAX = 0.1
 
 # Refusals that trying again does not cure: protocol version, identifier, user or password, permission.
 REFUSALS_FINAL = frozenset({132, 133, 134, 135, 1, 2, 4, 5})
@@ -119,6 +120,8 @@ class Link:
         Publications of QoS 0 that outlived their lifespan waiting for a connection.
     losses : int
         Connections lost.
+    reason : str
+        Why there is, or was last, no connection.
     """
 
     def __init__(
@@ -138,6 +141,7 @@ class Link:
         self.inbox = Inbox[Arrival](size=_size) if inbox is None else inbox
         self.outbox = Inbox[Publication](size=_size)
         self.received = self.sent = self.refused = self.stale = self.losses = 0
+        self.reason = "not tried yet"
         self._broker = broker
         self._subscriptions = [(each, 1) for each in subscriptions]
         self._will = will
@@ -240,6 +244,7 @@ class Link:
             self._connected.clear()
             if not reason:
                 return
+            self.reason = reason
             if was_connected:
                 self.losses += 1
                 self._on_disconnect(reason)
@@ -261,26 +266,32 @@ class Link:
     async def _connection(self) -> AsyncIterator[aiomqtt.Client]:
         """A connected client that is always left properly, also when cancelled half way in.
 
-        The library connects in a thread, which cannot be cancelled: a distant host is tried here first.
+        The library connects in a thread, which cannot be cancelled, and leaves its socket to the garbage
+        collector when a handshake fails: a host that is distant or speaks TLS is tried here first.
         """
         broker = self._broker
-        if not is_loopback(broker.host):
-            await _probe(broker.host, broker.port)
+        if self._tls is not None or not is_loopback(broker.host):
+            await _probe(broker.host, broker.port, self._tls)
         client = self._client()
         entering = asyncio.ensure_future(client.__aenter__())
         try:
             await asyncio.shield(entering)
         except asyncio.CancelledError:
             await asyncio.wait({entering}, timeout=CANCEL_S_MAX)
+            await _abandon(
+                client
+            )  # before the cancelling, which would keep the library from closing its socket
             entering.cancel()
             with contextlib.suppress(aiomqtt.MqttError, asyncio.CancelledError):
                 await entering
-                await client.__aexit__(None, None, None)
             raise
         except aiomqtt.MqttCodeError as error:
             code = getattr(error.rc, "value", error.rc)
             if code in REFUSALS_FINAL and not self.losses:
                 raise BrokerError(f"the broker at {broker.host}:{broker.port} refuses us: {error}") from None
+            raise
+        except aiomqtt.MqttError:
+            await _abandon(client)
             raise
         try:
             yield client
@@ -413,11 +424,18 @@ async def _until_disconnected(client: aiomqtt.Client) -> None:
         raise AssertionError("the queue keeps nothing")
 
 
-async def _probe(host: str, port: int) -> None:
+async def _abandon(client: aiomqtt.Client) -> None:
+    """Close the socket of a client that did not get in, without waiting for an answer."""
+    with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
+        async with asyncio.timeout(ABANDON_S_MAX):
+            await client.__aexit__(None, None, None)
+
+
+async def _probe(host: str, port: int, tls: ssl.SSLContext | None) -> None:
     """Raise MqttError unless the port takes a connection."""
     try:
         async with asyncio.timeout(CONNECT_S_MAX):
-            _, writer = await asyncio.open_connection(host, port)
+            _, writer = await asyncio.open_connection(host, port, ssl=tls)
     except OSError as error:
         raise aiomqtt.MqttError(str(error) or "timed out") from None
     writer.close()

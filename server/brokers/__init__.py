@@ -100,7 +100,8 @@ async def reach(broker: Broker) -> None:
         except TimeoutError:
             where = f"{broker.host}:{broker.port}"
             raise BrokerError(
-                f"no broker answers at {where}: start it, or name another with KINEFUSE_BROKER_HOST, --port"
+                f"no broker answers at {where} ({link.reason}): "
+                "start it, or name another with KINEFUSE_BROKER_HOST and --port"
             ) from None
 
 

@@ -17,7 +17,7 @@ from server.brokers import ports
 from server.config import Broker
 from server.mqtt import Link
 from server.up import SAME_PRESS_S
-from tests.support.brokers import KINDS, free_port, hear, soon
+from tests.support.brokers import KINDS, free_port, hear, running_broker, soon
 
 START_S = 60.0  # on a machine that is busy
 PROMISED_END_S = 5.0
@@ -179,6 +179,19 @@ async def test_a_taken_port_is_said_with_its_holder_and_the_way_out(start: Start
     assert f"pid {os.getpid()}" in up.output
     assert "--port N" in up.output
     assert up.output.count("\n") == 1
+
+
+async def test_an_external_broker_is_used_and_left_alone(start: Start) -> None:
+    async with running_broker("mosquitto") as broker:
+        up = await start("--demo", port=broker.address.port, KINEFUSE_BROKER_EXTERNAL="true")
+        await up.says("Ctrl-C ends all of it")
+        assert f"external, 127.0.0.1:{up.port}" in up.output
+        up.interrupt()
+        assert await up.ends() == 0
+        assert not up.left()
+        async with Link(broker.address, subscriptions=["kinefuse/v1/server/status"]) as link:
+            (status,) = await hear(link, lambda _: True)
+            assert b'"offline"' in status.payload
 
 
 async def test_a_configuration_that_is_wrong_is_one_line_and_exit_code_2(start: Start) -> None:
