@@ -32,15 +32,18 @@ app = App(
     version=_version,
 )
 app.register_install_completion_command(add_to_startup=False)
-for target, summary in (
-    ("server.up:up", "Start a broker, the server and, with --demo, simulated athletes; Ctrl-C stops all."),
-    ("server.serve:serve", "Run the server alone, beside a broker that is there."),
-    ("server.watch:watch", "Show a live table of all athletes in the terminal."),
-    ("server.replay:replay", "Publish recordings over MQTT, as their devices would."),
-    ("server.analyze:analyze", "Run recordings through the engine and print their summaries."),
-    ("simulators.command:simulate", "Publish simulated athletes over MQTT, with their devices."),
-):
-    app.command(target, help=summary)
+_COMMANDS = {
+    "up": ("server.up:up", "Start a broker, the server and a demo; Ctrl-C stops all."),
+    "serve": ("server.serve:serve", "Run the server alone, beside a broker that is there."),
+    "watch": ("server.watch:watch", "Show a live table of all athletes in the terminal."),
+    "replay": ("server.replay:replay", "Publish recordings over MQTT, as their devices would."),
+    "analyze": ("server.analyze:analyze", "Run recordings through the engine and print their summaries."),
+    "simulate": ("simulators.command:simulate", "Publish simulated athletes over MQTT, with their devices."),
+}
+for name, (target, summary) in _COMMANDS.items():
+    # A command that is asked for shows its own docstring; the list of all makes do with a line of each.
+    asked = sys.argv[1:2] == [name]
+    app.command(target, name=name, help=None if asked else summary, help_epilogue="", help_format="markdown")
 
 
 def main() -> None:
