@@ -92,7 +92,7 @@ def summary_of(recording: Recording, config: Config) -> Workout:
     for offset_s, topic, payload in play(recording, root=config.broker.root, speed=float("inf")):
         del offset_s  # a recording's own stamps are its time
         arrived_ns += 1_000
-        chunk.append(Incoming(topic, payload, retain=False, arrived_ns=arrived_ns, received_ns=0))
+        chunk.append(Incoming(topic, payload, retained=False, arrived_ns=arrived_ns, received_ns=0))
         if len(chunk) == CHUNK:
             flush()
     flush()

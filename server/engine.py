@@ -204,7 +204,7 @@ class Engine:
             accel_range=birth.accel_range or 0.0,
         )
         self.workouts.expect(device.athlete, birth.sport)
-        if not message.retain:
+        if not message.retained:
             self._heard(device, message)
 
     def _order(self, order: Ordered, out: list[Outgoing]) -> None:
@@ -216,7 +216,7 @@ class Engine:
         reason = ""
         if athlete is None:
             reason = "unknown_athlete"
-        elif message.retain:
+        elif message.retained:
             reason = "retained"  # it would be obeyed again at every start of the server
         elif command.expires is not None and command.expires < message.arrived_ns:
             reason = "expired"

@@ -8,7 +8,7 @@ class Incoming(NamedTuple):
 
     topic: str
     payload: bytes
-    retain: bool
+    retained: bool
     arrived_ns: int  # UTC, ns
     received_ns: int  # monotonic, ns
 

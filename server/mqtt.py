@@ -24,6 +24,7 @@ import aiomqtt
 
 from server.clock import Clock, SystemClock
 from server.config import Broker, is_loopback
+from server.envelopes import Incoming
 from server.errors import BrokerError, ConfigError
 from server.inbox import Inbox
 
@@ -48,24 +49,15 @@ _library_log = logging.getLogger(f"{__name__}.library")
 _library_log.setLevel(logging.CRITICAL)  # its warnings are our counters
 
 
-class Arrival(NamedTuple):
-    """A message as it came in. ``arrived_ns`` is monotonic, ``utc_ns`` the Unix epoch."""
-
-    topic: str
-    payload: bytes
-    arrived_ns: int
-    utc_ns: int
-    retained: bool
-
-
 class Publication(NamedTuple):
-    """A message to send; ``put_ns`` is when it was put into the outbox, monotonic."""
+    """A message to send; ``put_ns`` is when it was put into the outbox, ``caused_ns`` its cause's arrival."""
 
     topic: str
     payload: bytes
     qos: int
     retain: bool
     put_ns: int
+    caused_ns: int = 0
 
 
 class Will(NamedTuple):
@@ -105,6 +97,8 @@ class Link:
         Called after each time the subscriptions stand, with True the first time.
     on_disconnect : callable, optional
         Called with the reason each time a connection is lost.
+    on_sent : callable, optional
+        Called with each publication when it has gone to the socket (QoS 1: when the broker has confirmed it).
     clock : Clock, optional
         Stamps arrivals.
     jitter : callable
@@ -131,14 +125,15 @@ class Link:
         subscriptions: Sequence[str] = (),
         will: Will | None = None,
         identifier: str | None = None,
-        inbox: Inbox[Arrival] | None = None,
+        inbox: Inbox[Incoming] | None = None,
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
         on_connect: Callable[[bool], None] = lambda _: None,
         on_disconnect: Callable[[str], None] = lambda _: None,
+        on_sent: Callable[[Publication], None] = lambda _: None,
         clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.inbox = Inbox[Arrival](size=_size) if inbox is None else inbox
+        self.inbox = Inbox[Incoming](size=_size) if inbox is None else inbox
         self.outbox = Inbox[Publication](size=_size)
         self.received = self.sent = self.refused = self.stale = self.losses = 0
         self.reason = "not tried yet"
@@ -149,6 +144,7 @@ class Link:
         self._payload_bytes_max = payload_bytes_max
         self._on_connect = on_connect
         self._on_disconnect = on_disconnect
+        self._on_sent = on_sent
         self._clock = SystemClock() if clock is None else clock
         self._jitter = jitter
         self._tls = _tls_context(broker)
@@ -169,10 +165,12 @@ class Link:
         """True while the connection and its subscriptions stand."""
         return self._connected.is_set()
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
+    def publish(
+        self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False, caused_ns: int = 0
+    ) -> None:
         """Hand over a publication, at once; see the module for what becomes of it."""
         self._idle.clear()
-        self.outbox.put(Publication(topic, payload, qos, retain, self._clock.monotonic_ns()))
+        self.outbox.put(Publication(topic, payload, qos, retain, self._clock.monotonic_ns(), caused_ns))
 
     async def ready(self) -> None:
         """Wait until connected and subscribed; raise `BrokerError` if the broker will never have us."""
@@ -182,7 +180,7 @@ class Link:
         """Wait until all that was published is sent and, with QoS 1, confirmed."""
         await self._unless_ended(self._idle)
 
-    async def arrivals(self) -> AsyncIterator[Arrival]:
+    async def arrivals(self) -> AsyncIterator[Incoming]:
         """Yield what comes in, across reconnects, until the link is left."""
         while batch := await self.inbox.drain(BATCH):
             for arrival in batch:
@@ -331,7 +329,7 @@ class Link:
         self.received += 1
         clock = self._clock
         topic = message.topic.value
-        self.inbox.put(Arrival(topic, payload, clock.monotonic_ns(), clock.utc_ns(), message.retain))
+        self.inbox.put(Incoming(topic, payload, message.retain, clock.utc_ns(), clock.monotonic_ns()))
 
     async def _serve(self, client: aiomqtt.Client) -> None:
         """Use one connection until it breaks (MqttError) or the outbox is closed and empty."""
@@ -378,6 +376,7 @@ class Link:
                 await client.publish(publication.topic, publication.payload, 0, publication.retain)
                 self._remember(publication)
                 self.sent += 1
+                self._on_sent(publication)
             self._pending.popleft()
         for _ in range(WINDOW):
             await window.acquire()
@@ -388,6 +387,7 @@ class Link:
         await client.publish(publication.topic, publication.payload, publication.qos, publication.retain)
         del self._unconfirmed[number]
         self.sent += 1
+        self._on_sent(publication)
         window.release()
         if not (self._unconfirmed or self._pending or len(self.outbox)):
             self._idle.set()
@@ -464,5 +464,5 @@ def _reason(errors: BaseExceptionGroup[aiomqtt.MqttError]) -> str:
     return " ".join((str(error) if cause is None else f"{error}: {cause}").split()) or type(error).__name__
 
 
-def _size(item: Arrival | Publication) -> int:
+def _size(item: Incoming | Publication) -> int:
     return len(item.payload) + len(item.topic)

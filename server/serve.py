@@ -14,7 +14,7 @@ from server.config import Config, load
 from server.engine import Engine
 from server.envelopes import Incoming
 from server.messages import ServerStatus
-from server.mqtt import Link, Will
+from server.mqtt import Link, Publication, Will
 from server.publications import encode
 
 TICK_S = 0.05  # the longest time between two ticks: steps without a packet fire on it
@@ -43,6 +43,7 @@ class Server:
             payload_bytes_max=config.server.payload_bytes_max,
             on_connect=self._connected,
             on_disconnect=self._lost,
+            on_sent=self._sent,
             clock=clock,
         )
 
@@ -77,21 +78,22 @@ class Server:
         """Drain, advance, publish; at the latest every TICK_S."""
         inbox, engine, clock = self._link.inbox, self._engine, self._clock
         while True:
-            arrivals = []
+            arrivals: list[Incoming] = []
             try:
                 async with asyncio.timeout(TICK_S):
                     arrivals = await inbox.drain(BATCH_MAX)
             except TimeoutError:
                 pass
-            messages = [Incoming(a.topic, a.payload, a.retained, a.utc_ns, a.arrived_ns) for a in arrivals]
-            out = engine.advance(messages, clock.utc_ns())
+            out = engine.advance(arrivals, clock.utc_ns())
             began_ns = clock.monotonic_ns()
             for publication in out:
                 self._link.publish(
-                    publication.topic, publication.payload, qos=publication.qos, retain=publication.retain
+                    publication.topic,
+                    publication.payload,
+                    qos=publication.qos,
+                    retain=publication.retain,
+                    caused_ns=publication.caused_ns,
                 )
-                if publication.caused_ns:
-                    engine.deadlines.observe("end_to_end", clock.monotonic_ns() - publication.caused_ns)
             if out:
                 engine.deadlines.observe("publish", clock.monotonic_ns() - began_ns)
             await asyncio.sleep(0)  # the socket's turn, also when the inbox never runs empty
@@ -131,6 +133,11 @@ class Server:
         word = "serving" if first else "connected again,"
         print(f"kinefuse: {word} {broker.root} at {broker.host}:{broker.port}", file=sys.stderr, flush=True)
         self._tell("online")
+
+    def _sent(self, publication: Publication) -> None:
+        if publication.caused_ns:
+            taken_ns = self._clock.monotonic_ns() - publication.caused_ns
+            self._engine.deadlines.observe("end_to_end", taken_ns)
 
     def _lost(self, reason: str) -> None:
         print(f"kinefuse: lost the broker ({reason}); trying again", file=sys.stderr, flush=True)

@@ -15,8 +15,9 @@ import pytest
 from server import brokers
 from server.brokers import ports
 from server.config import Broker
+from server.envelopes import Incoming
 from server.errors import BrokerError, PortTakenError
-from server.mqtt import Arrival, Link, Will
+from server.mqtt import Link, Will
 from tests.support import frames
 from tests.support.brokers import KINDS, PATIENCE_S, RunningBroker, free_port, hear, running_broker, soon
 
@@ -27,7 +28,7 @@ async def broker(request: pytest.FixtureRequest) -> AsyncIterator[RunningBroker]
         yield running
 
 
-def is_on(topic: str) -> Callable[[Arrival], bool]:
+def is_on(topic: str) -> Callable[[Incoming], bool]:
     return lambda arrival: arrival.topic == topic
 
 
@@ -37,7 +38,7 @@ def listens_on(port: int) -> set[str]:
     return {row[1][:8] for row in rows if row[3] == ports.LISTENING and int(row[1][9:], 16) == port}
 
 
-def told(arrivals: list[Arrival]) -> list[tuple[str, bytes]]:
+def told(arrivals: list[Incoming]) -> list[tuple[str, bytes]]:
     return [(arrival.topic, arrival.payload) for arrival in arrivals]
 
 
@@ -58,7 +59,7 @@ async def test_what_is_published_arrives_once_in_order_and_stamped(broker: Runni
         for qos in (0, 1):
             numbers = [int(each.payload) for each in heard if each.payload and int(each.payload) % 2 == qos]
             assert numbers == list(range(qos, 300, 2))
-        assert all(first.arrived_ns <= then.arrived_ns for first, then in pairwise(heard))
+        assert all(first.received_ns <= then.received_ns for first, then in pairwise(heard))
         assert not any(each.retained for each in heard)
 
 

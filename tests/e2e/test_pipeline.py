@@ -5,14 +5,16 @@ import contextlib
 import json
 import re
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from server.codecs import samples
+from server.envelopes import Incoming
 from server.messages import Birth, Command, DeviceHealth, Gnss, HeartRate, Live, Reply, Workout
-from server.mqtt import Arrival, Link
+from server.mqtt import Link
 from simulators import scenarios
 from tests.support.brokers import KINDS, hear, running_broker
 from tests.support.recordings import recordings
@@ -59,7 +61,7 @@ async def test_every_demo_athlete_is_live_once_a_second_near_the_simulated_truth
     assert set(heard) == {"runner", "walker", "rider", "intervals"}
     for athlete, messages in heard.items():
         during = [each for each in messages if each.workout and each.workout.state == "running"]
-        gaps_ms = [b.t_ms - a.t_ms for a, b in zip(during, during[1:], strict=False)]
+        gaps_ms = [b.t_ms - a.t_ms for a, b in pairwise(during)]
         assert len(during) >= DEMO_S - 3
         assert set(gaps_ms) == {1000}
         for message in during:
@@ -169,7 +171,7 @@ async def metrics_of_a_workout(malformed: int) -> tuple[list[bytes], DeviceHealt
             lives: list[bytes] = []
             health: list[DeviceHealth] = []
 
-            def sort(arrivals: list[Arrival]) -> None:
+            def sort(arrivals: list[Incoming]) -> None:
                 lives.extend(each.payload for each in arrivals if each.topic.endswith("/live"))
                 health.extend(
                     msgspec.json.decode(each.payload, type=DeviceHealth)

@@ -12,8 +12,9 @@ import pytest
 
 from server.codecs import imu, samples
 from server.config import Broker
+from server.envelopes import Incoming
 from server.messages import Birth, Command, Death, Reply
-from server.mqtt import Arrival, Link
+from server.mqtt import Link
 from tests.support.brokers import free_port, running_broker
 
 PATIENCE_S = 30.0
@@ -34,9 +35,9 @@ async def start(*arguments: str) -> asyncio.subprocess.Process:
     )
 
 
-async def until(link: Link, wanted: set[str]) -> dict[str, list[Arrival]]:
+async def until(link: Link, wanted: set[str]) -> dict[str, list[Incoming]]:
     """Collect arrivals by topic below the root until all wanted topics have come."""
-    seen: dict[str, list[Arrival]] = {}
+    seen: dict[str, list[Incoming]] = {}
     async with asyncio.timeout(PATIENCE_S):
         async for arrival in link.arrivals():
             seen.setdefault(arrival.topic.removeprefix(ROOT + "/"), []).append(arrival)

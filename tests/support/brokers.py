@@ -10,7 +10,8 @@ import msgspec
 from server import brokers
 from server.brokers.process import Child
 from server.config import Broker
-from server.mqtt import Arrival, Link
+from server.envelopes import Incoming
+from server.mqtt import Link
 
 KINDS = ("mosquitto", "amqtt")
 PATIENCE_S = 10.0
@@ -57,9 +58,9 @@ async def running_broker(kind: str) -> AsyncIterator[RunningBroker]:
         await broker.stop()
 
 
-async def hear(link: Link, wanted: Callable[[Arrival], bool]) -> list[Arrival]:
+async def hear(link: Link, wanted: Callable[[Incoming], bool]) -> list[Incoming]:
     """Return all arrivals up to the first that is wanted; fail if it does not come."""
-    heard: list[Arrival] = []
+    heard: list[Incoming] = []
     async with asyncio.timeout(PATIENCE_S):
         while True:
             for arrival in await link.inbox.drain(limit=1):

@@ -10,8 +10,9 @@ import msgspec
 
 from server.brokers.process import Child
 from server.config import Broker
+from server.envelopes import Incoming
 from server.messages import Live, ServerStatus, Workout
-from server.mqtt import Arrival, Link
+from server.mqtt import Link
 from tests.support.brokers import PATIENCE_S, hear
 
 END_S = 5.0
@@ -58,15 +59,15 @@ async def finished(child: Child, within_s: float) -> str:
     return "\n".join(child.tail)
 
 
-def status(arrival: Arrival) -> ServerStatus:
+def status(arrival: Incoming) -> ServerStatus:
     return msgspec.json.decode(arrival.payload, type=ServerStatus)
 
 
-def live(arrival: Arrival) -> Live:
+def live(arrival: Incoming) -> Live:
     return msgspec.json.decode(arrival.payload, type=Live)
 
 
-def workout(arrival: Arrival) -> Workout:
+def workout(arrival: Incoming) -> Workout:
     return msgspec.json.decode(arrival.payload, type=Workout)
 
 
