@@ -100,8 +100,8 @@ class Athletes:
         self.state: Records = np.zeros(4, dtype=STATE)
         self._count = 0
         self._limit = limit
-        self._track = History(position.STATES)
-        self._heights = History(altitude.STATES)
+        self._track = History(position.STATES, 2, position.transition)
+        self._heights = History(altitude.STATES, 6, altitude.transition)
         self._track_rows: dict[int, int] = {}
         self._heights_rows: dict[int, int] = {}
 
@@ -140,7 +140,6 @@ class Athletes:
         one["track_slot"] = one["climb_slot"] = -1
         one["cadence_rpm"] = one["cadence_spm"] = one["track_doppler_mps"] = np.nan
         one["stale_lat_deg"] = one["stale_lon_deg"] = np.nan
-        one["alt_F"] = np.eye(altitude.STATES)
         ascent.clear(one)
 
     # Workouts
@@ -215,8 +214,7 @@ class Athletes:
         one["track_slot"], one["climb_slot"] = self._track.open(), self._heights.open()
         self._track_rows[int(one["track_slot"])] = row
         self._heights_rows[int(one["climb_slot"])] = row
-        one["alt_F"], one["alt_Q"], one["alt_u"] = np.eye(altitude.STATES), 0.0, 0.0
-        one["alt_entry_ns"], one["alt_break"] = 0, altitude.BREAK_SCALE
+        one["alt_break"] = altitude.BREAK_SCALE
 
     def _close(self, row: int) -> None:
         """Take a row's histories away."""
@@ -306,11 +304,18 @@ class Athletes:
         moving.accrue(state, rows[free], t_ns[free], ((steps > 0.0) | (spm > 0.0))[free], source)
 
     def _altitudes(self, windows: Records, m: Measurements) -> None:
-        for e in altitude.events(windows, m.baro, m.gnss):
+        for e in altitude.heights(m.baro, m.gnss):
+            if len(windows):
+                height_ns = np.full(len(self.state), timer.NEVER_NS)
+                height_ns[e["row"]] = e["t_ns"]
+                before = windows["t_ns"] <= height_ns[windows["row"]]
+                altitude.gather(self.state, windows[before])
+                windows = windows[~before]
             step, full = altitude.absorb(self.state, e, self._heights)
             ascent.from_heights(self.state, step)
             for slot in full:
                 self._flush_heights(slot)
+        altitude.gather(self.state, windows)
 
     def _positions(self, gnss: Records, due_ns: timer.Times) -> None:
         state = self.state

@@ -5,6 +5,7 @@ smoothed with the newest part as look-ahead, handed out and forgotten: so memory
 are bounded however long a workout lasts. The look-ahead is many time constants of every model.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from fusion import design
 from fusion.measurements import Records
 
 Floats = NDArray[np.float64]
+Transition = Callable[[list[Floats]], tuple[Floats, Floats, Floats]]
 
 ENTRIES_MAX = 64
 LOOK_AHEAD = 24
@@ -29,18 +31,28 @@ class Smoothed(NamedTuple):
 
 
 class History:
-    """Histories of one model with k states, one slot for each open workout; slots are reused."""
+    """Histories of one model, one slot for each open workout; slots are reused.
 
-    def __init__(self, states: int) -> None:
+    Parameters
+    ----------
+    states : int
+        The model's states, k.
+    way : int
+        Numbers that describe the way from one entry to the next.
+    transition : callable
+        From the ways into m entries, a list of ``way`` arrays (m,), to F and Q, (m, k, k) each, and the known
+        input u, (m, k).
+    """
+
+    def __init__(self, states: int, way: int, transition: Transition) -> None:
         k = states
+        self._transition = transition
         entry: list[Any] = [
             ("t_ns", np.int64),
             ("starts", np.int8),  # not 0: a section starts here, nothing leads here from the entry before
             ("x", np.float64, (k,)),
             ("P", np.float64, (k, k)),
-            ("F", np.float64, (k, k)),
-            ("Q", np.float64, (k, k)),
-            ("u", np.float64, (k,)),
+            ("way", np.float64, (way,)),
         ]
         self._entries = np.zeros((0, ENTRIES_MAX), dtype=np.dtype(entry))
         self._count = np.zeros(0, dtype=np.intp)
@@ -72,9 +84,7 @@ class History:
         starts: NDArray[np.bool_] | NDArray[np.int8],
         x: Floats,
         P: Floats,
-        F: Floats,
-        Q: Floats,
-        u: Floats | None = None,
+        way: Floats,
     ) -> list[int]:
         """Append one entry to each slot and return the slots that are full now, for `flush`.
 
@@ -83,10 +93,10 @@ class History:
         slots : (n,) intp
             Each at most once, none full.
         t_ns, starts : (n,)
-        x, u : (k, n) float64
-            State, and the known input since the entry before.
-        P, F, Q : (k, k, n) float64
-            Covariance; transition and noise since the entry before.
+        x : (k, n) float64
+        P : (k, k, n) float64
+        way : (way, n) float64
+            What `transition` needs of the way from the entry before.
         """
         count = self._count[slots]
         entries = self._entries
@@ -94,9 +104,7 @@ class History:
         entries["starts"][slots, count] = starts
         entries["x"][slots, count] = x.T
         entries["P"][slots, count] = P.T
-        entries["F"][slots, count] = F.transpose(2, 0, 1)
-        entries["Q"][slots, count] = Q.transpose(2, 0, 1)
-        entries["u"][slots, count] = 0.0 if u is None else u.T
+        entries["way"][slots, count] = way.T
         self._count[slots] = count + 1
         return [int(slot) for slot in slots[count + 1 == ENTRIES_MAX]]
 
@@ -110,13 +118,20 @@ class History:
         for first, last in zip(starts, starts[1:], strict=False):
             if first < keep_from and first < last:
                 end = min(last, keep_from + 1)
-                pieces.append(_smoothed(entries[first:last], end - first))
+                pieces.append(self._smoothed(entries[first:last], end - first))
         kept = entries[keep_from:].copy()
         if len(kept) and keep_from not in starts:
             kept["starts"][0] = 0
         self._entries[slot, : len(kept)] = kept
         self._count[slot] = len(kept)
         return pieces
+
+    def _smoothed(self, entries: Records, end: int) -> Smoothed:
+        """Smooth one section and return its first ``end`` entries."""
+        way = [np.ascontiguousarray(column) for column in entries["way"].T]
+        F, Q, u = self._transition(way)
+        x, P = design.smooth(entries["x"], entries["P"], F, Q, u)
+        return Smoothed(int(entries["starts"][0]), entries["t_ns"][:end].copy(), x[:end], P[:end])
 
     def snapshot(self, slot: int) -> bytes:
         """Return a slot's content as bytes."""
@@ -132,9 +147,3 @@ class History:
         entries = np.frombuffer(block, dtype=self._entries.dtype)
         self._entries[slot, : len(entries)] = entries
         self._count[slot] = len(entries)
-
-
-def _smoothed(entries: Records, end: int) -> Smoothed:
-    """Smooth one section and return its first ``end`` entries."""
-    x, P = design.smooth(entries["x"], entries["P"], entries["F"], entries["Q"], entries["u"])
-    return Smoothed(int(entries["starts"][0]), entries["t_ns"][:end].copy(), x[:end], P[:end])

@@ -8,6 +8,7 @@ Measurements enter one scalar at a time, which needs no inverse. Covariances are
 (Bucy and Joseph 1968, eq. 16.5), which stays symmetric and positive for any gain.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+
+# One row of H: its states that are not zero, each with its factor, (n,), or None where that is 1.
+Row = Sequence[tuple[int, Floats | None]]
 
 REJECTS_MAX = 5  # this many in a row and the filter is what is wrong, not the measurements
 
@@ -39,26 +43,37 @@ class Update(NamedTuple):
     taken: Mask
 
 
-def product(A: Floats, B: Floats) -> Floats:
-    """Return A @ B per row, (i, k, n) and (k, j, n) to (i, j, n), summed over k from first to last."""
-    result: Floats = A[:, :1] * B[:1]
-    for k in range(1, A.shape[1]):
-        result = result + A[:, k : k + 1] * B[k : k + 1]
-    return result
+def shear(x: Floats, P: Floats, into: slice, out_of: slice, factor: Floats) -> None:
+    """Add ``factor`` times the states ``out_of`` to the states ``into``, in place: F = I + factor e_into e_out'.
 
-
-def predict(x: Floats, P: Floats, F: Floats, Q: Floats) -> tuple[Floats, Floats]:
-    """Return x and P one transition later: F x and F P F' + Q.
+    Every transition here is a few of these one after another; call `symmetric` after the last.
 
     Parameters
     ----------
     x : (k, n) float64
-    P, F, Q : (k, k, n) float64
-        F and Q may have n = 1 where they are the same for all rows.
+    P : (k, k, n) float64
+    into, out_of : slice
+        As many states each.
+    factor : (n,) float64
     """
-    moved = product(F, x[:, None])[:, 0]
-    spread = product(product(F, P), F.transpose(1, 0, 2)) + Q
-    return moved, symmetric(spread)
+    x[into] += factor * x[out_of]
+    P[into] += factor * P[out_of]
+    P[:, into] += factor * P[:, out_of]
+
+
+def decay(x: Floats, P: Floats, state: int, factor: Floats) -> None:
+    """Multiply one state by a factor, (n,), in place."""
+    x[state] *= factor
+    P[state] *= factor
+    P[:, state] *= factor
+
+
+def drive(P: Floats, value: int, rate: int, q: tuple[Floats, Floats, Floats]) -> None:
+    """Add the noise q00, q01, q11 of a value and its rate, in place."""
+    P[value, value] += q[0]
+    P[value, rate] += q[1]
+    P[rate, value] += q[1]
+    P[rate, rate] += q[2]
 
 
 def symmetric(P: Floats) -> Floats:
@@ -67,19 +82,23 @@ def symmetric(P: Floats) -> Floats:
     return half
 
 
-def projected(P: Floats, H: Floats) -> Floats:
-    """Return P H' per row, (k, n), for a measurement row H, (k, n)."""
-    result: Floats = P[:, 0] * H[:1]
-    for k in range(1, H.shape[0]):
-        result = result + P[:, k] * H[k : k + 1]
+def projected(P: Floats, H: Row) -> Floats:
+    """Return P H' per row, (k, n), summed in the order in which H lists its states."""
+    result: Floats | None = None
+    for state, factor in H:
+        term = P[:, state] if factor is None else P[:, state] * factor
+        result = term if result is None else result + term
+    assert result is not None
     return result
 
 
-def inner(a: Floats, b: Floats) -> Floats:
-    """Return the inner product over the first axis of two (k, n) arrays, (n,), from first to last."""
-    result: Floats = a[0] * b[0]
-    for k in range(1, a.shape[0]):
-        result = result + a[k] * b[k]
+def inner(H: Row, v: Floats) -> Floats:
+    """Return H v per row, (n,), for v of (k, n), summed in the order in which H lists its states."""
+    result: Floats | None = None
+    for state, factor in H:
+        term = v[state] if factor is None else v[state] * factor
+        result = term if result is None else result + term
+    assert result is not None
     return result
 
 
@@ -97,7 +116,7 @@ def gated(nis: Floats, S: Floats, gate: Gate) -> tuple[Floats, Mask]:
 
 
 def update(
-    x: Floats, P: Floats, residual: Floats, H: Floats, R: Floats, use: Mask, gate: Gate = Gate()
+    x: Floats, P: Floats, residual: Floats, H: Row, R: Floats, use: Mask, gate: Gate | None = None
 ) -> Update:
     """Update with one scalar measurement per row.
 
@@ -107,30 +126,36 @@ def update(
     P : (k, k, n) float64
     residual : (n,) float64
         z - h(x), so that h may be non-linear; anything where ``use`` is False.
-    H : (k, n) float64
+    H : Row
         Gradient of h at x.
     R : (n,) float64
         Variance of the measurement, more than 0.
     use : (n,) bool
         Rows that have a measurement; the others come back bit for bit.
+    gate : Gate or None
+        None takes every measurement as it is.
     """
     PHt = projected(P, H)
     S = inner(H, PHt) + R
     y = np.where(use, residual, 0.0)
     nis = y * y / S
-    extra, taken = gated(nis, S, gate)
-    taken = taken & use
-    R = np.where(taken, R + extra, 0.0)
-    K = np.where(taken, PHt / (S + extra), 0.0)
-    x = x + K * y
+    taken = use
+    if gate is not None:
+        extra, plausible = gated(nis, S, gate)
+        taken = use & plausible
+        R, S = R + extra, S + extra
+    K = PHt / S
+    moved = x + K * y
     # (I - K H) P (I - K H)' + K R K', each factor applied as the rank-one change that it is.
-    M = P - K[:, None] * PHt[None]
-    P = M - projected(M, H)[:, None] * K[None] + K[:, None] * K[None] * R
-    return Update(x, symmetric(P), nis, taken)
+    M = P - K[:, None] * PHt
+    spread = symmetric(M - projected(M, H)[:, None] * K + K[:, None] * (K * R))
+    if not taken.all():
+        moved, spread = np.where(taken, moved, x), np.where(taken, spread, P)
+    return Update(moved, spread, nis, taken)
 
 
 def of_rows(table: Floats) -> Floats:
-    """Return (n, k) or (n, k, k) rows of a table as the bank's (k, n) or (k, k, n), contiguous."""
+    """Return (n, k) or symmetric (n, k, k) rows of a table as the bank's (k, n) or (k, k, n), contiguous."""
     return np.ascontiguousarray(table.T)
 
 

@@ -16,5 +16,5 @@ def value(view: View) -> Estimate:
     # A satellite height's slow error is in the offset's variance where there is an offset.
     slow = np.where(s["alt_source"] == Source.GNSS, s["alt_slow_m"], 0.0)
     sigma = np.sqrt(np.maximum(variance, 0.0) + slow * slow)
-    reason = freshness(s["alt_height_ns"], view.due_ns, FRESH_NS)
-    return estimate(s["alt_x"][:, 0] - s["alt_x"][:, 3], sigma, s["alt_height_ns"], s["alt_source"], reason)
+    reason = freshness(s["alt_t_ns"], view.due_ns, FRESH_NS)
+    return estimate(s["alt_x"][:, 0] - s["alt_x"][:, 3], sigma, s["alt_t_ns"], s["alt_source"], reason)

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from fusion import timer
 from fusion.kalman import Floats
 from fusion.measurements import Estimate, Reason, Records, Source
 from fusion.metrics import climb
@@ -41,7 +40,7 @@ def turn(one: Any, *prefixes: str) -> None:
 
 def from_heights(state: Records, step: altitude.Step) -> None:
     """Add a round of heights."""
-    counted = timer.counts(state, step.rows, step.t_ns)
+    counted = step.counted
     rows = step.rows[counted]
     if not len(rows):
         return

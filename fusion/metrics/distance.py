@@ -49,8 +49,7 @@ def from_fixes(state: Records, step: position.Step) -> None:
     rows, t_ns = step.rows, step.t_ns
     if not len(rows):
         return
-    counted = timer.counts(state, rows, t_ns)
-    span = timer.counted_s(state, rows, step.before_ns, t_ns)
+    counted, span = step.counted, step.span_s
     before = np.where(step.speed_before_mps < position.STILL_MPS, 0.0, step.speed_before_mps)
     now = np.where(step.speed_mps < position.STILL_MPS, 0.0, step.speed_mps)
     filled = state["path_fills"][rows] != 0
@@ -63,11 +62,14 @@ def from_fixes(state: Records, step: position.Step) -> None:
     state["dist_doppler_m"][rows] += both
     state["dist_paired_m"][rows] += np.where(paired, arc, 0.0)
     state["track_doppler_mps"][rows] = step.doppler_mps
-    _take_path(state, rows, counted & filled & ~step.joined)
-    _across(state, step, counted & ~step.joined & ~filled, span, now)
-    for name in ("path", "path_sigma"):
-        mark = {"path": "path_mark_m", "path_sigma": "path_mark_sigma_m"}[name]
-        state[mark][rows] = state[f"{name}_m"][rows]
+    holes = counted & filled & ~step.joined
+    if holes.any():
+        _take_path(state, rows, holes)
+    apart = counted & ~step.joined & ~filled
+    if apart.any():
+        _across(state, step, apart, span, now)
+    state["path_mark_m"][rows] = state["path_m"][rows]
+    state["path_mark_sigma_m"][rows] = state["path_sigma_m"][rows]
     state["path_fills"][rows] = 0
     state["dist_t_ns"][rows] = np.where(counted, t_ns, state["dist_t_ns"][rows])
 

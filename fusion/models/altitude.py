@@ -20,7 +20,19 @@ import numpy as np
 from fusion import timer
 from fusion.design import scaled_white_noise
 from fusion.history import History
-from fusion.kalman import REJECTS_MAX, Floats, Gate, Mask, diagonal, of_rows, predict, product, update
+from fusion.kalman import (
+    REJECTS_MAX,
+    Floats,
+    Gate,
+    Mask,
+    Row,
+    diagonal,
+    drive,
+    of_rows,
+    shear,
+    symmetric,
+    update,
+)
 from fusion.measurements import Records, Source
 from fusion.rounds import rounds
 
@@ -29,7 +41,7 @@ STANDARD_PA = 101_325.0
 SCALE_M = 44_330.77  # T0 / lapse
 EXPONENT = 0.190_263_2  # lapse R / g M
 
-WINDOW_EVENT, BARO_EVENT, GNSS_EVENT = 0, 1, 2
+BARO_EVENT, GNSS_EVENT = 0, 1
 SETTLED_FLAG = 64  # KF_SETTLED of csrc/kinefuse.h: tilt is known well enough
 
 BARO_SIGMA_M = 0.3
@@ -49,53 +61,52 @@ NO_OFFSET_M = 1e-3  # without a barometer b is known to be zero; not exactly, fo
 OFFSET_DENSITY = 0.005  # m^2/s: weather, 4 m in an hour
 
 HEIGHT_RANGE_M = (-2_000.0, 100_000.0)
-INERTIAL_NS = 1_000_000_000
+STRADDLE_S = 0.3  # a height may fall inside a window, which tells of all of it at its end
 BARO_NS = 30_000_000_000
 LATE_NS = 2_000_000_000
-ENTRY_NS = 900_000_000
+SPACING_NS = 200_000_000  # heights of one kind that follow faster tell nothing new
 GAP_S = 60.0
 GATE = Gate(inflate=9.0, reject=200.0)
 
 FIELDS: list[tuple[Any, ...]] = [
     ("alt_x", np.float64, (STATES,)),
     ("alt_P", np.float64, (STATES, STATES)),
-    ("alt_t_ns", np.int64),
-    ("alt_height_ns", np.int64),  # of the newest height that was used
+    ("alt_t_ns", np.int64),  # of the newest height that was used; 0: never
     ("alt_baro_ns", np.int64),
     ("alt_gnss_ns", np.int64),
-    ("alt_window_ns", np.int64),
     ("alt_source", np.int32),  # what r rests on: NONE, BARO or GNSS
     ("alt_rejects", np.int32),
     ("alt_nis", np.float64),
     ("alt_slow_m", np.float64),  # slow error of the satellite height
-    # Since the smoother's newest entry: transition, noise and known input; and how the next entry joins it.
-    ("alt_F", np.float64, (STATES, STATES)),
-    ("alt_Q", np.float64, (STATES, STATES)),
-    ("alt_u", np.float64, (STATES,)),
-    ("alt_entry_ns", np.int64),
-    ("alt_break", np.int8),  # BREAK_NONE, BREAK_GAP or BREAK_SCALE
+    # Of the velocity increments since the newest height: how long they cover, their sum, the sum of each
+    # times its moment since that height, and the sum of their variances.
+    ("alt_span_s", np.float64),
+    ("alt_dv_mps", np.float64),
+    ("alt_moment_m", np.float64),
+    ("alt_dv_variance", np.float64),
+    ("alt_break", np.int8),  # how the smoother's next entry follows on: BREAK_NONE, BREAK_GAP or BREAK_SCALE
     ("climb_slot", np.int32),
 ]
 BREAK_NONE, BREAK_GAP, BREAK_SCALE = 0, 1, 2
 
-EVENT = np.dtype(
+HEIGHT = np.dtype(
     [
         ("row", np.int32),
         ("t_ns", np.int64),
         ("kind", np.int32),
-        ("z", np.float64),  # a height, or a velocity increment
+        ("z", np.float64),
         ("variance", np.float64),
         ("slow_m", np.float64),
-        ("span_s", np.float64),
     ]
 )
 
 
 class Step(NamedTuple):
-    """One round's heights that were used: rows, times, r and its sigma, and the jump of r's scale."""
+    """One round's heights that were used: r and its sigma, and the jump of r's scale."""
 
     rows: timer.Rows
     t_ns: timer.Times
+    counted: Mask  # it counts for a workout
     height_m: Floats
     sigma_m: Floats
     shift_m: Floats
@@ -108,25 +119,16 @@ def height_of(pressure_pa: Floats) -> Floats:
     return height
 
 
-def events(windows: Records, baro: Records, gnss: Records) -> list[Records]:
-    """Return all that bears on altitude in rounds, each row's in the order of time."""
-    windows = windows[(windows["flags"] & SETTLED_FLAG) != 0]
-    windows = windows[np.isfinite(windows["dv_up_mps"]) & (windows["duration_s"] > 0.0)]
+def heights(baro: Records, gnss: Records) -> list[Records]:
+    """Return all heights that are told, as HEIGHT in rounds, each row's in the order of time."""
     baro = baro[(baro["pressure_pa"] >= 1_000.0) & (baro["pressure_pa"] <= 200_000.0)]
     gnss = gnss[(gnss["alt_m"] >= HEIGHT_RANGE_M[0]) & (gnss["alt_m"] <= HEIGHT_RANGE_M[1])]
-    count = len(windows) + len(baro) + len(gnss)
-    if not count:
-        return []
-    e = np.zeros(count, dtype=EVENT)
-    a, b = len(windows), len(windows) + len(baro)
+    e = np.zeros(len(baro) + len(gnss), dtype=HEIGHT)
+    b = len(baro)
     for name in ("row", "t_ns"):
-        e[name][:a], e[name][a:b], e[name][b:] = windows[name], baro[name], gnss[name]
-    if a:
-        sigma = np.clip(np.nan_to_num(windows["dv_sigma_mps"], nan=0.1), 5e-3, 5.0)
-        e["z"][:a], e["variance"][:a] = np.clip(windows["dv_up_mps"], -50.0, 50.0), sigma * sigma
-        e["span_s"][:a] = np.clip(windows["duration_s"], 1e-3, 1.0)
-    if len(baro):
-        e["kind"][a:b], e["z"][a:b], e["variance"][a:b] = (
+        e[name][:b], e[name][b:] = baro[name], gnss[name]
+    if b:
+        e["kind"][:b], e["z"][:b], e["variance"][:b] = (
             BARO_EVENT,
             height_of(baro["pressure_pa"]),
             BARO_SIGMA_M**2,
@@ -140,117 +142,151 @@ def events(windows: Records, baro: Records, gnss: Records) -> list[Records]:
     return list(rounds(e))
 
 
-def transition(dt_s: Floats, density: Floats, inertial: Mask, barometric: Mask) -> tuple[Floats, Floats]:
-    """Return F and Q, (4, 4, n).
+def gather(state: Records, windows: Records) -> None:
+    """Add velocity increments, of any number of windows a row, to what awaits the next height."""
+    use = ((windows["flags"] & SETTLED_FLAG) != 0) & np.isfinite(windows["dv_up_mps"])
+    windows = windows[use & (windows["duration_s"] > 0.0)]
+    if not len(windows):
+        return
+    rows = windows["row"].astype(np.intp)
+    span = np.minimum(windows["duration_s"], 1.0)
+    dv = np.clip(windows["dv_up_mps"], -50.0, 50.0)
+    sigma = windows["dv_sigma_mps"]
+    sigma = np.clip(np.where(np.isfinite(sigma), sigma, 0.1), 5e-3, 5.0)
+    moment_s = np.clip((windows["t_ns"] - state["alt_t_ns"][rows]) * 1e-9 - 0.5 * span, 0.0, GAP_S)
+    # One after the other, so that the sum does not depend on how windows are cut into steps.
+    np.add.at(state["alt_span_s"], rows, span)
+    np.add.at(state["alt_dv_mps"], rows, dv)
+    np.add.at(state["alt_moment_m"], rows, dv * moment_s)
+    np.add.at(state["alt_dv_variance"], rows, sigma * sigma)
+
+
+def predict(x: Floats, P: Floats, way: Floats) -> tuple[Floats, Floats]:
+    """Return x (4, n) and P (4, 4, n) at the end of a way; x and P are used up.
 
     Parameters
     ----------
-    dt_s, density : (n,) float64
-        Step, and the density of vertical acceleration, m^2/s^3.
-    inertial : (n,) bool
-        The step carries a velocity increment, which contains the accelerometer's bias.
-    barometric : (n,) bool
-        The offset drifts with the weather.
+    way : (6, n) float64
+        Step s, density of vertical acceleration m^2/s^3, what velocity increments cover of the step s, the
+        height m and the rate m/s that they add, and the variance by which the offset drifts m^2.
     """
+    dt_s, density, span_s, rise_m, dv_mps, drift = way
+    shear(x, P, slice(0, 1), slice(1, 2), dt_s)
+    shear(x, P, slice(0, 1), slice(2, 3), -0.5 * dt_s * span_s)
+    shear(x, P, slice(1, 2), slice(2, 3), -span_s)
+    x[0] += rise_m
+    x[1] += dv_mps
+    drive(P, 0, 1, scaled_white_noise(dt_s, density))
+    P[2, 2] += BIAS_DENSITY * span_s
+    P[3, 3] += drift
+    return x, symmetric(P)
+
+
+def transition(way: list[Floats]) -> tuple[Floats, Floats, Floats]:
+    """Return the F and Q of `predict`, (m, 4, 4), and the known input, (m, 4), for the smoother."""
+    dt_s, density, span_s, rise_m, dv_mps, drift = way
     q00, q01, q11 = scaled_white_noise(dt_s, density)
-    n = len(dt_s)
-    F, Q = np.zeros((STATES, STATES, n)), np.zeros((STATES, STATES, n))
-    for i in range(STATES):
-        F[i, i] = 1.0
-    F[0, 1] = dt_s
-    F[1, 2] = np.where(inertial, -dt_s, 0.0)
-    F[0, 2] = 0.5 * dt_s * F[1, 2]
-    Q[0, 0], Q[0, 1], Q[1, 0], Q[1, 1] = q00, q01, q01, q11
-    Q[2, 2] = np.where(inertial, BIAS_DENSITY * dt_s, 0.0)
-    Q[3, 3] = np.where(barometric, OFFSET_DENSITY * dt_s, 0.0)
-    return F, Q
+    m = len(dt_s)
+    F, Q, u = np.zeros((m, STATES, STATES)), np.zeros((m, STATES, STATES)), np.zeros((m, STATES))
+    F[:] = np.eye(STATES)
+    F[:, 0, 1], F[:, 0, 2], F[:, 1, 2] = dt_s, -0.5 * dt_s * span_s, -span_s
+    Q[:, 0, 0], Q[:, 0, 1], Q[:, 1, 0], Q[:, 1, 1] = q00, q01, q01, q11
+    Q[:, 2, 2], Q[:, 3, 3] = BIAS_DENSITY * span_s, drift
+    u[:, 0], u[:, 1] = rise_m, dv_mps
+    return F, Q, u
 
 
 def absorb(state: Records, e: Records, history: History) -> tuple[Step, list[int]]:
-    """Take one round of events into the table; return the heights that were used, and slots to flush."""
+    """Take one round of heights into the table; return those that were used, and slots to flush."""
     rows = e["row"].astype(np.intp)
+    baro = e["kind"] == BARO_EVENT
+    same_ns = np.where(baro, state["alt_baro_ns"][rows], state["alt_gnss_ns"][rows])
     late = state["alt_t_ns"][rows] - e["t_ns"] > LATE_NS
     state["late"][rows[late]] += 1
-    known = (state["alt_source"][rows] != Source.NONE) | (e["kind"] != WINDOW_EVENT)
-    e, rows = e[known & ~late], rows[known & ~late]
+    use = ~late & (np.abs(e["t_ns"] - same_ns) >= SPACING_NS)
+    if not use.all():
+        e, rows = e[use], rows[use]
     before_ns = state["alt_t_ns"][rows]
     t_ns = np.maximum(e["t_ns"], before_ns)
-    kind = e["kind"]
-    window = kind == WINDOW_EVENT
-    old_x = of_rows(state["alt_x"][rows])
-    x, P, F, Q, u = _predicted(state, rows, e, (t_ns - before_ns) * 1e-9)
+    way = _way(state, rows, (t_ns - before_ns) * 1e-9)
+    old_x, old_P = of_rows(state["alt_x"][rows]), of_rows(state["alt_P"][rows])
+    x, P = predict(old_x.copy(), old_P.copy(), way)
     x, P, taken, anew, shift = _heights(state, rows, e, t_ns, x, P)
-    moved = taken | window
-    state["alt_x"][rows] = np.where(moved, np.clip(x, -1e6, 1e6), old_x).T
-    state["alt_P"][rows[moved]] = P[:, :, moved].T
-    state["alt_t_ns"][rows] = np.where(moved, t_ns, before_ns)
-    for name, event in (
-        ("alt_window_ns", WINDOW_EVENT),
-        ("alt_baro_ns", BARO_EVENT),
-        ("alt_gnss_ns", GNSS_EVENT),
-    ):
-        this = moved & (kind == event)
-        state[name][rows[this]] = t_ns[this]
-    heights = taken & ~window
-    state["alt_height_ns"][rows[heights]] = t_ns[heights]
-    gnss = heights & (kind == GNSS_EVENT)
-    state["alt_slow_m"][rows[gnss]] = e["slow_m"][gnss]
-    scaled = anew & (shift != 0.0)
-    state["alt_break"][rows[anew]] = BREAK_GAP
-    state["alt_break"][rows[scaled]] = BREAK_SCALE
-    full = _remember(state, rows[moved], heights[moved], F[:, :, moved], Q[:, :, moved], u[:, moved], history)
-    r, sigma = x[0], np.sqrt(np.maximum(P[0, 0], 0.0))
-    step = Step(rows[heights], t_ns[heights], r[heights], sigma[heights], shift[heights])
-    return step, full
+    x = np.minimum(np.maximum(x, -1e6), 1e6)
+    state["alt_x"][rows] = np.where(taken, x, old_x).T
+    state["alt_P"][rows] = np.where(taken, P, old_P).T
+    if anew.any():
+        state["alt_break"][rows[anew]] = np.maximum(BREAK_GAP, state["alt_break"][rows[anew]])
+        state["alt_break"][rows[anew & (shift != 0.0)]] = BREAK_SCALE
+    if not taken.all():
+        e, rows, t_ns, x, P, way, shift = (
+            e[taken],
+            rows[taken],
+            t_ns[taken],
+            x[:, taken],
+            P[:, :, taken],
+            way[:, taken],
+            shift[taken],
+        )
+    state["alt_t_ns"][rows] = t_ns
+    for name in ("alt_span_s", "alt_dv_mps", "alt_moment_m", "alt_dv_variance"):
+        state[name][rows] = 0.0
+    baro = e["kind"] == BARO_EVENT
+    state["alt_baro_ns"][rows[baro]] = t_ns[baro]
+    state["alt_gnss_ns"][rows[~baro]] = t_ns[~baro]
+    state["alt_slow_m"][rows[~baro]] = e["slow_m"][~baro]
+    counted = timer.counts(state, rows, t_ns)
+    full: list[int] = []
+    kept = counted & (state["climb_slot"][rows] >= 0)
+    if kept.any():
+        slots = state["climb_slot"][rows[kept]].astype(np.intp)
+        breaks = state["alt_break"][rows[kept]]
+        full = history.append(slots, t_ns[kept], breaks, x[:, kept], P[:, :, kept], way[:, kept])
+        state["alt_break"][rows[kept]] = BREAK_NONE
+    return Step(rows, t_ns, counted, x[0], np.sqrt(np.maximum(P[0, 0], 0.0)), shift), full
 
 
-def _predicted(
-    state: Records, rows: timer.Rows, e: Records, dt_s: Floats
-) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """Return x, P, and what led there: F, Q and the known input u, (4, n)."""
+def _way(state: Records, rows: timer.Rows, dt_s: Floats) -> Floats:
+    """Return the way from the newest height to one dt_s later, as `predict` takes it."""
     dt_s = np.minimum(dt_s, GAP_S)
-    window = e["kind"] == WINDOW_EVENT
-    inertial = (e["t_ns"] - state["alt_window_ns"][rows]) < INERTIAL_NS
-    free = ACCEL_DENSITY[state["sport"][rows]]
-    span = np.where(window, e["span_s"], 1.0)
-    density = np.where(window, e["variance"] / span, np.where(inertial, INERTIAL_DENSITY, free))
-    # A window after a gap of the inertial stream: what happened in the gap is free.
-    density = np.where(window & (dt_s > 2.0 * span), np.maximum(density, free), density)
+    span = np.minimum(state["alt_span_s"][rows], dt_s + STRADDLE_S)
+    dv = state["alt_dv_mps"][rows]
+    bare = np.maximum(dt_s - span - np.where(span > 0.0, STRADDLE_S, 0.0), 0.0)
+    variance = state["alt_dv_variance"][rows] + ACCEL_DENSITY[state["sport"][rows]] * bare
+    density = INERTIAL_DENSITY + variance / np.maximum(dt_s, 1e-3)
     barometric = state["alt_source"][rows] == Source.BARO
-    F, Q = transition(dt_s, density, window, barometric)
-    x, P = predict(of_rows(state["alt_x"][rows]), of_rows(state["alt_P"][rows]), F, Q)
-    u = np.zeros_like(x)
-    dv = np.where(window, e["z"], 0.0)
-    u[0], u[1] = 0.5 * dv * np.minimum(dt_s, span), dv
-    return x + u, P, F, Q, u
+    drift = np.where(barometric, OFFSET_DENSITY * dt_s, 0.0)
+    rise = np.where(dt_s > 0.0, dv * dt_s - state["alt_moment_m"][rows], 0.0)
+    return np.array([dt_s, density, span, rise, dv, drift])
 
 
 def _heights(
     state: Records, rows: timer.Rows, e: Records, t_ns: timer.Times, x: Floats, P: Floats
 ) -> tuple[Floats, Floats, Mask, Mask, Floats]:
     """Update with the heights of a round or start anew; return also which were used, anew, and shifts of r."""
-    n = len(rows)
-    baro, gnss = e["kind"] == BARO_EVENT, e["kind"] == GNSS_EVENT
+    gnss = e["kind"] == GNSS_EVENT
+    baro = ~gnss
     source = state["alt_source"][rows]
-    barometric = (source == Source.BARO) & (t_ns - state["alt_baro_ns"][rows] <= BARO_NS)
-    slow = e["slow_m"] * e["slow_m"] * SLOW_FACTOR
-    R = np.where(gnss & barometric, slow, np.where(e["kind"] == WINDOW_EVENT, 1.0, e["variance"]))
-    H = np.zeros((STATES, n))
-    H[0], H[3] = 1.0, np.where(gnss, -1.0, 0.0)
-    first = gnss & (state["alt_gnss_ns"][rows] == 0)
-    R = np.where(first & barometric, e["slow_m"] * e["slow_m"], R)  # the first tells all that is known
-    started = (source != Source.NONE) & ~(baro & (source == Source.GNSS))
-    silent = (t_ns - state["alt_height_ns"][rows]) * 1e-9 > GAP_S
+    on_baro = source == Source.BARO
+    barometric = on_baro & (t_ns - state["alt_baro_ns"][rows] <= BARO_NS)
+    # A satellite height beside a barometer: the first tells all that is known, each further one little.
+    first = state["alt_gnss_ns"][rows] == 0
+    beside = e["slow_m"] * e["slow_m"] * np.where(first, 1.0, SLOW_FACTOR)
+    R = np.where(gnss & barometric, beside, e["variance"])
+    started = (source != Source.NONE) & ~(baro & ~on_baro)
+    silent = (t_ns - state["alt_t_ns"][rows]) * 1e-9 > GAP_S
+    H: Row = ((0, None), (3, np.where(gnss, -1.0, 0.0)))
     residual = e["z"] - (x[0] - np.where(gnss, x[3], 0.0))
-    new_x, new_P, nis, taken = update(x, P, residual, H, R, (baro | gnss) & started & ~silent, GATE)
-    rejects = np.where(taken, 0, state["alt_rejects"][rows] + (baro | gnss))
-    anew = (baro | gnss) & (~started | silent | (rejects >= REJECTS_MAX))
+    new_x, new_P, nis, taken = update(x, P, residual, H, R, started & ~silent, GATE)
+    rejects = np.where(taken, 0, state["alt_rejects"][rows] + 1)
+    anew = ~started | silent | (rejects >= REJECTS_MAX)
     state["alt_rejects"][rows] = np.where(anew, 0, rejects)
     state["alt_nis"][rows] = np.where(taken, np.minimum(nis, 1e6), state["alt_nis"][rows])
+    if not anew.any():
+        return new_x, new_P, taken, anew, np.zeros(len(rows))
     fresh_x, fresh_P, shift = _fresh(source, e, x, P, state["alt_slow_m"][rows], silent)
-    state["alt_source"][rows] = np.where(
-        anew & (source != Source.BARO), np.where(baro, Source.BARO, Source.GNSS), source
-    )
+    told = np.where(baro, Source.BARO, Source.GNSS)
+    state["alt_source"][rows] = np.where(anew & ~on_baro, told, source)
     x, P = np.where(anew, fresh_x, new_x), np.where(anew, fresh_P, new_P)
     return x, P, taken | anew, anew, np.where(anew, shift, 0.0)
 
@@ -277,50 +313,3 @@ def _fresh(
     fresh = np.zeros((STATES, n))
     fresh[0], fresh[3] = r, b
     return fresh, diagonal(e["variance"], RATE_SIGMA_MPS**2, BIAS_SIGMA**2, P_b, n=n), shift
-
-
-def _remember(
-    state: Records, rows: timer.Rows, heights: Mask, F: Floats, Q: Floats, u: Floats, history: History
-) -> list[int]:
-    """Carry the transition since the smoother's newest entry on, and append an entry where a height came."""
-    recorded = state["climb_slot"][rows] >= 0
-    if not recorded.any():
-        return []
-    rows, heights, F, Q, u = (
-        rows[recorded],
-        heights[recorded],
-        F[:, :, recorded],
-        Q[:, :, recorded],
-        u[:, recorded],
-    )
-    t_ns = state["alt_t_ns"][rows]
-    F_sum = product(F, of_rows_matrix(state["alt_F"][rows]))
-    Q_sum = product(product(F, of_rows(state["alt_Q"][rows])), F.transpose(1, 0, 2)) + Q
-    u_sum = product(F, of_rows(state["alt_u"][rows])[:, None])[:, 0] + u
-    due = (t_ns - state["alt_entry_ns"][rows] >= ENTRY_NS) | (state["alt_break"][rows] != BREAK_NONE)
-    write = heights & due & timer.counts(state, rows, t_ns)
-    identity = np.eye(STATES)[:, :, None]
-    state["alt_F"][rows] = np.where(write, identity, F_sum).transpose(2, 0, 1)
-    state["alt_Q"][rows] = np.where(write, 0.0, Q_sum).transpose(2, 0, 1)
-    state["alt_u"][rows] = np.where(write, 0.0, u_sum).T
-    if not write.any():
-        return []
-    kept = rows[write]
-    full = history.append(
-        state["climb_slot"][kept].astype(np.intp),
-        t_ns[write],
-        state["alt_break"][kept],
-        of_rows(state["alt_x"][kept]),
-        of_rows(state["alt_P"][kept]),
-        F_sum[:, :, write],
-        Q_sum[:, :, write],
-        u_sum[:, write],
-    )
-    state["alt_entry_ns"][kept] = t_ns[write]
-    state["alt_break"][kept] = BREAK_NONE
-    return full
-
-
-def of_rows_matrix(table: Floats) -> Floats:
-    """Return (n, k, k) rows of a table as (k, k, n) without the transposition that symmetry allows."""
-    return np.ascontiguousarray(table.transpose(1, 2, 0))

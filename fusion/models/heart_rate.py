@@ -13,7 +13,7 @@ import numpy as np
 
 from fusion import timer
 from fusion.design import scaled_white_noise
-from fusion.kalman import REJECTS_MAX, Floats, Gate, Mask, diagonal, of_rows, predict, update
+from fusion.kalman import REJECTS_MAX, Floats, Gate, Mask, diagonal, drive, of_rows, shear, symmetric, update
 from fusion.measurements import Records, Source
 
 SLOPE_DENSITY = 0.05  # bpm^2/s^3
@@ -23,6 +23,7 @@ OPTICAL_SIGMA_BPM = 3.0
 RANGE_BPM = (25.0, 250.0)
 GAP_S = 30.0  # the filter starts anew after a longer silence, and nothing is averaged over it
 LATE_NS = 2_000_000_000
+RATE = ((0, None),)
 GATE = Gate(inflate=9.0, reject=100.0)
 
 FIELDS: list[tuple[Any, ...]] = [
@@ -39,11 +40,11 @@ FIELDS: list[tuple[Any, ...]] = [
 TOTALS = ("hr_area", "hr_time_s", "hr_max_bpm")
 
 
-def transition(dt_s: Floats) -> tuple[Floats, Floats]:
-    """Return F and Q, (2, 2, n), of steps of dt_s, (n,)."""
-    q00, q01, q11 = scaled_white_noise(dt_s, SLOPE_DENSITY)
-    one, zero = np.ones_like(dt_s), np.zeros_like(dt_s)
-    return np.array([[one, dt_s], [zero, one]]), np.array([[q00, q01], [q01, q11]])
+def predict(x: Floats, P: Floats, dt_s: Floats) -> tuple[Floats, Floats]:
+    """Return x (2, n) and P (2, 2, n) after steps of dt_s, (n,); x and P are used up."""
+    shear(x, P, slice(0, 1), slice(1, 2), dt_s)
+    drive(P, 0, 1, scaled_white_noise(dt_s, SLOPE_DENSITY))
+    return x, symmetric(P)
 
 
 def noise(m: Records) -> Floats:
@@ -79,10 +80,8 @@ def _filter(state: Records, rows: timer.Rows, m: Records, dt_s: Floats, anew: Ma
     """Predict, update or start anew; return which rows took their measurement."""
     R = noise(m)
     old_x, old_P = of_rows(state["hr_x"][rows]), of_rows(state["hr_P"][rows])
-    x, P = predict(old_x, old_P, *transition(dt_s))
-    H = np.zeros((2, len(m)))
-    H[0] = 1.0
-    x, P, nis, taken = update(x, P, m["bpm"] - x[0], H, R, np.ones(len(m), dtype=bool), GATE)
+    x, P = predict(old_x.copy(), old_P.copy(), dt_s)
+    x, P, nis, taken = update(x, P, m["bpm"] - x[0], RATE, R, np.ones(len(m), dtype=bool), GATE)
     rejects = np.where(taken, 0, state["hr_rejects"][rows] + 1)
     anew = anew | (rejects >= REJECTS_MAX)
     taken = taken | anew

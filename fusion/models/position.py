@@ -11,6 +11,11 @@ with that part, and what is slow is added to the published sigma. Receivers diff
 speed, which makes it wrong by a slowly changing factor 1 + s: over seconds Doppler speed leads, over minutes
 the track does.
 
+How much a receiver's fixes differ from one to the next, and how much an athlete swerves, is learnt: the
+innovations of an optimal filter are white and as large as it says (Mehra 1970, doi 10.1109/TAC.1970.1099422).
+Neighbours that tend to opposite sides say that fixes are noisier than thought, neighbours on the same side that
+the athlete swerves more; their size sets both.
+
 The plane unrolls along the track: steps in latitude and longitude are turned to metres by the WGS 84 radii
 where they happen, so no projection stretches a long ride.
 """
@@ -27,11 +32,14 @@ from fusion.kalman import (
     Floats,
     Gate,
     Mask,
+    Row,
+    decay,
     diagonal,
+    drive,
     gated,
     of_rows,
-    predict,
-    projected,
+    shear,
+    symmetric,
     update,
 )
 from fusion.measurements import Records
@@ -55,6 +63,9 @@ DOPPLER_RANGE_MPS = (0.1, 50.0)
 COURSE_SIGMA_RAD = 0.2
 ERROR_TIME_S = 40.0  # correlation time of a fix's slow error
 
+LEARNING = 0.04  # per fix, of the logarithms of noise
+LEARNT_MAX = 3.0  # neither leaves e^-3 to e^3 of what is expected
+
 STILL_MPS = 0.3  # Doppler speed below this says: standing
 STEERING_MPS = 0.8  # below this estimated speed the direction of travel is not known well enough
 SPEED_MAX_MPS = 70.0  # no athlete is faster; a step between fixes that is, is a jump
@@ -62,6 +73,7 @@ STALE_NS = 30_000_000_000  # a fix older than this when it comes is from before
 LATE_NS = 2_000_000_000
 GAP_S = 30.0  # the filter starts anew after a longer silence
 SETTLED_FIXES = 3
+EAST, NORTH = ((0, None),), ((1, None),)
 FIX_GATE = Gate(inflate=12.0, reject=150.0)  # for two components
 DOPPLER_GATE = Gate(inflate=6.0, reject=150.0)
 
@@ -77,6 +89,9 @@ FIELDS: list[tuple[Any, ...]] = [
     ("pos_lat_deg", np.float64),
     ("pos_lon_deg", np.float64),
     ("pos_accuracy_m", np.float64),
+    ("pos_innovation", np.float64, (2,)),  # of the newest fix, east and north, each over its sigma
+    ("pos_balance", np.float64),  # logarithm of R over Q, against what is expected
+    ("pos_scale", np.float64),  # logarithm of both
     ("stale_lat_deg", np.float64),  # the newest fix that was refused as stale
     ("stale_lon_deg", np.float64),
     ("track_slot", np.int32),  # of the smoother's history; -1: none
@@ -91,6 +106,8 @@ class Step(NamedTuple):
     rows: timer.Rows
     before_ns: timer.Times  # time of the fix before; 0: none
     t_ns: timer.Times
+    counted: Mask  # the fix counts for a workout
+    span_s: Floats  # of the time since the fix before, what counts
     joined: Mask  # the filter ran through from the fix before; else it started anew here
     speed_before_mps: Floats
     speed_mps: Floats
@@ -98,21 +115,33 @@ class Step(NamedTuple):
     chord_m: Floats  # straight from the estimate before to this one
 
 
-def transition(dt_s: Floats, density: Floats) -> tuple[Floats, Floats]:
-    """Return F and Q, (5, 5, n), of steps of dt_s at an acceleration density, both (n,)."""
-    q00, q01, q11 = scaled_white_noise(dt_s, density)
-    n = len(dt_s)
-    F, Q = np.zeros((STATES, STATES, n)), np.zeros((STATES, STATES, n))
-    for i in range(STATES):
-        F[i, i] = 1.0
-    F[0, 2] = F[1, 3] = dt_s
+def predict(x: Floats, P: Floats, dt_s: Floats, density: Floats) -> tuple[Floats, Floats]:
+    """Return x (5, n) and P (5, 5, n) after steps of dt_s at an acceleration density; x and P are used up."""
+    shear(x, P, slice(0, 2), slice(2, 4), dt_s)
     kept = np.exp(-dt_s / SCALE_TIME_S)
-    F[4, 4] = kept
-    Q[0, 0] = Q[1, 1] = q00
-    Q[0, 2] = Q[2, 0] = Q[1, 3] = Q[3, 1] = q01
-    Q[2, 2] = Q[3, 3] = q11
-    Q[4, 4] = SCALE_SIGMA**2 * (1.0 - kept * kept)
-    return F, Q
+    decay(x, P, 4, kept)
+    q = scaled_white_noise(dt_s, density)
+    drive(P, 0, 2, q)
+    drive(P, 1, 3, q)
+    P[4, 4] += SCALE_SIGMA**2 * (1.0 - kept * kept)
+    return x, symmetric(P)
+
+
+def transition(way: list[Floats]) -> tuple[Floats, Floats, Floats]:
+    """Return the F and Q of `predict`, (m, 5, 5) each, and no input, (m, 5), of ways (dt_s, density)."""
+    dt_s, density = way
+    q00, q01, q11 = scaled_white_noise(dt_s, density)
+    m = len(dt_s)
+    F, Q = np.zeros((m, STATES, STATES)), np.zeros((m, STATES, STATES))
+    F[:] = np.eye(STATES)
+    F[:, 0, 2] = F[:, 1, 3] = dt_s
+    kept = np.exp(-dt_s / SCALE_TIME_S)
+    F[:, 4, 4] = kept
+    Q[:, 0, 0] = Q[:, 1, 1] = q00
+    Q[:, 0, 2] = Q[:, 2, 0] = Q[:, 1, 3] = Q[:, 3, 1] = q01
+    Q[:, 2, 2] = Q[:, 3, 3] = q11
+    Q[:, 4, 4] = SCALE_SIGMA**2 * (1.0 - kept * kept)
+    return F, Q, np.zeros((m, STATES))
 
 
 def metres_per_degree(lat_deg: Floats) -> tuple[Floats, Floats]:
@@ -146,50 +175,64 @@ def absorb(state: Records, m: Records, due_ns: timer.Times, history: History) ->
     rows = m["row"].astype(np.intp)
     before_ns = state["pos_t_ns"][rows]
     t_ns = np.maximum(m["t_ns"], before_ns)
-    dt_s = np.minimum((t_ns - before_ns) * 1e-9, GAP_S)
-    anew = (state["pos_fixes"][rows] == 0) | ((t_ns - before_ns) * 1e-9 > GAP_S)
-    z = _unrolled(state, rows, m)
-
-    old_x, old_P = of_rows(state["pos_x"][rows]), of_rows(state["pos_P"][rows])
-    F, Q = transition(dt_s, ACCEL_DENSITY[state["sport"][rows]])
-    x, P = predict(old_x, old_P, F, Q)
+    gap_s = (t_ns - before_ns) * 1e-9
+    dt_s = np.minimum(gap_s, GAP_S)
     accuracy = _sane(m["h_acc_m"], ACCURACY_DEFAULT_M, ACCURACY_RANGE_M)
-    x, P, nis, taken = _fix(x, P, z, fix_noise(accuracy, dt_s))
+    doppler = np.minimum(m["speed_mps"], 2.0 * SPEED_MAX_MPS)
+    z = _unrolled(state, rows, m)
+    old_x, old_P = of_rows(state["pos_x"][rows]), of_rows(state["pos_P"][rows])
+    scale = state["pos_scale"][rows]
+    density = ACCEL_DENSITY[state["sport"][rows]] * np.exp(scale)
+    R = fix_noise(accuracy, dt_s) * np.exp(scale + state["pos_balance"][rows])
+
+    x, P = predict(old_x.copy(), old_P.copy(), dt_s, density)
+    x, P, nis, innovation, taken = _fix(x, P, z, R)
     rejects = np.where(taken, 0, state["pos_rejects"][rows] + 1)
-    patience = np.where(state["pos_fixes"][rows] < SETTLED_FIXES, 1, REJECTS_MAX)
-    anew = anew | (rejects >= patience)
-    fresh_x, fresh_P = _fresh(z, m, accuracy)
-    x, P = np.where(anew, fresh_x, x), np.where(anew, fresh_P, P)
-    doppler = np.clip(m["speed_mps"], 0.0, 2.0 * SPEED_MAX_MPS)
-    x, P = _doppler(x, P, m, doppler, (taken & ~anew))
+    fixes = state["pos_fixes"][rows]
+    anew = (fixes == 0) | (gap_s > GAP_S) | (rejects >= np.where(fixes < SETTLED_FIXES, 1, REJECTS_MAX))
+    if anew.any():
+        fresh_x, fresh_P = _fresh(z, m, accuracy)
+        x, P = np.where(anew, fresh_x, x), np.where(anew, fresh_P, P)
+    x, P = _doppler(x, P, m, doppler, taken & ~anew)
     x, P = _at_rest(state, rows, t_ns, x, P, taken & ~anew)
+    _learn(state, rows, innovation, nis, taken & ~anew & (fixes >= SETTLED_FIXES), anew)
     taken = taken | anew
-    bounded = np.clip(x, -1e9, 1e9)
+    x = np.clip(x, -1e9, 1e9)
 
     state["pos_rejects"][rows] = np.where(anew, 0, rejects)
     state["pos_nis"][rows] = np.where(anew, 2.0, np.minimum(nis, 1e6))
-    state["pos_fixes"][rows] = np.where(anew, 1, state["pos_fixes"][rows] + taken)
-    state["pos_x"][rows] = np.where(taken, bounded, old_x).T
+    state["pos_fixes"][rows] = np.where(anew, 1, np.minimum(fixes + taken, 1_000_000))
+    state["pos_x"][rows] = np.where(taken, x, old_x).T
     state["pos_P"][rows] = np.where(taken, P, old_P).T
     state["pos_t_ns"][rows] = np.where(taken, t_ns, before_ns)
     state["pos_accuracy_m"][rows] = accuracy
-    counted = taken & timer.counts(state, rows, t_ns) & (state["track_slot"][rows] >= 0)
+    counted = timer.counts(state, rows, t_ns)
+    span = timer.counted_s(state, rows, before_ns, t_ns)
     joined = ~anew & (before_ns >= state["resume_ns"][rows])
     full: list[int] = []
-    if counted.any():
-        slots = state["track_slot"][rows[counted]].astype(np.intp)
-        full = history.append(
-            slots,
-            t_ns[counted],
-            ~joined[counted],
-            bounded[:, counted],
-            P[:, :, counted],
-            F[:, :, counted],
-            Q[:, :, counted],
-        )
-    chord = np.hypot(bounded[0] - old_x[0], bounded[1] - old_x[1])
-    step = Step(rows, before_ns, t_ns, joined, speed_of(old_x), speed_of(bounded), doppler, chord)
-    return Step(*(np.asarray(column)[taken] for column in step)), full
+    kept = taken & counted & (state["track_slot"][rows] >= 0)
+    if kept.any():
+        slots = state["track_slot"][rows[kept]].astype(np.intp)
+        way = np.array([dt_s, density])[:, kept]
+        full = history.append(slots, t_ns[kept], ~joined[kept], x[:, kept], P[:, :, kept], way)
+    chord = np.hypot(x[0] - old_x[0], x[1] - old_x[1])
+    before_mps = speed_of(old_x)
+    step = Step(rows, before_ns, t_ns, counted, span, joined, before_mps, speed_of(x), doppler, chord)
+    return Step(*(column[taken] for column in step)), full
+
+
+def _learn(state: Records, rows: timer.Rows, innovation: Floats, nis: Floats, use: Mask, anew: Mask) -> None:
+    """Move what is known of the noise by one fix's innovation, east and north over their sigmas, (2, n)."""
+    bounded = np.minimum(np.maximum(innovation, -3.0), 3.0)
+    before = state["pos_innovation"][rows]
+    together = 0.5 * (bounded[0] * before[:, 0] + bounded[1] * before[:, 1])
+    size = np.minimum(0.5 * nis, 3.0) - 1.0
+    balance = state["pos_balance"][rows] - LEARNING * together
+    scale = state["pos_scale"][rows] + 0.5 * LEARNING * size
+    for name, value in (("pos_balance", balance), ("pos_scale", scale)):
+        value = np.minimum(np.maximum(value, -LEARNT_MAX), LEARNT_MAX)
+        state[name][rows] = np.where(use, value, state[name][rows])
+    state["pos_innovation"][rows] = np.where(use | anew, np.where(anew, 0.0, bounded), before.T).T
 
 
 def _usable(state: Records, m: Records, due_ns: timer.Times) -> Records:
@@ -223,7 +266,8 @@ def _unrolled(state: Records, rows: timer.Rows, m: Records) -> Floats:
 
 def _sane(value: Floats, default: float, limits: tuple[float, float]) -> Floats:
     """Return an accuracy within limits, the default where there is none."""
-    return np.clip(np.where(value > 0.0, value, default), *limits)  # NaN is not more than 0
+    known = np.where(value > 0.0, value, default)  # NaN is not more than 0
+    return np.minimum(np.maximum(known, limits[0]), limits[1])
 
 
 def fix_noise(accuracy_m: Floats, dt_s: Floats) -> Floats:
@@ -235,19 +279,15 @@ def fix_noise(accuracy_m: Floats, dt_s: Floats) -> Floats:
     return white * white / np.clip(dt_s, 0.01, 1.0)
 
 
-def _fix(x: Floats, P: Floats, z: Floats, R: Floats) -> tuple[Floats, Floats, Floats, Mask]:
-    """Update with both components of a position under one gate."""
-    east, north = z[0] - x[0], z[1] - x[1]
-    S_e, S_n = P[0, 0] + R, P[1, 1] + R
-    nis = east * east / S_e + north * north / S_n
-    extra, taken = gated(nis, np.maximum(S_e, S_n), FIX_GATE)
-    H = np.zeros((STATES, len(R)))
-    H[0] = 1.0
-    x, P, _, _ = update(x, P, east, H, R + extra, taken, Gate(np.inf, np.inf))
-    H = np.zeros((STATES, len(R)))
-    H[1] = 1.0
-    x, P, _, _ = update(x, P, z[1] - x[1], H, R + extra, taken, Gate(np.inf, np.inf))
-    return x, P, nis, taken
+def _fix(x: Floats, P: Floats, z: Floats, R: Floats) -> tuple[Floats, Floats, Floats, Floats, Mask]:
+    """Update with both components of a position under one gate; also return NIS and scaled innovations."""
+    y = z - x[:2]
+    S = np.array([P[0, 0] + R, P[1, 1] + R])
+    nis = y[0] * y[0] / S[0] + y[1] * y[1] / S[1]
+    extra, taken = gated(nis, np.maximum(S[0], S[1]), FIX_GATE)
+    x, P, _, _ = update(x, P, y[0], EAST, R + extra, taken)
+    x, P, _, _ = update(x, P, z[1] - x[1], NORTH, R + extra, taken)
+    return x, P, nis, y / np.sqrt(S), taken
 
 
 def _fresh(z: Floats, m: Records, accuracy: Floats) -> tuple[Floats, Floats]:
@@ -271,6 +311,8 @@ def _doppler(x: Floats, P: Floats, m: Records, z: Floats, use: Mask) -> tuple[Fl
     sigma = _sane(m["speed_acc_mps"], DOPPLER_DEFAULT_MPS, DOPPLER_RANGE_MPS)
     R = sigma * sigma
     told = use & np.isfinite(z)
+    if not told.any():
+        return x, P
     still = told & (z < STILL_MPS)
     moving = told & ~still
     course = m["course_rad"].copy()
@@ -284,16 +326,15 @@ def _doppler(x: Floats, P: Floats, m: Records, z: Floats, use: Mask) -> tuple[Fl
     u_e, u_n = np.where(still, 1.0, u_e), np.where(still, 0.0, u_n)
     along = u_e * x[2] + u_n * x[3]
     factor = np.where(still, 1.0, 1.0 + x[4])
-    H = np.zeros((STATES, len(R)))
-    H[2], H[3], H[4] = u_e * factor, u_n * factor, np.where(still, 0.0, along)
+    H: Row = ((2, u_e * factor), (3, u_n * factor), (4, np.where(still, 0.0, along)))
     use_along = still | steered | (moving & ~slow)
     residual = np.where(still, 0.0, z) - along * factor
     x, P, _, _ = update(x, P, residual, H, R, use_along, DOPPLER_GATE)
-    across = u_e * x[3] - u_n * x[2]
-    H = np.zeros((STATES, len(R)))
-    H[2], H[3] = -u_n, u_e
-    sideways = np.where(still, sigma, COURSE_SIGMA_RAD * np.where(moving, z, 0.0) + 0.3)
-    x, P, _, _ = update(x, P, -across, H, sideways * sideways, still | steered, DOPPLER_GATE)
+    sideways = still | steered
+    if sideways.any():
+        across = u_e * x[3] - u_n * x[2]
+        sigma = np.where(still, sigma, COURSE_SIGMA_RAD * np.where(moving, z, 0.0) + 0.3)
+        x, P, _, _ = update(x, P, -across, ((2, -u_n), (3, u_e)), sigma * sigma, sideways, DOPPLER_GATE)
     return x, P
 
 
@@ -306,9 +347,7 @@ def _at_rest(
     if use.any():
         R = np.full(len(rows), 0.01)
         for i in (2, 3):
-            H = np.zeros((STATES, len(rows)))
-            H[i] = 1.0
-            x, P, _, _ = update(x, P, -x[i], H, R, use, DOPPLER_GATE)
+            x, P, _, _ = update(x, P, -x[i], ((i, None),), R, use, DOPPLER_GATE)
     return x, P
 
 
@@ -321,7 +360,6 @@ def speed_sigma(x: Floats, P: Floats) -> Floats:
     """Return one sigma of the speed of states (5, n), covariances (5, 5, n), m/s, (n,)."""
     speed = speed_of(x)
     safe = np.where(speed > 0.1, speed, 1.0)
-    H = np.zeros_like(x)
-    H[2], H[3] = np.where(speed > 0.1, x[2] / safe, 1.0), np.where(speed > 0.1, x[3] / safe, 0.0)
-    variance = np.maximum(H[2] * projected(P, H)[2] + H[3] * projected(P, H)[3], 0.0)
-    return np.sqrt(variance)
+    u_e, u_n = np.where(speed > 0.1, x[2] / safe, 1.0), np.where(speed > 0.1, x[3] / safe, 0.0)
+    variance = u_e * u_e * P[2, 2] + u_n * u_n * P[3, 3] + 2.0 * (u_e * u_n) * P[2, 3]
+    return np.sqrt(np.maximum(variance, 0.0))
