@@ -17,7 +17,7 @@ from fusion.kalman import Floats
 from fusion.measurements import Estimate, Measurements, Records, Source, Sport
 from fusion.metrics import METRICS, ascent, distance, energy, moving
 from fusion.metrics import speed as speed_metric
-from fusion.metrics.metric import View, with_quality
+from fusion.metrics.metric import evaluate
 from fusion.models import altitude, body, cadence, heart_rate, position, power, speed
 from fusion.rounds import rounds
 from fusion.summary import WorkoutSummary, absorb_heights, absorb_track, summarise
@@ -274,8 +274,7 @@ class Athletes:
         for one in rounds(m.cadence):
             row, t_ns, steps = cadence.absorb(self.state, one)
             self._on_foot(row, t_ns, steps, self.state["cadence_spm"][row], Source.CADENCE)
-        view = View(self.state[rows], due_ns)
-        return with_quality(METRICS, [metric.estimate(view) for metric in METRICS])
+        return evaluate(METRICS, self.state[rows], due_ns)
 
     def _bodies(self, windows: Records) -> Records:
         """Take the windows in; return those of the devices that speak for their athletes."""
@@ -293,7 +292,7 @@ class Athletes:
     ) -> None:
         """Turn steps into path and moving time where nothing better tells."""
         state = self.state
-        applies = np.isin(state["sport"][rows], speed_metric.STEPPING_SPORTS)
+        applies = speed_metric.STEPPING[state["sport"][rows]]
         applies &= np.abs(t_ns - state["sensor_t_ns"][rows]) > SENSOR_NS
         rows, t_ns, steps, spm = rows[applies], t_ns[applies], steps[applies], spm[applies]
         if not len(rows):

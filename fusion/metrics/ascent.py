@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from fusion.kalman import Floats
-from fusion.measurements import Estimate, Reason, Records, Source
+from fusion.measurements import Estimate, Records, Source
 from fusion.metrics import climb
-from fusion.metrics.metric import View, estimate, of_workout
+from fusion.metrics.metric import NO_SOURCE, OK, View, estimate, of_workout
 from fusion.models import altitude
 
 SHARE_BARO = 0.03  # one sigma, of the ascent: weather, wind, lag
@@ -54,14 +54,14 @@ def from_heights(state: Records, step: altitude.Step) -> None:
 
 def sigma_of(s: Records, climbed_m: Floats) -> Floats:
     """Return one sigma of an ascent or descent, m, (n,)."""
-    share = np.where(s["alt_source"] == Source.BARO, SHARE_BARO, SHARE_GNSS)
+    share = np.where(s["alt_source"] == int(Source.BARO), SHARE_BARO, SHARE_GNSS)
     return share * climbed_m + SHARE_FLOOR_M
 
 
 def of(view: View, climbed_m: Floats) -> Estimate:
     """Return the estimate of what was climbed."""
     s = view.state
-    reason = np.where(s["climb_t_ns"] == 0, Reason.NO_SOURCE, Reason.NONE)
+    reason = np.where(s["climb_t_ns"] == 0, NO_SOURCE, OK)
     return estimate(
         climbed_m, sigma_of(s, climbed_m), s["climb_t_ns"], s["alt_source"], of_workout(view, reason)
     )

@@ -6,14 +6,15 @@ is worn the cadence that a device tells.
 
 import numpy as np
 
-from fusion.measurements import Estimate, Reason, Source, Sport
-from fusion.metrics.metric import FRESH_NS, View, estimate, freshness
+from fusion.measurements import Estimate, Source, Sport
+from fusion.metrics.metric import NO_SOURCE, OK, STALE, View, estimate, freshness
 from fusion.models import body
 
 CRANK_SIGMA = 1.0
 TOLD_SIGMA = 2.0
 RHYTHM_SIGMA = 2.0
 STOPPED_NS = 4_000_000_000
+IMU, CADENCE, RIDE = int(Source.IMU), int(Source.CADENCE), int(Sport.RIDE)
 
 
 def value(view: View) -> Estimate:
@@ -22,25 +23,14 @@ def value(view: View) -> Estimate:
     crank = freshness(s["cadence_rpm_ns"], due_ns)
     told = freshness(s["cadence_spm_ns"], due_ns)
     rhythm = freshness(s["body_t_ns"], due_ns, STOPPED_NS)
-    riding = s["sport"] == Sport.RIDE
-    rhythm = np.where(riding, Reason.NO_SOURCE, rhythm)  # a rider's wrist makes no steps
-    by_crank = (crank == Reason.NONE) & (riding | (told != Reason.NONE) & (rhythm != Reason.NONE))
-    by_body = ~by_crank & (rhythm == Reason.NONE)
-    by_told = ~by_crank & ~by_body & (told == Reason.NONE)
-    spm = body.spm(s)
-    choose = [by_crank, by_body, by_told]
-    reason = np.where(
-        by_crank | by_body | by_told,
-        Reason.NONE,
-        np.where(
-            (crank == Reason.STALE) | (told == Reason.STALE) | (rhythm == Reason.STALE),
-            Reason.STALE,
-            Reason.NO_SOURCE,
-        ),
-    ).astype(np.int32)
-    t_ns = np.select(choose, [s["cadence_rpm_ns"], s["body_t_ns"], s["cadence_spm_ns"]], 0)
-    rate = np.select(choose, [s["cadence_rpm"], spm, s["cadence_spm"]], np.nan)
-    sigma = np.select(choose, [CRANK_SIGMA, RHYTHM_SIGMA, TOLD_SIGMA], np.nan)
-    source = np.where(by_body, Source.IMU, Source.CADENCE)
-    assert STOPPED_NS <= FRESH_NS
-    return estimate(rate, sigma, t_ns, source, reason)
+    riding = s["sport"] == RIDE
+    rhythm = np.where(riding, NO_SOURCE, rhythm)  # a rider's wrist makes no steps
+    by_crank = (crank == OK) & (riding | (told != OK) & (rhythm != OK))
+    by_body = ~by_crank & (rhythm == OK)
+    some = by_crank | by_body | (told == OK)
+    stale = (crank == STALE) | (told == STALE) | (rhythm == STALE)
+    reason = np.where(some, OK, np.where(stale, STALE, NO_SOURCE))
+    rate = np.where(by_crank, s["cadence_rpm"], np.where(by_body, body.spm(s), s["cadence_spm"]))
+    t_ns = np.where(by_crank, s["cadence_rpm_ns"], np.where(by_body, s["body_t_ns"], s["cadence_spm_ns"]))
+    sigma = np.where(by_crank, CRANK_SIGMA, np.where(by_body, RHYTHM_SIGMA, TOLD_SIGMA))
+    return estimate(rate, sigma, t_ns, np.where(by_body, IMU, CADENCE), reason)

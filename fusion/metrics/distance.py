@@ -14,8 +14,8 @@ import numpy as np
 
 from fusion import timer
 from fusion.kalman import Floats, Mask
-from fusion.measurements import Estimate, Reason, Records, Source
-from fusion.metrics.metric import View, estimate, of_workout
+from fusion.measurements import Estimate, Records, Source
+from fusion.metrics.metric import NO_SOURCE, OK, View, estimate, of_workout
 from fusion.models import position
 
 HOLE_NS = 10_000_000_000  # fixes further apart leave a hole that others may fill
@@ -143,8 +143,10 @@ def value(view: View) -> Estimate:
     """Return distance."""
     s = view.state
     track, fill = s["dist_filter_m"], s["dist_fill_m"]
-    known = (s["pos_t_ns"] > 0) | (s["path_source"] != Source.NONE)
-    reason = np.where(known, Reason.NONE, Reason.NO_SOURCE)
+    known = (s["pos_t_ns"] > 0) | (s["path_source"] != 0)
+    reason = np.where(known, OK, NO_SOURCE)
     by_track = (track >= fill) & (s["pos_t_ns"] > 0)
-    source = np.where(by_track, Source.GNSS, np.where(fill > 0.0, s["dist_fill_source"], s["path_source"]))
+    source = np.where(
+        by_track, int(Source.GNSS), np.where(fill > 0.0, s["dist_fill_source"], s["path_source"])
+    )
     return estimate(track + fill, sigma_of(s, track), s["dist_t_ns"], source, of_workout(view, reason))

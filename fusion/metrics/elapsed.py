@@ -3,8 +3,8 @@
 import numpy as np
 
 from fusion import timer
-from fusion.measurements import Estimate, Reason, Source
-from fusion.metrics.metric import View, estimate, of_workout
+from fusion.measurements import Estimate, Source
+from fusion.metrics.metric import OK, View, estimate, of_workout
 
 SIGMA_S = 0.01  # of the time base
 
@@ -12,5 +12,7 @@ SIGMA_S = 0.01  # of the time base
 def value(view: View) -> Estimate:
     """Return elapsed time."""
     s = view.state
-    reason = of_workout(view, np.full(len(s), Reason.NONE, dtype=np.int32))
-    return estimate(timer.elapsed_s(s, view.due_ns), SIGMA_S, view.due_ns, Source.CLOCK, reason)
+    reason = of_workout(view, OK)
+    return estimate(
+        timer.elapsed_s(s, view.due_ns), np.full(len(s), SIGMA_S), view.due_ns, int(Source.CLOCK), reason
+    )

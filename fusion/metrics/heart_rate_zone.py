@@ -9,8 +9,7 @@ import numpy as np
 
 from fusion.kalman import Floats
 from fusion.measurements import Estimate, Records
-from fusion.metrics import heart_rate
-from fusion.metrics.metric import View, estimate
+from fusion.metrics.metric import OK, View, estimate
 
 MAX_DEFAULT_BPM = 190.0
 MAX_DEFAULT_SIGMA_BPM = 14.0
@@ -36,16 +35,17 @@ def maximum(s: Records, t_ns: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tup
 def value(view: View) -> Estimate:
     """Return the zone."""
     s = view.state
-    rate = heart_rate.value(view)
+    rate = view.known["heart_rate"]
     top, top_sigma = maximum(s, view.due_ns)
-    share = np.nan_to_num(rate.value, nan=0.0) / top
-    error = np.hypot(np.nan_to_num(rate.sigma, nan=0.0), share * top_sigma) / top
-    above = np.zeros(len(s))
-    spread = np.zeros(len(s))
-    for i in range(s["zones"].shape[1]):
-        bound = s["zones"][:, i]  # infinite where there is no such zone
-        above = above + (share > bound)
-        # Probability that the bound lies on the other side, by a logistic curve: 1.7 / sigma.
-        distance = np.minimum(np.abs(share - bound) / np.maximum(error, 1e-6), 30.0)
-        spread = spread + 1.0 / (1.0 + np.exp(1.7 * distance))
+    none = rate.reason != OK
+    share = np.where(none, 0.0, rate.value) / top
+    error = np.hypot(np.where(none, 0.0, rate.sigma), share * top_sigma) / top
+    bounds = s["zones"].T  # infinite where there is no such zone
+    distance = np.minimum(np.abs(share - bounds) / np.maximum(error, 1e-6), 30.0)
+    # Probability that a bound lies on the other side, by a logistic curve.
+    other_side = 1.0 / (1.0 + np.exp(1.7 * distance))
+    above, spread = np.zeros(len(s)), np.zeros(len(s))
+    for i in range(len(bounds)):
+        above = above + (share > bounds[i])
+        spread = spread + other_side[i]
     return estimate(1.0 + above, np.sqrt(spread), rate.t_ns, rate.source, rate.reason)

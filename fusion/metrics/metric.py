@@ -6,13 +6,29 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.measurements import Estimate, Reason, Records, Source
+from fusion.measurements import Estimate, Reason, Records
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+# Reasons as plain numbers: an enumeration's members are slow to reach, and slow in arrays.
+OK, NO_SOURCE, STALE, SETTLING, NOT_APPLICABLE, NOT_ENOUGH_DATA = (
+    int(reason)
+    for reason in (
+        Reason.NONE,
+        Reason.NO_SOURCE,
+        Reason.STALE,
+        Reason.SETTLING,
+        Reason.NOT_APPLICABLE,
+        Reason.NOT_ENOUGH_DATA,
+    )
+)
+
 SIGMA_MAX = 1e9
 FRESH_NS = 12_000_000_000  # smart-recorded files tick every 1 to 7 s; older is stale
+
+
+_NO_QUALITY = np.zeros(0)
 
 
 class View(NamedTuple):
@@ -20,6 +36,7 @@ class View(NamedTuple):
 
     state: Records  # (n,) a copy
     due_ns: NDArray[np.int64]  # (n,)
+    known: dict[str, Estimate]  # the metrics before this one in the list, without their quality
 
 
 class Metric(NamedTuple):
@@ -35,37 +52,32 @@ class Metric(NamedTuple):
     estimate: Callable[[View], Estimate]
 
 
-def estimate(
-    value: Any, sigma: Any, t_ns: NDArray[np.int64], source: Any, reason: NDArray[np.int32]
-) -> Estimate:
+def estimate(value: Any, sigma: Any, t_ns: NDArray[np.int64], source: Any, reason: Any) -> Estimate:
     """Return an estimate with no value where there is a reason; quality is filled in by `with_quality`."""
     n = len(t_ns)
-    value = np.broadcast_to(np.asarray(value, dtype=np.float64), (n,))
-    sigma = np.broadcast_to(np.asarray(sigma, dtype=np.float64), (n,))
-    reason = np.where((reason == Reason.NONE) & ~np.isfinite(value), Reason.NOT_ENOUGH_DATA, reason)
-    none = reason != Reason.NONE
+    none = (reason != OK) | ~np.isfinite(value)
+    reason = np.where((reason == OK) & none, NOT_ENOUGH_DATA, reason)
     return Estimate(
         np.where(none, np.nan, value),
-        np.where(none, np.nan, np.clip(sigma, 0.0, SIGMA_MAX)),
+        np.where(none, np.nan, np.minimum(np.maximum(sigma, 0.0), SIGMA_MAX)),
         t_ns,
-        np.where(none, Source.NONE, np.broadcast_to(source, (n,))).astype(np.int32),
-        np.zeros(n),
+        np.where(none, 0, source).astype(np.int32),
+        _NO_QUALITY,
         reason.astype(np.int32),
     )
 
 
 def freshness(
     t_ns: NDArray[np.int64], due_ns: NDArray[np.int64], span_ns: int = FRESH_NS
-) -> NDArray[np.int32]:
+) -> NDArray[np.int64]:
     """Return why a measurement of t_ns says nothing about due_ns: NO_SOURCE, STALE, or NONE."""
-    return np.where(
-        t_ns == 0, Reason.NO_SOURCE, np.where(due_ns - t_ns > span_ns, Reason.STALE, Reason.NONE)
-    ).astype(np.int32)
+    stale = np.where(due_ns - t_ns > span_ns, STALE, OK)
+    return np.where(t_ns == 0, NO_SOURCE, stale)
 
 
-def of_workout(view: View, reason: NDArray[np.int32]) -> NDArray[np.int32]:
+def of_workout(view: View, reason: Any) -> NDArray[np.int64]:
     """Return the reason of a total: without an open workout there is none to speak of."""
-    return np.where(view.state["open"] != 0, reason, Reason.NOT_APPLICABLE).astype(np.int32)
+    return np.where(view.state["open"] != 0, reason, NOT_APPLICABLE)
 
 
 def within(tolerance: Floats, sigma: Floats) -> Floats:
@@ -76,17 +88,23 @@ def within(tolerance: Floats, sigma: Floats) -> Floats:
     z = np.minimum(tolerance / np.maximum(sigma, 1e-9) / np.sqrt(2.0), 6.0)
     t = 1.0 / (1.0 + 0.3275911 * z)
     series = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t
-    return np.clip(1.0 - series * np.exp(-z * z), 0.0, 1.0)
+    return np.minimum(np.maximum(1.0 - series * np.exp(-z * z), 0.0), 1.0)
 
 
-def with_quality(metrics: tuple[Metric, ...], estimates: list[Estimate]) -> dict[str, Estimate]:
-    """Return the estimates by name, each with its quality."""
-    value = np.nan_to_num(np.array([e.value for e in estimates]), nan=0.0)
-    sigma = np.nan_to_num(np.array([e.sigma for e in estimates]), nan=SIGMA_MAX)
+def evaluate(metrics: tuple[Metric, ...], state: Records, due_ns: NDArray[np.int64]) -> dict[str, Estimate]:
+    """Return every metric of the rows of a state by name, each with its quality."""
+    view = View(state, due_ns, {})
+    for metric in metrics:
+        view.known[metric.name] = metric.estimate(view)
+    estimates = list(view.known.values())
+    value = np.array([e.value for e in estimates])
+    sigma = np.array([e.sigma for e in estimates])
     absolute = np.array([[m.tolerance] for m in metrics])
     share = np.array([[m.share] for m in metrics])
-    quality = within(np.maximum(absolute, share * np.abs(value)), sigma)
+    none = np.isnan(value)
+    tolerance = np.maximum(absolute, share * np.abs(np.where(none, 0.0, value)))
+    quality = np.where(none, 0.0, within(tolerance, np.where(none, 1.0, sigma)))
     return {
-        metric.name: one._replace(quality=np.where(one.reason == Reason.NONE, q, 0.0))
+        metric.name: one._replace(quality=q)
         for metric, one, q in zip(metrics, estimates, quality, strict=True)
     }

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from fusion.measurements import Estimate, Reason, Source
-from fusion.metrics.metric import View, estimate, of_workout
+from fusion.measurements import Estimate, Source
+from fusion.metrics.metric import NO_SOURCE, OK, View, estimate, of_workout
 
 COUNTED_SHARE = 0.015  # one sigma of the core's count, of the count
 TOLD_SHARE = 0.01  # of the integral of a told cadence
@@ -15,6 +15,6 @@ def value(view: View) -> Estimate:
     counted, told = s["body_steps"], s["cadence_steps"]
     t_ns = np.maximum(s["body_t_ns"], s["cadence_spm_ns"])
     sigma = COUNTED_SHARE * counted + TOLD_SHARE * told + np.where(counted + told > 0.0, 1.0, 0.5)
-    reason = np.where(t_ns == 0, Reason.NO_SOURCE, Reason.NONE)
-    source = np.where((counted >= told) & (s["body_t_ns"] > 0), Source.IMU, Source.CADENCE)
+    reason = np.where(t_ns == 0, NO_SOURCE, OK)
+    source = np.where((counted >= told) & (s["body_t_ns"] > 0), int(Source.IMU), int(Source.CADENCE))
     return estimate(np.round(counted + told), sigma, t_ns, source, of_workout(view, reason))
