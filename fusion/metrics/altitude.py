@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from fusion.measurements import Estimate, Source
-from fusion.metrics.metric import View, estimate, freshness
+from fusion.measurements import Source
+from fusion.metrics.metric import Raw, View, freshness
 
 FRESH_NS = 15_000_000_000
 
 
-def value(view: View) -> Estimate:
+def value(view: View) -> Raw:
     """Return altitude."""
     s = view.state
     P = s["alt_P"]
@@ -17,4 +17,4 @@ def value(view: View) -> Estimate:
     slow = np.where(s["alt_source"] == int(Source.GNSS), s["alt_slow_m"], 0.0)
     sigma = np.sqrt(np.maximum(variance, 0.0) + slow * slow)
     reason = freshness(s["alt_t_ns"], view.due_ns, FRESH_NS)
-    return estimate(s["alt_x"][:, 0] - s["alt_x"][:, 3], sigma, s["alt_t_ns"], s["alt_source"], reason)
+    return Raw(s["alt_x"][:, 0] - s["alt_x"][:, 3], sigma, s["alt_t_ns"], s["alt_source"], reason)

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from fusion.kalman import Floats
-from fusion.measurements import Estimate, Records, Source
+from fusion.measurements import Records, Source
 from fusion.metrics import climb
-from fusion.metrics.metric import NO_SOURCE, OK, View, estimate, of_workout
+from fusion.metrics.metric import NO_SOURCE, OK, Raw, View, of_workout
 from fusion.models import altitude
 
 SHARE_BARO = 0.03  # one sigma, of the ascent: weather, wind, lag
@@ -58,15 +58,13 @@ def sigma_of(s: Records, climbed_m: Floats) -> Floats:
     return share * climbed_m + SHARE_FLOOR_M
 
 
-def of(view: View, climbed_m: Floats) -> Estimate:
+def of(view: View, climbed_m: Floats) -> Raw:
     """Return the estimate of what was climbed."""
     s = view.state
     reason = np.where(s["climb_t_ns"] == 0, NO_SOURCE, OK)
-    return estimate(
-        climbed_m, sigma_of(s, climbed_m), s["climb_t_ns"], s["alt_source"], of_workout(view, reason)
-    )
+    return Raw(climbed_m, sigma_of(s, climbed_m), s["climb_t_ns"], s["alt_source"], of_workout(view, reason))
 
 
-def value(view: View) -> Estimate:
+def value(view: View) -> Raw:
     """Return ascent."""
     return of(view, view.state["climb_up_m"])

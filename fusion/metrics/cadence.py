@@ -6,8 +6,8 @@ is worn the cadence that a device tells.
 
 import numpy as np
 
-from fusion.measurements import Estimate, Source, Sport
-from fusion.metrics.metric import NO_SOURCE, OK, STALE, View, estimate, freshness
+from fusion.measurements import Source, Sport
+from fusion.metrics.metric import NO_SOURCE, OK, STALE, Raw, View, freshness
 from fusion.models import body
 
 CRANK_SIGMA = 1.0
@@ -17,7 +17,7 @@ STOPPED_NS = 4_000_000_000
 IMU, CADENCE, RIDE = int(Source.IMU), int(Source.CADENCE), int(Sport.RIDE)
 
 
-def value(view: View) -> Estimate:
+def value(view: View) -> Raw:
     """Return cadence."""
     s, due_ns = view.state, view.due_ns
     crank = freshness(s["cadence_rpm_ns"], due_ns)
@@ -33,4 +33,4 @@ def value(view: View) -> Estimate:
     rate = np.where(by_crank, s["cadence_rpm"], np.where(by_body, body.spm(s), s["cadence_spm"]))
     t_ns = np.where(by_crank, s["cadence_rpm_ns"], np.where(by_body, s["body_t_ns"], s["cadence_spm_ns"]))
     sigma = np.where(by_crank, CRANK_SIGMA, np.where(by_body, RHYTHM_SIGMA, TOLD_SIGMA))
-    return estimate(rate, sigma, t_ns, np.where(by_body, IMU, CADENCE), reason)
+    return Raw(rate, sigma, t_ns, np.where(by_body, IMU, CADENCE), reason)

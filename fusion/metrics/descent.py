@@ -1,10 +1,9 @@
 """Descent of the workout, m, counted beside ascent."""
 
-from fusion.measurements import Estimate
 from fusion.metrics import ascent
-from fusion.metrics.metric import View
+from fusion.metrics.metric import Raw, View
 
 
-def value(view: View) -> Estimate:
+def value(view: View) -> Raw:
     """Return descent."""
     return ascent.of(view, view.state["climb_down_m"])

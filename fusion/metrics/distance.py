@@ -14,8 +14,8 @@ import numpy as np
 
 from fusion import timer
 from fusion.kalman import Floats, Mask
-from fusion.measurements import Estimate, Records, Source
-from fusion.metrics.metric import NO_SOURCE, OK, View, estimate, of_workout
+from fusion.measurements import Records, Source
+from fusion.metrics.metric import NO_SOURCE, OK, Raw, View, of_workout
 from fusion.models import position
 
 HOLE_NS = 10_000_000_000  # fixes further apart leave a hole that others may fill
@@ -139,7 +139,7 @@ def sigma_of(state: Records, track_m: Floats) -> Floats:
     return np.sqrt((TRACK_SHARE * track_m) ** 2 + apart * apart + fill * fill + ends * ends)
 
 
-def value(view: View) -> Estimate:
+def value(view: View) -> Raw:
     """Return distance."""
     s = view.state
     track, fill = s["dist_filter_m"], s["dist_fill_m"]
@@ -149,4 +149,4 @@ def value(view: View) -> Estimate:
     source = np.where(
         by_track, int(Source.GNSS), np.where(fill > 0.0, s["dist_fill_source"], s["path_source"])
     )
-    return estimate(track + fill, sigma_of(s, track), s["dist_t_ns"], source, of_workout(view, reason))
+    return Raw(track + fill, sigma_of(s, track), s["dist_t_ns"], source, of_workout(view, reason))

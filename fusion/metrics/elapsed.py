@@ -3,16 +3,16 @@
 import numpy as np
 
 from fusion import timer
-from fusion.measurements import Estimate, Source
-from fusion.metrics.metric import OK, View, estimate, of_workout
+from fusion.measurements import Source
+from fusion.metrics.metric import OK, Raw, View, of_workout
 
 SIGMA_S = 0.01  # of the time base
 
 
-def value(view: View) -> Estimate:
+def value(view: View) -> Raw:
     """Return elapsed time."""
     s = view.state
     reason = of_workout(view, OK)
-    return estimate(
+    return Raw(
         timer.elapsed_s(s, view.due_ns), np.full(len(s), SIGMA_S), view.due_ns, int(Source.CLOCK), reason
     )

@@ -16,9 +16,9 @@ import numpy as np
 
 from fusion import timer
 from fusion.kalman import Floats
-from fusion.measurements import Estimate, Records, Source, Sport
+from fusion.measurements import Records, Source, Sport
 from fusion.metrics.heart_rate_zone import age_years
-from fusion.metrics.metric import NO_SOURCE, OK, View, estimate, of_workout
+from fusion.metrics.metric import NO_SOURCE, OK, Raw, View, of_workout
 
 KCAL_J = 4184.0
 REST_W_PER_KG = 1.162  # 1 kcal/kg/h
@@ -124,11 +124,9 @@ def _accrue(state: Records, rows: timer.Rows, t_ns: timer.Times, watts: Floats, 
     state["energy_source"][rows] = np.where(counted, source, state["energy_source"][rows])
 
 
-def value(view: View) -> Estimate:
+def value(view: View) -> Raw:
     """Return energy."""
     s = view.state
     reason = np.where(s["energy_source"] == 0, NO_SOURCE, OK)
     sigma = s["energy_sigma_j"] / KCAL_J + 1.0
-    return estimate(
-        s["energy_j"] / KCAL_J, sigma, s["energy_t_ns"], s["energy_source"], of_workout(view, reason)
-    )
+    return Raw(s["energy_j"] / KCAL_J, sigma, s["energy_t_ns"], s["energy_source"], of_workout(view, reason))

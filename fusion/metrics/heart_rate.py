@@ -2,16 +2,15 @@
 
 import numpy as np
 
-from fusion.measurements import Estimate
-from fusion.metrics.metric import View, estimate, freshness
+from fusion.metrics.metric import Raw, View, freshness
 
 DRIFT_SIGMA = 0.5  # bpm/s: what an athlete's heart may do since the newest measurement
 
 
-def value(view: View) -> Estimate:
+def value(view: View) -> Raw:
     """Return heart rate."""
     s = view.state
     age_s = np.maximum(view.due_ns - s["hr_t_ns"], 0) * 1e-9
     variance = s["hr_P"][:, 0, 0] + (DRIFT_SIGMA * np.minimum(age_s, 60.0)) ** 2
     reason = freshness(s["hr_t_ns"], view.due_ns)
-    return estimate(s["hr_x"][:, 0], np.sqrt(variance), s["hr_t_ns"], s["hr_source"], reason)
+    return Raw(s["hr_x"][:, 0], np.sqrt(variance), s["hr_t_ns"], s["hr_source"], reason)

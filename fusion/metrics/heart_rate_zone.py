@@ -8,8 +8,8 @@ zones: how many the rate's and the maximum's error span.
 import numpy as np
 
 from fusion.kalman import Floats
-from fusion.measurements import Estimate, Records
-from fusion.metrics.metric import OK, View, estimate
+from fusion.measurements import Records
+from fusion.metrics.metric import OK, Raw, View
 
 MAX_DEFAULT_BPM = 190.0
 MAX_DEFAULT_SIGMA_BPM = 14.0
@@ -32,7 +32,7 @@ def maximum(s: Records, t_ns: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tup
     return np.where(known, s["max_bpm"], by_age), np.where(known, 0.0, by_age_sigma)
 
 
-def value(view: View) -> Estimate:
+def value(view: View) -> Raw:
     """Return the zone."""
     s = view.state
     rate = view.known["heart_rate"]
@@ -48,4 +48,4 @@ def value(view: View) -> Estimate:
     for i in range(len(bounds)):
         above = above + (share > bounds[i])
         spread = spread + other_side[i]
-    return estimate(1.0 + above, np.sqrt(spread), rate.t_ns, rate.source, rate.reason)
+    return Raw(1.0 + above, np.sqrt(spread), rate.t_ns, rate.source, rate.reason)

@@ -28,7 +28,14 @@ SIGMA_MAX = 1e9
 FRESH_NS = 12_000_000_000  # smart-recorded files tick every 1 to 7 s; older is stale
 
 
-_NO_QUALITY = np.zeros(0)
+class Raw(NamedTuple):
+    """What a metric tells before it is checked; each an array (n,) or one number for all rows."""
+
+    value: Any  # anything where there is a reason
+    sigma: Any
+    t_ns: Any
+    source: Any
+    reason: Any  # OK where there is a value
 
 
 class View(NamedTuple):
@@ -36,7 +43,7 @@ class View(NamedTuple):
 
     state: Records  # (n,) a copy
     due_ns: NDArray[np.int64]  # (n,)
-    known: dict[str, Estimate]  # the metrics before this one in the list, without their quality
+    known: dict[str, Raw]  # the metrics before this one in the list
 
 
 class Metric(NamedTuple):
@@ -49,22 +56,7 @@ class Metric(NamedTuple):
     unit: str
     tolerance: float
     share: float
-    estimate: Callable[[View], Estimate]
-
-
-def estimate(value: Any, sigma: Any, t_ns: NDArray[np.int64], source: Any, reason: Any) -> Estimate:
-    """Return an estimate with no value where there is a reason; quality is filled in by `with_quality`."""
-    n = len(t_ns)
-    none = (reason != OK) | ~np.isfinite(value)
-    reason = np.where((reason == OK) & none, NOT_ENOUGH_DATA, reason)
-    return Estimate(
-        np.where(none, np.nan, value),
-        np.where(none, np.nan, np.minimum(np.maximum(sigma, 0.0), SIGMA_MAX)),
-        t_ns,
-        np.where(none, 0, source).astype(np.int32),
-        _NO_QUALITY,
-        reason.astype(np.int32),
-    )
+    estimate: Callable[[View], Raw]
 
 
 def freshness(
@@ -92,19 +84,25 @@ def within(tolerance: Floats, sigma: Floats) -> Floats:
 
 
 def evaluate(metrics: tuple[Metric, ...], state: Records, due_ns: NDArray[np.int64]) -> dict[str, Estimate]:
-    """Return every metric of the rows of a state by name, each with its quality."""
+    """Return every metric of the rows of a state by name.
+
+    A value that is not finite is none; a sigma is at least 0 and finite.
+    """
     view = View(state, due_ns, {})
-    for metric in metrics:
-        view.known[metric.name] = metric.estimate(view)
-    estimates = list(view.known.values())
-    value = np.array([e.value for e in estimates])
-    sigma = np.array([e.sigma for e in estimates])
+    shape = (len(metrics), len(state))
+    value, sigma, t_ns = np.empty(shape), np.empty(shape), np.empty(shape, dtype=np.int64)
+    source, reason = np.empty(shape, dtype=np.int32), np.empty(shape, dtype=np.int32)
+    for i, metric in enumerate(metrics):
+        raw = view.known[metric.name] = metric.estimate(view)
+        value[i], sigma[i], t_ns[i], source[i], reason[i] = raw
+    lacking = ~np.isfinite(value) & (reason == OK)
+    reason[lacking] = NOT_ENOUGH_DATA
+    none = reason != OK
+    value[none], sigma[none], source[none] = 0.0, 0.0, 0
+    sigma = np.where(np.isfinite(sigma), np.minimum(np.maximum(sigma, 0.0), SIGMA_MAX), SIGMA_MAX)
     absolute = np.array([[m.tolerance] for m in metrics])
     share = np.array([[m.share] for m in metrics])
-    none = np.isnan(value)
-    tolerance = np.maximum(absolute, share * np.abs(np.where(none, 0.0, value)))
-    quality = np.where(none, 0.0, within(tolerance, np.where(none, 1.0, sigma)))
-    return {
-        metric.name: one._replace(quality=q)
-        for metric, one, q in zip(metrics, estimates, quality, strict=True)
-    }
+    quality = within(np.maximum(absolute, share * np.abs(value)), sigma)
+    value[none], sigma[none], quality[none] = np.nan, np.nan, 0.0
+    columns = zip(metrics, value, sigma, t_ns, source, quality, reason, strict=True)
+    return {metric.name: Estimate(*column) for metric, *column in columns}

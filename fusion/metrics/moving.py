@@ -10,8 +10,8 @@ import numpy as np
 
 from fusion import timer
 from fusion.kalman import Mask
-from fusion.measurements import Estimate, Records, Source
-from fusion.metrics.metric import OK, View, estimate, of_workout
+from fusion.measurements import Records, Source
+from fusion.metrics.metric import OK, Raw, View, of_workout
 
 MOVING_MPS = 0.4
 REACH_NS = 15_000_000_000  # a measurement speaks for at most so long before it
@@ -43,13 +43,13 @@ def unclaimed(state: Records, rows: timer.Rows, t_ns: timer.Times, *names: str) 
     return free
 
 
-def value(view: View) -> Estimate:
+def value(view: View) -> Raw:
     """Return moving time."""
     s = view.state
     told = s["moving_source"] != 0
     moving = np.where(told, s["moving_s"], timer.running_s(s, view.due_ns))
     t_ns = np.where(told, s["moving_t_ns"], view.due_ns)
     reason = of_workout(view, OK)
-    return estimate(
+    return Raw(
         moving, 1.0 + 0.01 * moving, t_ns, np.where(told, s["moving_source"], int(Source.CLOCK)), reason
     )

@@ -2,16 +2,15 @@
 
 import numpy as np
 
-from fusion.measurements import Estimate
-from fusion.metrics.metric import NOT_APPLICABLE, OK, View, estimate
+from fusion.metrics.metric import NOT_APPLICABLE, OK, Raw, View
 
 SLOWEST_MPS = 0.5
 
 
-def value(view: View) -> Estimate:
+def value(view: View) -> Raw:
     """Return pace."""
     ground = view.known["speed"]
     moving = ground.value >= SLOWEST_MPS  # NaN is not
     reason = np.where((ground.reason == OK) & ~moving, NOT_APPLICABLE, ground.reason)
     pace = 1000.0 / np.where(moving, ground.value, 1.0)
-    return estimate(pace, pace * ground.sigma * pace / 1000.0, ground.t_ns, ground.source, reason)
+    return Raw(pace, pace * ground.sigma * pace / 1000.0, ground.t_ns, ground.source, reason)

@@ -9,8 +9,8 @@ persons and paces it is good to 15 %.
 import numpy as np
 
 from fusion.kalman import Floats, of_rows
-from fusion.measurements import Estimate, Source, Sport
-from fusion.metrics.metric import NO_SOURCE, OK, SETTLING, STALE, View, estimate, freshness
+from fusion.measurements import Source, Sport
+from fusion.metrics.metric import NO_SOURCE, OK, SETTLING, STALE, Raw, View, freshness
 from fusion.models import body, position, speed
 
 LENGTH_AT_REST = 0.118
@@ -28,7 +28,7 @@ def step_length(spm: Floats, height_m: Floats) -> Floats:
     return height_m * np.minimum(np.maximum(LENGTH_AT_REST + LENGTH_PER_SPM * spm, LENGTH_MIN), LENGTH_MAX)
 
 
-def value(view: View) -> Estimate:
+def value(view: View) -> Raw:
     """Return speed."""
     s, due_ns = view.state, view.due_ns
     x, P = of_rows(s["pos_x"]), of_rows(s["pos_P"])
@@ -48,7 +48,7 @@ def value(view: View) -> Estimate:
     ground = np.where((ground < position.STILL_MPS) & (s["still"] != 0), 0.0, ground)
     sigma = np.sqrt(position.speed_sigma(x, P) ** 2 + (WANDER_SHARE * ground) ** 2)
     sensor = s["sensor_mps"]
-    return estimate(
+    return Raw(
         np.where(by_fix, ground, np.where(by_sensor, sensor, by_steps)),
         np.where(
             by_fix, sigma, np.where(by_sensor, speed.SHARE * sensor + 0.05, LENGTH_SIGMA * by_steps + 0.1)

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from fusion.measurements import Estimate, Source
-from fusion.metrics.metric import NO_SOURCE, OK, View, estimate, of_workout
+from fusion.measurements import Source
+from fusion.metrics.metric import NO_SOURCE, OK, Raw, View, of_workout
 
 COUNTED_SHARE = 0.015  # one sigma of the core's count, of the count
 TOLD_SHARE = 0.01  # of the integral of a told cadence
 
 
-def value(view: View) -> Estimate:
+def value(view: View) -> Raw:
     """Return steps."""
     s = view.state
     counted, told = s["body_steps"], s["cadence_steps"]
@@ -17,4 +17,4 @@ def value(view: View) -> Estimate:
     sigma = COUNTED_SHARE * counted + TOLD_SHARE * told + np.where(counted + told > 0.0, 1.0, 0.5)
     reason = np.where(t_ns == 0, NO_SOURCE, OK)
     source = np.where((counted >= told) & (s["body_t_ns"] > 0), int(Source.IMU), int(Source.CADENCE))
-    return estimate(np.round(counted + told), sigma, t_ns, source, of_workout(view, reason))
+    return Raw(np.round(counted + told), sigma, t_ns, source, of_workout(view, reason))
