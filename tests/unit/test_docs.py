@@ -19,6 +19,7 @@ from fusion.core import STATUS_NAMES
 from fusion.measurements import Reason, Source
 from fusion.metrics import METRICS
 from server import config, deadlines, messages
+from server.cli import app
 from server.codecs import imu, imu_json, phone_samples, samples, schema, sensor_logger, strict_json
 from server.config import Config, load
 from server.engine import Engine
@@ -312,7 +313,13 @@ def test_the_table_of_metrics_has_their_tolerances() -> None:
         assert metric.unit in (unit, ""), metric.name
 
 
-# Configuration.
+# The command line and the configuration.
+
+
+def test_every_command_has_its_row() -> None:
+    rows = tables(section("operations", "## Commands"))
+    documented = {row[0].strip("`") for row in rows if row[0].startswith("`")}
+    assert documented == {f"kinefuse {name}" for name in app if not name.startswith("-")}
 
 
 def keys() -> dict[str, Any]:
