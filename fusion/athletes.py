@@ -1,8 +1,8 @@
 """The table of athletes: all that is known of each, one row each, advanced together.
 
-`Athletes.step` takes the measurements of all rows that are due, runs every model and returns every metric. A row's
-result depends on its own measurements, times and commands alone, bit for bit: not on which other rows step
-with it. A row's state is bytes: `Athletes.snapshot` copies them, `Athletes.restore` puts them back.
+`Athletes.step` takes the measurements of all rows that are due, runs every model and returns every metric. A
+row's result depends on its own measurements, times and commands alone, bit for bit: not on which other rows
+step with it. A row's state is bytes: `Athletes.snapshot` copies them, `Athletes.restore` puts them back.
 """
 
 import struct
@@ -79,8 +79,8 @@ class StateError(ValueError):
 class Profile(NamedTuple):
     """What is told of an athlete; what is not told has a value that says so.
 
-    ``zones`` are upper bounds of the heart rate zones as shares of the maximum, rising, without the last zone's;
-    at most 9, none: 0.6, 0.7, 0.8, 0.9.
+    ``zones`` are upper bounds of the heart rate zones as shares of the maximum, rising, without the last
+    zone's; at most 9, none: 0.6, 0.7, 0.8, 0.9.
     """
 
     mass_kg: float = 75.0
@@ -145,7 +145,7 @@ class Athletes:
     # Workouts
 
     def begin(self, row: int, t_ns: int, sport: Sport) -> None:
-        """Open a workout: its totals are zero, the filters keep what they know. One that is open is dropped."""
+        """Open a workout: its totals are zero, the filters keep what they know; drop one that is open."""
         one = self.state[row]
         self._close(row)
         for name in _TOTALS:
@@ -247,8 +247,9 @@ class Athletes:
         due_ns : (n,) int64
             Aligned time.
         m : Measurements
-            Of these rows alone, none newer than its row's due_ns. One that is up to 2 s older than its model's
-            state counts as if it came at the state's time; one that is older still is counted in ``late``.
+            Of these rows alone, none newer than its row's due_ns. One that is up to 2 s older than its
+            model's state counts as if it came at the state's time; one that is older still is counted in
+            ``late``.
 
         Returns
         -------

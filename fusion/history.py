@@ -6,6 +6,7 @@ are bounded however long a workout lasts. The look-ahead is many time constants 
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,9 @@ Floats = NDArray[np.float64]
 Transition = Callable[[list[Floats]], tuple[Floats, Floats, Floats]]
 
 ENTRIES_MAX = 64
-LOOK_AHEAD = 24
+LOOK_AHEAD = 16
+STAGGER = 24  # rows that began together come to their flushes at different entries
+STAGGER_NS = 1_000_003
 
 
 class Smoothed(NamedTuple):
@@ -86,7 +89,10 @@ class History:
         P: Floats,
         way: Floats,
     ) -> list[int]:
-        """Append one entry to each slot and return the slots that are full now, for `flush`.
+        """Append one entry to each slot and return the slots that want a flush now.
+
+        A slot wants one at 41 to 64 entries; which, its oldest entry's time decides, so that a row's results
+        depend on nothing but its own measurements.
 
         Parameters
         ----------
@@ -106,7 +112,8 @@ class History:
         entries["P"][slots, count] = P.T
         entries["way"][slots, count] = way.T
         self._count[slots] = count + 1
-        return [int(slot) for slot in slots[count + 1 == ENTRIES_MAX]]
+        limit = ENTRIES_MAX - (entries["t_ns"][slots, 0] // STAGGER_NS) % STAGGER
+        return [int(slot) for slot in slots[count + 1 >= limit]]
 
     def flush(self, slot: int, *, everything: bool = False) -> list[Smoothed]:
         """Smooth and forget the oldest part of a slot, or all of it, and return it piece by piece."""
@@ -115,7 +122,7 @@ class History:
         keep_from = count if everything else count - LOOK_AHEAD
         starts = [0, *(int(i) for i in np.flatnonzero(entries["starts"]) if i > 0), count]
         pieces = []
-        for first, last in zip(starts, starts[1:], strict=False):
+        for first, last in pairwise(starts):
             if first < keep_from and first < last:
                 end = min(last, keep_from + 1)
                 pieces.append(self._smoothed(entries[first:last], end - first))

@@ -35,7 +35,7 @@ class Gate(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What a scalar update gave: the new x (k, n) and P (k, k, n), the NIS (n,), and which rows took it (n,)."""
+    """What a scalar update gave: new x (k, n), P (k, k, n), the NIS and which rows took it, (n,) each."""
 
     x: Floats
     P: Floats
@@ -44,9 +44,10 @@ class Update(NamedTuple):
 
 
 def shear(x: Floats, P: Floats, into: slice, out_of: slice, factor: Floats) -> None:
-    """Add ``factor`` times the states ``out_of`` to the states ``into``, in place: F = I + factor e_into e_out'.
+    """Add ``factor`` times the states ``out_of`` to the states ``into``, in place.
 
-    Every transition here is a few of these one after another; call `symmetric` after the last.
+    F is then I + factor e_into e_out'. Every transition here is a few of these one after another; call
+    `symmetric` after the last.
 
     Parameters
     ----------

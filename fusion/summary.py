@@ -44,8 +44,8 @@ def absorb_track(one: Any, piece: Smoothed) -> None:
 def arcs(t_ns: NDArray[np.int64], x: Floats) -> Floats:
     """Return the length of track between neighbouring states, m, (m - 1,).
 
-    The cubic that has both states' positions and velocities, its speed integrated by Simpson's rule; so a bend
-    between two fixes that are seconds apart is not cut.
+    The cubic that has both states' positions and velocities, its speed integrated by Simpson's rule; so a
+    bend between two fixes that are seconds apart is not cut.
     """
     dt = np.maximum(np.diff(t_ns) * 1e-9, 1e-3)
     chord = np.diff(x[:, :2], axis=0) / dt[:, None]

@@ -62,7 +62,7 @@ def counts(state: Records, rows: Rows, t_ns: Times) -> NDArray[np.bool_]:
 
 
 def counted_s(state: Records, rows: Rows, since_ns: Times, t_ns: Times) -> NDArray[np.float64]:
-    """Return how much of (since, t] counts, in s, (n,): what lies before the start or last resume does not."""
+    """Return how much of (since, t] counts, s, (n,): nothing before the start or the last resume does."""
     since = np.maximum(since_ns, state["resume_ns"][rows])
     until = np.minimum(t_ns, state["pause_ns"][rows])
     span = np.maximum(until - since, 0) * 1e-9
@@ -71,10 +71,12 @@ def counted_s(state: Records, rows: Rows, since_ns: Times, t_ns: Times) -> NDArr
 
 def elapsed_s(state: Records, t_ns: Times) -> NDArray[np.float64]:
     """Return the time since the start, pauses included, s, (n,)."""
-    return np.maximum(t_ns - state["start_ns"], 0) * 1e-9
+    span: NDArray[np.float64] = np.maximum(t_ns - state["start_ns"], 0) * 1e-9
+    return span
 
 
 def running_s(state: Records, t_ns: Times) -> NDArray[np.float64]:
     """Return the time since the start without pauses, s, (n,)."""
     until = np.minimum(t_ns, state["pause_ns"])
-    return np.maximum(until - state["start_ns"] - state["idle_ns"], 0) * 1e-9
+    span: NDArray[np.float64] = np.maximum(until - state["start_ns"] - state["idle_ns"], 0) * 1e-9
+    return span

@@ -1,7 +1,7 @@
 """Cadence: steps a minute, or crank revolutions a minute where a crank tells them.
 
-On a ride the crank speaks. Otherwise the rhythm of the inertial core's steps does, and where no inertial device
-is worn the cadence that a device tells.
+On a ride the crank speaks. Otherwise the rhythm of the inertial core's steps does, and where no inertial
+device is worn the cadence that a device tells.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Ascent and descent from relative height, by hysteresis.
 
-A swing counts in full once it is larger than max(1.5 m, 3 sigma of the height): noise on the flat adds nothing,
-and nothing is cut from a hill. ``turn`` is the newest extreme in the present direction.
+A swing counts in full once it is larger than max(1.5 m, 3 sigma of the height): noise on the flat adds
+nothing, and nothing is cut from a hill. ``turn`` is the newest extreme in the present direction.
 """
 
 from typing import Any, NamedTuple

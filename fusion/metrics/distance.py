@@ -4,8 +4,9 @@ Between fixes the filter's speed is integrated, never hops of position. Where fi
 wheel, foot pod or steps fill the hole, or at last the straight line across it. When the workout ends, the
 filter's part is replaced by the length of the smoothed track (fusion/summary.py); what was filled stays.
 
-The sigma holds what a track cannot know of itself: half a percent, the share of what was filled, the two ends'
-fixes, and the whole difference between the track's length and the integral of the receiver's own Doppler speed.
+The sigma holds what a track cannot know of itself: half a percent, the share of what was filled, the two
+ends' fixes, and the whole difference between the track's length and the integral of the receiver's own
+Doppler speed.
 """
 
 from typing import Any
@@ -118,7 +119,7 @@ def _take_path(state: Records, rows: timer.Rows, use: Mask) -> None:
 
 
 def add_edge(state: Records, row: int, t_ns: int) -> None:
-    """Add what lies between the newest fix and a pause or end: the filter's speed for at most a few seconds."""
+    """Add what lies between the newest fix and a pause or end: its speed, for a few seconds at most."""
     one = state[row]
     since_ns = max(int(one["pos_t_ns"]), int(one["resume_ns"]))
     if one["pos_fixes"] > 0 and not one["path_fills"] and t_ns > since_ns == one["pos_t_ns"]:
@@ -136,7 +137,8 @@ def sigma_of(state: Records, track_m: Floats) -> Floats:
     # Where Doppler covers only part of the track, its difference is scaled to the whole.
     ends = np.where(track_m > 0.0, np.clip(state["pos_accuracy_m"], 1.0, 100.0), 0.0)
     fill = state["dist_fill_sigma_m"]
-    return np.sqrt((TRACK_SHARE * track_m) ** 2 + apart * apart + fill * fill + ends * ends)
+    sigma: Floats = np.sqrt((TRACK_SHARE * track_m) ** 2 + apart * apart + fill * fill + ends * ends)
+    return sigma
 
 
 def value(view: View) -> Raw:

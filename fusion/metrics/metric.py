@@ -80,7 +80,8 @@ def within(tolerance: Floats, sigma: Floats) -> Floats:
     z = np.minimum(tolerance / np.maximum(sigma, 1e-9) / np.sqrt(2.0), 6.0)
     t = 1.0 / (1.0 + 0.3275911 * z)
     series = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t
-    return np.minimum(np.maximum(1.0 - series * np.exp(-z * z), 0.0), 1.0)
+    probability: Floats = np.minimum(np.maximum(1.0 - series * np.exp(-z * z), 0.0), 1.0)
+    return probability
 
 
 def evaluate(metrics: tuple[Metric, ...], state: Records, due_ns: NDArray[np.int64]) -> dict[str, Estimate]:

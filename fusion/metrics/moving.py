@@ -1,7 +1,7 @@
 """Moving time of the workout, s: what the timer ran and the athlete moved.
 
-Fixes tell first, then wheel or foot pod, then steps or pedalling. Where none of them ever spoke, moving time is the
-time that the timer ran.
+Fixes tell first, then wheel or foot pod, then steps or pedalling. Where none of them ever spoke, moving time
+is the time that the timer ran.
 """
 
 from typing import Any

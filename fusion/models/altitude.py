@@ -6,9 +6,9 @@
     barometer   z = r + noise          height in the standard atmosphere
     satellites  z = r - b + noise      altitude above the sea is r - b
 
-Relative height, which ascent is made of, rests on r; satellites move the offset and hardly r, because their error
-is slow and each fix tells little. Without a barometer b is zero and known, and r is the satellites' height.
-Recordings give a height without an accuracy: it is nearly always barometric, and taken so.
+Relative height, which ascent is made of, rests on r; satellites move the offset and hardly r, because their
+error is slow and each fix tells little. Without a barometer b is zero and known, and r is the satellites'
+height. Recordings give a height without an accuracy: it is nearly always barometric, and taken so.
 
 Pressure to height: U.S. Standard Atmosphere 1976, eq. 33a inverted (below 11 km, lapse 6.5 K/km).
 """
@@ -263,7 +263,7 @@ def _way(state: Records, rows: timer.Rows, dt_s: Floats) -> Floats:
 def _heights(
     state: Records, rows: timer.Rows, e: Records, t_ns: timer.Times, x: Floats, P: Floats
 ) -> tuple[Floats, Floats, Mask, Mask, Floats]:
-    """Update with the heights of a round or start anew; return also which were used, anew, and shifts of r."""
+    """Update with a round of heights or start anew; also return which were used, anew, and shifts of r."""
     gnss = e["kind"] == GNSS_EVENT
     baro = ~gnss
     source = state["alt_source"][rows]
@@ -296,8 +296,8 @@ def _fresh(
 ) -> tuple[Floats, Floats, Floats]:
     """Return the state that one height gives, what is known of the offset kept, and the jump of r's scale.
 
-    A jump without a silence before it is one of the scale (another sensor, a sealed door): altitude stays, the
-    offset takes it, and it is no climb. After a silence the athlete may have climbed.
+    A jump without a silence before it is one of the scale (another sensor, a sealed door): altitude stays,
+    the offset takes it, and it is no climb. After a silence the athlete may have climbed.
     """
     n = len(e)
     baro = e["kind"] == BARO_EVENT

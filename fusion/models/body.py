@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fusion import timer
-from fusion.kalman import Mask
+from fusion.kalman import Floats, Mask
 from fusion.measurements import Records
 
 SILENT_NS = 5_000_000_000
@@ -30,7 +30,7 @@ FIELDS: list[tuple[Any, ...]] = [
 TOTALS = ("body_steps", "body_stepping_s")
 
 
-def absorb(state: Records, w: Records) -> tuple[Mask, Records]:
+def absorb(state: Records, w: Records) -> tuple[Mask, Floats]:
     """Take one round of windows into the table.
 
     Returns
@@ -72,7 +72,7 @@ def absorb(state: Records, w: Records) -> tuple[Mask, Records]:
     return chosen, steps
 
 
-def spm(state: Records) -> np.ndarray[Any, np.dtype[np.float64]]:
+def spm(state: Records) -> Floats:
     """Return steps per minute of the rows given, (n,); 0 when not stepping."""
     interval = state["body_interval_s"]
     return np.where(interval > 0.0, 60.0 / np.where(interval > 0.0, interval, 1.0), 0.0)

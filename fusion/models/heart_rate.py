@@ -21,7 +21,8 @@ SLOPE_SIGMA = 0.5  # bpm/s, before anything is known
 STRAP_SIGMA_BPM = 1.0
 OPTICAL_SIGMA_BPM = 3.0
 RANGE_BPM = (25.0, 250.0)
-GAP_S = 30.0  # the filter starts anew after a longer silence, and nothing is averaged over it
+GAP_S = 30.0  # the filter starts anew after a longer silence
+MEAN_GAP_S = 60.0  # and nothing is averaged over one longer than this
 LATE_NS = 2_000_000_000
 RATE = ((0, None),)
 GATE = Gate(inflate=9.0, reject=100.0)
@@ -69,8 +70,9 @@ def absorb(state: Records, m: Records) -> Records:
     t_ns = np.maximum(m["t_ns"], before_ns)
     dt_s = np.minimum((t_ns - before_ns) * 1e-9, GAP_S)
     anew = (before_ns == 0) | ((t_ns - before_ns) * 1e-9 > GAP_S)
+    rate_before = state["hr_x"][rows, 0]
     taken = _filter(state, rows, m, dt_s, anew)
-    _count(state, rows[taken], before_ns[taken], t_ns[taken])
+    _count(state, rows[taken], before_ns[taken], t_ns[taken], rate_before[taken])
     state["hr_t_ns"][rows[taken]] = t_ns[taken]
     state["hr_source"][rows[taken]] = m["source"][taken]
     return m[taken]
@@ -96,13 +98,16 @@ def _filter(state: Records, rows: timer.Rows, m: Records, dt_s: Floats, anew: Ma
     return taken
 
 
-def _count(state: Records, rows: timer.Rows, before_ns: timer.Times, t_ns: timer.Times) -> None:
+def _count(
+    state: Records, rows: timer.Rows, before_ns: timer.Times, t_ns: timer.Times, rate_before: Floats
+) -> None:
     """Add the filtered rate to the workout's mean and maximum."""
     rate = state["hr_x"][rows, 0]
     counted = timer.counts(state, rows, t_ns)
     span = np.where(counted, timer.counted_s(state, rows, before_ns, t_ns), 0.0)
-    span = np.where(span > GAP_S, 0.0, span)
-    state["hr_area"][rows] += span * rate
+    span = np.where(span > MEAN_GAP_S, 0.0, span)
+    through = before_ns >= state["resume_ns"][rows]
+    state["hr_area"][rows] += span * np.where(through, 0.5 * (rate_before + rate), rate)
     state["hr_time_s"][rows] += span
     state["hr_max_bpm"][rows] = np.where(
         counted, np.maximum(state["hr_max_bpm"][rows], rate), state["hr_max_bpm"][rows]

@@ -5,16 +5,16 @@
     fix      z = (E, N) + white noise
     Doppler  z = |v| (1 + s) + white noise, and where the course is told, v across it = 0
 
-A receiver's error is mostly slow (tens of seconds: atmosphere, orbits, its own filter), which moves the track as
-a whole and hardly its length; only a small part of the stated accuracy differs from fix to fix. So fixes enter
-with that part, and what is slow is added to the published sigma. Receivers differ in how they filter Doppler
-speed, which makes it wrong by a slowly changing factor 1 + s: over seconds Doppler speed leads, over minutes
-the track does.
+A receiver's error is mostly slow (tens of seconds: atmosphere, orbits, its own filter), which moves the track
+as a whole and hardly its length; only a small part of the stated accuracy differs from fix to fix. So fixes
+enter with that part, and what is slow is added to the published sigma. Receivers differ in how they filter
+Doppler speed, which makes it wrong by a slowly changing factor 1 + s: over seconds Doppler speed leads, over
+minutes the track does.
 
 How much a receiver's fixes differ from one to the next, and how much an athlete swerves, is learnt: the
 innovations of an optimal filter are white and as large as it says (Mehra 1970, doi 10.1109/TAC.1970.1099422).
-Neighbours that tend to opposite sides say that fixes are noisier than thought, neighbours on the same side that
-the athlete swerves more; their size sets both.
+Neighbours that tend to opposite sides say that fixes are noisier than thought, neighbours on the same side
+that the athlete swerves more; their size sets both.
 
 The plane unrolls along the track: steps in latitude and longitude are turned to metres by the WGS 84 radii
 where they happen, so no projection stretches a long ride.
@@ -246,7 +246,8 @@ def _usable(state: Records, m: Records, due_ns: timer.Times) -> Records:
     again = (m["lat_deg"] == state["stale_lat_deg"][rows]) & (m["lon_deg"] == state["stale_lon_deg"][rows])
     late = (state["pos_t_ns"][rows] - m["t_ns"]) > LATE_NS
     state["late"][rows[late | stale]] += 1
-    return m[~(stale | again | late)]
+    fresh: Records = m[~(stale | again | late)]
+    return fresh
 
 
 def _unrolled(state: Records, rows: timer.Rows, m: Records) -> Floats:
@@ -261,7 +262,7 @@ def _unrolled(state: Records, rows: timer.Rows, m: Records) -> Floats:
     z = np.clip(z, -1e9, 1e9)
     state["pos_lat_deg"][rows], state["pos_lon_deg"][rows] = lat, lon
     state["pos_e_m"][rows], state["pos_n_m"][rows] = z[0], z[1]
-    return z
+    return np.asarray(z)
 
 
 def _sane(value: Floats, default: float, limits: tuple[float, float]) -> Floats:
@@ -353,7 +354,8 @@ def _at_rest(
 
 def speed_of(x: Floats) -> Floats:
     """Return the speed over ground of states (5, n), m/s, (n,)."""
-    return np.sqrt(x[2] * x[2] + x[3] * x[3])
+    speed: Floats = np.sqrt(x[2] * x[2] + x[3] * x[3])
+    return speed
 
 
 def speed_sigma(x: Floats, P: Floats) -> Floats:
@@ -362,4 +364,5 @@ def speed_sigma(x: Floats, P: Floats) -> Floats:
     safe = np.where(speed > 0.1, speed, 1.0)
     u_e, u_n = np.where(speed > 0.1, x[2] / safe, 1.0), np.where(speed > 0.1, x[3] / safe, 0.0)
     variance = u_e * u_e * P[2, 2] + u_n * u_n * P[3, 3] + 2.0 * (u_e * u_n) * P[2, 3]
-    return np.sqrt(np.maximum(variance, 0.0))
+    sigma: Floats = np.sqrt(np.maximum(variance, 0.0))
+    return sigma
