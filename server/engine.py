@@ -30,7 +30,9 @@ from server.schedule import Item, Step
 from server.workouts import Workouts
 
 LATE_STATUS = STATUS_NAMES.index("late")  # from here on a packet is well formed, but of no use
-WAIT_NS = 250_000_000  # a step fires this long after its due time when no packet does
+WAIT_NS = 250_000_000  # a step fires this long after its due time when no packet does,
+LOOK_NS = 50_000_000  # which is looked for this often;
+LOOK_SILENT_NS = 1_000_000_000  # and for silent athletes this often
 FUTURE_NS = 5_000_000_000  # a live device's sample may seem this far ahead of its arrival
 SILENT_NS = 10_000_000_000  # an athlete without any packet for this long is silent,
 IDLE_NS = 30_000_000_000  # and without a workout tells so this often;
@@ -60,6 +62,7 @@ class Engine:
         self.health = Health(config.broker.root, self.registry, self.timebase, self.ingest)
         self._root = config.broker.root
         self._monotonic_ns = monotonic_ns
+        self._looked_ns = self._looked_silent_ns = 0
 
     def advance(self, messages: list[Incoming], utc_ns: int) -> list[Outgoing]:
         """Take in messages in the order of their arrival and return what is to be published.
@@ -121,11 +124,11 @@ class Engine:
                 else:
                     found += self._packet(arrival)
             found.sort(key=_found_at)  # one message may hold a second of many sensors, one after the other
-            for device, item, cause in found:
-                self._feed(device, item, cause, message, out)
+            for each in found:
+                self._feed(each, message, out)
 
     def _motion(self, arrival: Arrival, summary: list[Any], windows: list[tuple[Any, ...]]) -> list["_Found"]:
-        """Return the measurements that an IMU packet brought: the windows that it closed."""
+        """Return what an IMU packet brought: the windows that it closed, and how far time has come."""
         status, t_last_ns, boot, seq, lost, rate_hz, samples = summary
         device = arrival.device
         if status:
@@ -141,10 +144,12 @@ class Engine:
             device.rate_hz = rate_hz
         cause = Cause(device.id, boot, seq)
         align, row = self.timebase.align, device.row
-        return [
-            _Found(device, conversion.window(record, device, align(row, record[2])), cause)
-            for record in windows
-        ]
+        found = []
+        for record in windows:
+            t_ns = align(row, record[2])
+            found.append(_Found(device, t_ns, conversion.window(record, device, t_ns), cause))
+        found.append(_Found(device, align(row, t_last_ns), None, cause))
+        return found
 
     def _packet(self, arrival: Arrival) -> list["_Found"]:
         """Return the measurement that a low-rate packet brought, if it brought one."""
@@ -173,22 +178,26 @@ class Engine:
             device.refused["pong_unasked"] += 1  # the server sends no pings yet
         item = conversion.measurement(packet, device, t_ns)
         cause = Cause(device.id, packet.boot or 0, packet.seq or 0)
-        return [] if item is None else [_Found(device, item, cause)]
+        return [] if item is None else [_Found(device, t_ns, item, cause)]
 
-    def _feed(self, device: Device, item: Item, cause: Cause, message: Incoming, out: list[Outgoing]) -> None:
+    def _feed(self, found: "_Found", message: Incoming, out: list[Outgoing]) -> None:
         """Hand a measurement to its athlete's lane; the first one opens a workout."""
-        athlete, t_ns = device.athlete, item.record[1]
+        device, t_ns, item, cause = found
+        athlete = device.athlete
         lane = athlete.lane
         reason = lane.refusal(t_ns)
         if not device.recorded and t_ns > message.arrived_ns + FUTURE_NS:
             reason = "future"
-        if reason is not None:
+        if item is None:
+            if reason is None and lane.watermark_ns is not None:
+                lane.advance_to(t_ns, cause, message.received_ns)
+        elif reason is not None:
             device.refused[reason] += 1
-            return
-        device.newest_ns = max(device.newest_ns, t_ns)
-        if self.workouts.starts_by_itself(athlete):
-            out.append(self._told(athlete, self.workouts.start(athlete, t_ns)))
-        lane.feed(item, cause, message.received_ns)
+        else:
+            device.newest_ns = max(device.newest_ns, t_ns)
+            if self.workouts.starts_by_itself(athlete):
+                out.append(self._told(athlete, self.workouts.start(athlete, t_ns)))
+            lane.feed(item, cause, message.received_ns)
 
     def _birth(self, device: Device, birth: Birth, message: Incoming) -> None:
         device.online, device.model = True, birth.model
@@ -245,6 +254,9 @@ class Engine:
 
     def _pass_time(self, utc_ns: int) -> None:
         """Make steps due whose packet has not come: live athletes only, a recording waits for its own."""
+        if 0 <= utc_ns - self._looked_ns < LOOK_NS:
+            return
+        self._looked_ns = utc_ns
         for athlete in self.registry.athletes.values():
             lane = athlete.lane
             if athlete.recorded or lane.watermark_ns is None or lane.due_ns + WAIT_NS > utc_ns:
@@ -256,6 +268,9 @@ class Engine:
 
     def _end_silent(self, utc_ns: int, out: list[Outgoing]) -> None:
         """End the workouts of athletes whose devices have all gone silent."""
+        if 0 <= utc_ns - self._looked_silent_ns < LOOK_SILENT_NS:
+            return
+        self._looked_silent_ns = utc_ns
         for athlete in self.registry.athletes.values():
             silent = athlete.arrived_ns and utc_ns - athlete.arrived_ns > END_NS
             if silent and self.workouts.is_open(athlete):
@@ -317,10 +332,14 @@ class Engine:
 
 
 class _Found(NamedTuple):
-    """A measurement that a message brought, with the packet that told it."""
+    """A measurement that a message brought, with the packet that told it.
+
+    Without an item it tells only that aligned time has come so far: a step does not wait for a window to end.
+    """
 
     device: Device
-    item: Item
+    t_ns: int
+    item: Item | None
     cause: Cause
 
 
@@ -341,7 +360,7 @@ def _message(arrival: Arrival | Ordered) -> int:
 
 
 def _found_at(found: _Found) -> int:
-    return _time(found.item)
+    return found.t_ns
 
 
 def _time(item: Item) -> int:
