@@ -39,6 +39,10 @@ _COMMANDS = {
     "replay": ("server.replay:replay", "Publish recordings over MQTT, as their devices would."),
     "analyze": ("server.analyze:analyze", "Run recordings through the engine and print their summaries."),
     "simulate": ("simulators.command:simulate", "Publish simulated athletes over MQTT, with their devices."),
+    "evaluate": (
+        "simulators.evaluation.command:evaluate",
+        "Measure accuracy on recordings, with peers in the same run.",
+    ),
 }
 for name, (target, summary) in _COMMANDS.items():
     # A command that is asked for shows its own docstring; the list of all makes do with a line of each.

@@ -28,7 +28,7 @@ Port = Annotated[int, Meta(ge=1, le=65_535)]
 Milliseconds = Annotated[float, Meta(ge=0.001, le=60_000)]
 Text = Annotated[str, Meta(max_length=256)]
 TopicRoot = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$(?!\n)", max_length=128)]
-TopicFilter = Annotated[str, Meta(pattern=r"^[^\x00\n]+$(?!\n)", max_length=256)]
+TopicName = Annotated[str, Meta(pattern=r"^[^\x00\n+#]+$(?!\n)", max_length=256)]  # no wildcard
 
 
 class _Section(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -79,7 +79,7 @@ class Server(_Section, frozen=True):
     """What the server takes in. ``enroll`` absent: ``auto`` on loopback, else ``known``."""
 
     enroll: Literal["auto", "known"] | None = None
-    sensor_logger_topics: Annotated[list[TopicFilter], Meta(max_length=16)] = msgspec.field(
+    sensor_logger_topics: Annotated[list[TopicName], Meta(max_length=16)] = msgspec.field(
         default_factory=lambda: ["sensor-logger"]
     )
     devices_max: Annotated[int, Meta(ge=1, le=100_000)] = 10_000

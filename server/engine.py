@@ -99,7 +99,7 @@ class Engine:
 
     def end_workout(self, athlete: Athlete) -> Outgoing:
         """End an open workout at its newest measurement; return what is to be published."""
-        newest_ns = max(device.newest_ns for device in athlete.devices)
+        newest_ns = max((device.newest_ns for device in athlete.devices), default=0)
         return self._told(athlete, self.workouts.end(athlete, newest_ns))
 
     # From arrivals to measurements in aligned time.
@@ -168,7 +168,7 @@ class Engine:
             return []
         self._heard(device, message)
         if t is None:
-            t_ns = self._arrival(device.athlete, message)
+            t_ns = device.athlete.now_ns(message.arrived_ns)
         else:
             self.timebase.observe(device.row, t, message.arrived_ns, packet.boot)
             t_ns = self.timebase.align(device.row, t)
@@ -203,7 +203,7 @@ class Engine:
         device.online, device.model = True, birth.model
         if birth.placement != "unknown":
             device.placement = birth.placement
-        device.recorded, device.speed = birth.clock.recorded, birth.clock.speed
+        device.recorded = birth.clock.recorded
         device.athlete.recorded = any(each.recorded for each in device.athlete.devices)
         self.timebase.set_recorded(device.row, device.recorded)
         self.core.configure(
@@ -229,13 +229,14 @@ class Engine:
             reason = "retained"  # it would be obeyed again at every start of the server
         elif command.expires is not None and command.expires < message.arrived_ns:
             reason = "expired"
-        elif command.t is not None and not athlete.recorded and abs(command.t - message.arrived_ns) > END_NS:
-            reason = "time"
+        elif command.t is not None and not athlete.recorded:
+            ahead_ns = command.t - message.arrived_ns
+            reason = "" if -END_NS <= ahead_ns <= FUTURE_NS else "time"
         if reason or athlete is None:
             self.ingest.refused[f"command_{reason}"] += 1
             out.append(self._reply(order.athlete, Reply(command.id, ok=False, reason=reason)))
             return
-        t_ns = command.t if command.t is not None else self._arrival(athlete, message)
+        t_ns = command.t if command.t is not None else athlete.now_ns(message.arrived_ns)
         self.workouts.queued(athlete, command)
         athlete.lane.order(command, t_ns, message.received_ns)
 
@@ -243,12 +244,6 @@ class Engine:
         device.online = True
         device.packets += 1
         device.arrived_ns = message.arrived_ns
-
-    def _arrival(self, athlete: Athlete, message: Incoming) -> int:
-        """Aligned time of what tells none: its arrival; in a recording the newest time that was told."""
-        if athlete.recorded and athlete.lane.watermark_ns is not None:
-            return athlete.lane.watermark_ns
-        return message.arrived_ns
 
     # Time passes where no packet comes.
 
@@ -264,6 +259,8 @@ class Engine:
             silent = utc_ns - athlete.arrived_ns > SILENT_NS and not self.workouts.is_open(athlete)
             if silent and utc_ns - lane.due_ns < IDLE_NS:
                 continue
+            if silent:
+                lane.skip_to(utc_ns - WAIT_NS)  # one message tells of all that time
             lane.advance_to(utc_ns - WAIT_NS, None, 0)
 
     def _end_silent(self, utc_ns: int, out: list[Outgoing]) -> None:
@@ -314,7 +311,7 @@ class Engine:
                 athlete.id,
                 step.due_ns,
                 step.cause,
-                self.workouts.state(athlete),
+                self.workouts.state(athlete, step.due_ns),
                 columns.at(place, step.due_ns),
             )
             if not athlete.recorded:

@@ -1,5 +1,7 @@
 """How the devices and the server itself are: what came, what was lost, what was refused and why."""
 
+from math import isfinite
+
 from fusion.timebase import TimeBase
 from server.envelopes import Outgoing
 from server.ingest import Ingest
@@ -49,7 +51,9 @@ class Health:
             placement=device.placement,
             online=self._is_online(device, utc_ns),
             silent_s=round(max(0, utc_ns - device.arrived_ns) * 1e-9, 1) if device.arrived_ns else 0.0,
-            clock=ClockHealth(
+            clock=None
+            if not isfinite(clock.sigma_ns)
+            else ClockHealth(
                 offset_ms=round(clock.offset_ns * 1e-6, 3),
                 sigma_ms=round(clock.sigma_ns * 1e-6, 3),
                 skew_ppm=round(clock.skew_ppm, 2),

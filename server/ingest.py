@@ -20,7 +20,7 @@ from server.codecs.sensor_logger import SensorLogger, SensorLoggerBatch
 from server.config import Config
 from server.envelopes import Incoming
 from server.errors import DecodeError
-from server.messages import ID_PATTERN, Command, Packet
+from server.messages import ID_PATTERN, Command, Death, Packet
 from server.registry import Device, NotEnrolledError, Registry
 
 _ID = re.compile(ID_PATTERN)
@@ -116,13 +116,19 @@ class Ingest:
 
     def _device(self, device_id: str, kind: str, message: Incoming, batch: Batch) -> None:
         try:
-            if kind == "imu":
+            if kind == "imu" and not message.retained:
                 self._imu(device_id, message, batch)
                 return
+            if kind == "command":
+                raise DecodeError("kind")  # commands have a topic of their own, with rights of its own
+            if message.retained and kind != "status":
+                raise DecodeError("retained")  # of some time ago: it would count again at every start
             packets, refused = samples.decode(kind, message.payload)
-            if packets:
+            if packets and not (isinstance(packets[0], Death) and device_id not in self._registry.devices):
                 device = self._registry.device(device_id)
-                batch.arrivals += [Arrival(device, kind, packet, -1, message) for packet in packets]  # type: ignore[arg-type]
+                for packet in packets:
+                    assert not isinstance(packet, Command), "its kind is refused above"
+                    batch.arrivals.append(Arrival(device, kind, packet, -1, message))
             for reason in refused:
                 self.refuse(device_id, reason)
         except (DecodeError, NotEnrolledError) as error:
@@ -144,7 +150,7 @@ class Ingest:
         rows = decoded.rows
         if not decoded.t_known:
             rows = rows.copy()
-            rows["t_ns"] += message.arrived_ns - rows["t_ns"][-1]
+            rows["t_ns"] += device.athlete.now_ns(message.arrived_ns) - rows["t_ns"][-1]
         flags = (
             (_HAS_BOOT if decoded.boot is not None else 0)
             | (_HAS_SEQ if decoded.seq is not None else 0)

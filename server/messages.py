@@ -281,7 +281,7 @@ class DeviceHealth(Struct):
     placement: str
     online: bool
     silent_s: float
-    clock: ClockHealth
+    clock: ClockHealth | None  # null before the device told a time
     imu_rate_hz: float
     packets: int
     lost: int
@@ -300,6 +300,7 @@ class ServerStatus(Struct):
     athletes: int = 0
     workouts: int = 0
     received: int = 0
-    dropped: int = 0
+    dropped: int = 0  # arrivals that the server had no time for
+    unsent: int = 0  # publications that the broker had no time for, or that outlived their use
     refused: dict[str, int] = {}
     mode: str = "full"

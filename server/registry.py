@@ -29,7 +29,6 @@ class Device:
     placement: Placement
     model: str = ""
     recorded: bool = False
-    speed: float = 1.0
     online: bool = True
     battery: float | None = None
     rate_hz: float = 0.0
@@ -64,6 +63,12 @@ class Athlete:
     lane: Lane
     devices: list[Device] = field(default_factory=list)
     recorded: bool = False  # a recording is played: its stamps alone move time
+
+    def now_ns(self, arrived_ns: int) -> int:
+        """Return the aligned time of what tells none: its arrival; in a recording the newest time told."""
+        if self.recorded and self.lane.watermark_ns is not None:
+            return self.lane.watermark_ns
+        return arrived_ns
 
     @property
     def arrived_ns(self) -> int:

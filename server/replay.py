@@ -13,7 +13,7 @@ import msgspec
 from cyclopts import Parameter
 
 from server.config import Broker, load
-from server.errors import ConfigError
+from server.errors import BrokerError, ConfigError
 from server.files import Recording, read
 from server.messages import Death, Workout
 from server.mqtt import Link
@@ -79,7 +79,10 @@ def replay(
                 return
 
     with contextlib.suppress(asyncio.CancelledError):
-        asyncio.run(main())
+        try:
+            asyncio.run(main())
+        except* BrokerError as errors:
+            raise BrokerError("; ".join(str(error) for error in errors.exceptions)) from None
 
 
 async def _play(recording: Recording, broker: Broker, speed: float, as_json: bool) -> None:
@@ -95,8 +98,11 @@ async def _play(recording: Recording, broker: Broker, speed: float, as_json: boo
         finally:
             link.publish(status, goodbye, qos=1, retain=True)
     if workout is None:
-        print(f"kinefuse: {recording.device}: no server answered with a summary", file=sys.stderr)
-    elif as_json:
+        raise BrokerError(
+            f"{recording.device}: published, but no server answered with a summary; is one running? "
+            f"kinefuse serve --port {broker.port}"
+        )
+    if as_json:
         print(msgspec.json.encode(workout).decode(), flush=True)
     elif workout.summary is not None:
         summary = workout.summary

@@ -93,6 +93,10 @@ class Lane:
             if t_ns - self.due_ns > CATCH_UP_NS:
                 self.due_ns = self._grid_after(t_ns - STEP_NS)
 
+    def skip_to(self, t_ns: int) -> None:
+        """Leave out the steps before the last one that is due at ``t_ns``."""
+        self.due_ns = max(self.due_ns, self._grid_after(t_ns - STEP_NS))
+
     def order(self, command: Command, t_ns: int, received_ns: int) -> None:
         """Queue a command behind all measurements up to its time."""
         if self.watermark_ns is None or (

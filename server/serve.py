@@ -13,6 +13,8 @@ from server.clock import SystemClock
 from server.config import Config, load
 from server.engine import Engine
 from server.envelopes import Incoming
+from server.errors import BrokerError
+from server.inbox import Inbox
 from server.messages import ServerStatus
 from server.mqtt import Link, Publication, Will
 from server.publications import encode
@@ -40,6 +42,7 @@ class Server:
             subscriptions=[topic for topic, _ in self._engine.ingest.subscriptions()],
             will=will,
             identifier=f"kinefuse-{os.getpid()}",
+            inbox=Inbox(config.server.inbox_messages_max, config.server.inbox_bytes_max, size=_size),
             payload_bytes_max=config.server.payload_bytes_max,
             on_connect=self._connected,
             on_disconnect=self._lost,
@@ -114,6 +117,9 @@ class Server:
     def _tell(self, state: Literal["online", "offline"]) -> None:
         registry = self._engine.registry
         athletes = registry.athletes.values()
+        refused = self._engine.health.refused()
+        if self._link.refused:
+            refused["too_large"] = refused.get("too_large", 0) + self._link.refused
         status = ServerStatus(
             t_ms=self._clock.utc_ns() // 1_000_000,
             state=state,
@@ -124,7 +130,8 @@ class Server:
             workouts=sum(self._engine.workouts.is_open(athlete) for athlete in athletes),
             received=self._link.received,
             dropped=self._link.inbox.dropped,
-            refused=self._engine.health.refused(),
+            unsent=self._link.outbox.dropped + self._link.stale,
+            refused=refused,
         )
         self._link.publish(f"{self._root}/server/status", encode(status), qos=1, retain=True)
 
@@ -180,12 +187,20 @@ def serve(*, config: Path | None = None, port: int | None = None) -> None:
     """
     settings = load(config, os.environ, port=port)
 
+    refusal: list[BaseException] = []
+
     async def main() -> None:
         server = Server(settings, SystemClock())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, server.stop)
-        await server.run()
+        try:
+            await server.run()
+        except* BrokerError as errors:
+            error: BaseException = errors
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            refusal.append(error)
 
     if sys.platform == "win32":
         asyncio.run(main())
@@ -193,6 +208,12 @@ def serve(*, config: Path | None = None, port: int | None = None) -> None:
         import uvloop
 
         uvloop.run(main())
+    if refusal:
+        raise refusal[0]
+
+
+def _size(message: Incoming) -> int:
+    return len(message.payload) + len(message.topic)
 
 
 def _version() -> str:

@@ -56,13 +56,13 @@ class Workouts:
         if command.action == "start":
             self._starting.add(athlete.id)
 
-    def state(self, athlete: Athlete) -> WorkoutState | None:
-        """Return where the athlete's workout stands as of the last step, None when there never was one."""
+    def state(self, athlete: Athlete, t_ns: int) -> WorkoutState | None:
+        """Return where the athlete's workout stands at aligned ``t_ns``, None when there never was one."""
         current = self._workouts.get(athlete.id)
         if current is None:
             return None
         if current.state.state != "ended":
-            totals = self._table.totals(athlete.row)
+            totals = self._table.totals(athlete.row, t_ns)
             current.state.elapsed_s = round(totals["elapsed_s"], 3)
             current.state.moving_s = round(totals["moving_s"], 3)
         return current.state
@@ -95,21 +95,23 @@ class Workouts:
     def end(self, athlete: Athlete, t_ns: int) -> Workout:
         """End the open workout; what is published holds its summary."""
         current = self._workouts[athlete.id]
-        state = self.state(athlete)
-        assert state is not None, "only an open workout ends"
+        t_ns = max(t_ns, current.start_ns)
+        state = current.state
         summary = self._table.end(athlete.row, t_ns)
-        values: dict[str, Any] = dict(summary.values)
+        values: dict[str, Any] = {
+            name: value if value is None else round(value, 3) for name, value in summary.values.items()
+        }
         if values.get("steps") is not None:
             values["steps"] = round(values["steps"])
         state.state = "ended"
-        state.elapsed_s = round(values["elapsed_s"], 3)
-        state.moving_s = round(values["moving_s"], 3)
+        state.elapsed_s = values["elapsed_s"]
+        state.moving_s = values["moving_s"]
         reasons: dict[str, Any] = dict(summary.reasons)
         told = Summary(
             sport=state.sport,
             start_ms=current.start_ns // 1_000_000,
             end_ms=t_ns // 1_000_000,
-            sigma=dict(summary.sigma),
+            sigma={name: round(value, 4) for name, value in summary.sigma.items()},
             reasons=reasons,
             sources=dict(summary.sources),
             **values,
@@ -130,9 +132,15 @@ class Workouts:
         if command.action == "lap":
             if len(current.laps) >= LAPS_MAX:
                 return "laps_max", []
-            totals = self._table.totals(athlete.row)
-            lap = Lap(len(current.laps) + 1, t_ns // 1_000_000, totals["elapsed_s"], totals["distance_m"])
-            current.laps.append(lap)
+            totals = self._table.totals(athlete.row, t_ns)
+            current.laps.append(
+                Lap(
+                    number=len(current.laps) + 1,
+                    t_ms=t_ns // 1_000_000,
+                    elapsed_s=round(totals["elapsed_s"], 3),
+                    distance_m=round(totals["distance_m"], 2),
+                )
+            )
             return "", [self._event(athlete, "lap", t_ns)]
         wanted, event = ("paused", "paused") if command.action == "pause" else ("running", "resumed")
         if current.state.state == wanted:
@@ -146,6 +154,6 @@ class Workouts:
         return "", [self._event(athlete, event, t_ns)]
 
     def _event(self, athlete: Athlete, event: Any, t_ns: int) -> Workout:
-        state = self.state(athlete)
+        state = self.state(athlete, t_ns)
         assert state is not None, "an event is of a workout"
         return Workout(t_ns // 1_000_000, athlete.id, event, state, self._workouts[athlete.id].laps)

@@ -1,0 +1,177 @@
+"""The engine, fed message by message: who is enrolled, what is refused, what harms nobody."""
+
+import msgspec
+import pytest
+
+from server.codecs import samples
+from server.config import Config
+from server.engine import END_NS, IDLE_NS, SILENT_NS, Engine
+from server.envelopes import Incoming, Outgoing
+from server.messages import Birth, Clock, Command, Gnss, HeartRate, Live, Packet, Reply, Workout
+
+S = 1_000_000_000
+T0 = 1_790_000_000 * S
+ROOT = "kinefuse/v1"
+
+
+class Desk:
+    """An engine with a clock of the test's own."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.engine = Engine(config or Config(), lambda: 0)
+        self.now_ns = T0
+
+    def send(self, topic: str, payload: bytes | Packet | Command, retained: bool = False) -> list[Outgoing]:
+        body = payload if isinstance(payload, bytes) else samples.encode(payload)
+        message = Incoming(f"{ROOT}/{topic}", body, retained, self.now_ns, 0)
+        return self.engine.advance([message], self.now_ns)
+
+    def wait(self, ns: int) -> list[Outgoing]:
+        self.now_ns += ns
+        return self.engine.advance([], self.now_ns)
+
+    def refused(self, device: str) -> dict[str, int]:
+        return dict(self.engine.registry.devices[device].refused)
+
+
+def on(out: list[Outgoing], topic: str) -> list[bytes]:
+    return [each.payload for each in out if each.topic.endswith(topic)]
+
+
+def reply(out: list[Outgoing], command: str) -> Reply:
+    (payload,) = on(out, f"/reply/{command}")
+    return msgspec.json.decode(payload, type=Reply)
+
+
+def test_a_command_on_a_device_topic_is_refused_and_enrols_nobody() -> None:
+    desk = Desk()
+    assert desk.send("in/x/command", Command("start", "a")) == []
+    assert desk.engine.registry.devices == {}
+    assert desk.engine.ingest.refused == {"kind": 1}
+
+
+def test_a_malformed_packet_enrols_nobody() -> None:
+    desk = Desk()
+    for payload in (b"", b"K", b"{}", b'{"bpm": -1}', b"\xff"):
+        desk.send("in/x/imu", payload)
+        desk.send("in/x/hr", payload if payload != b"{}" else b'{"bpm": "x"}')
+    desk.send("in/x/status", b'{"state": "offline"}', retained=True)
+    assert desk.engine.registry.devices == {}
+
+
+@pytest.mark.parametrize("topic", ["in/a b/hr", "in/a/b/c", "in//hr", "other", "command/a/b", "in/a\n/hr"])
+def test_a_topic_that_means_nothing_is_counted(topic: str) -> None:
+    desk = Desk()
+    desk.send(topic, b'{"bpm": 60}')
+    assert desk.engine.ingest.refused == {"topic": 1}
+
+
+def test_a_retained_sample_is_refused_since_it_is_of_some_time_ago() -> None:
+    desk = Desk()
+    desk.send("in/x/hr", HeartRate(bpm=60.0))
+    desk.send("in/x/hr", HeartRate(bpm=70.0), retained=True)
+    assert desk.refused("x") == {"retained": 1}
+
+
+def test_a_workout_starts_with_the_first_measurement_and_after_a_stop_only_by_command() -> None:
+    desk = Desk()
+    (started,) = on(desk.send("in/x/hr", HeartRate(bpm=60.0)), "/workout")
+    assert msgspec.json.decode(started, type=Workout).event == "started"
+    desk.now_ns += S
+    assert reply(desk.send("command/x", Command("stop", "a")), "a").ok
+    desk.now_ns += S
+    assert on(desk.send("in/x/hr", HeartRate(bpm=61.0)), "/workout") == []
+    assert reply(desk.send("command/x", Command("start", "b")), "b").ok
+
+
+def test_a_command_of_the_future_is_refused_and_blocks_nothing() -> None:
+    desk = Desk()
+    desk.send("in/x/hr", HeartRate(bpm=60.0))
+    answer = reply(desk.send("command/x", Command("lap", "a", t=T0 + 500 * S)), "a")
+    assert (answer.ok, answer.reason) == (False, "time")
+    desk.now_ns += 2 * S
+    assert on(desk.send("in/x/hr", HeartRate(bpm=61.0)), "/live")
+    assert desk.refused("x") == {}
+
+
+def test_a_sample_of_the_future_is_refused_and_blocks_nothing() -> None:
+    desk = Desk()
+    for second in range(3):
+        desk.send("in/x/hr", HeartRate(t=second * S, bpm=60.0))
+        desk.now_ns += S
+    desk.send("in/x/hr", HeartRate(t=1_000_000 * S, bpm=60.0))
+    desk.now_ns += S
+    assert on(desk.send("in/x/hr", HeartRate(t=4 * S, bpm=60.0)), "/live")
+    assert desk.refused("x") == {"future": 1}
+
+
+def test_a_duplicate_is_counted_and_used_once() -> None:
+    desk = Desk()
+    for _ in range(3):
+        desk.send("in/x/gnss", Gnss(t=5 * S, seq=7, lat=1.0, lon=2.0))
+    assert desk.refused("x") == {"duplicate": 2}
+
+
+def test_a_workout_without_a_measurement_ends_where_it_began() -> None:
+    desk = Desk()
+    desk.send("in/x/status", Birth())
+    assert reply(desk.send("command/x", Command("start", "a")), "a").ok
+    out = desk.engine.end_workout(desk.engine.registry.athletes["x"])
+    ended = msgspec.json.decode(out.payload, type=Workout)
+    assert ended.summary is not None
+    assert ended.summary.end_ms == ended.summary.start_ms == T0 // 1_000_000
+    assert ended.summary.elapsed_s == 0.0
+
+
+def test_silence_ends_a_workout_and_then_one_message_tells_of_thirty_seconds() -> None:
+    desk = Desk()
+    desk.send("in/x/hr", HeartRate(bpm=60.0))
+    (ended,) = on(desk.wait(END_NS + S), "/workout")
+    assert msgspec.json.decode(ended, type=Workout).event == "ended"
+    counts = [len(on(desk.wait(S), "/live")) for _ in range(2 * IDLE_NS // S)]
+    assert 1 <= sum(counts) <= 2
+    assert max(counts) == 1
+
+
+def test_steps_go_on_by_the_clock_where_no_packet_comes() -> None:
+    desk = Desk()
+    desk.send("in/x/hr", HeartRate(bpm=60.0))
+    lives = [
+        msgspec.json.decode(payload, type=Live)
+        for _ in range(int(SILENT_NS // S) + 20)
+        for payload in on(desk.wait(S), "/live")
+    ]
+    assert len(lives) >= 28
+    heart = [live.metrics["heart_rate"] for live in lives]
+    assert heart[0].value is not None
+    assert heart[-1].value is None
+    assert heart[-1].reason == "stale"
+    ages = [metric.age_s for metric in heart if metric.age_s is not None]
+    assert ages == sorted(ages)
+
+
+def test_a_recordings_steps_wait_for_its_own_stamps() -> None:
+    desk = Desk()
+    desk.send("in/x/status", Birth(clock=Clock(recorded=True)))
+    desk.send("in/x/hr", HeartRate(t=10 * S, bpm=60.0))
+    assert on(desk.wait(60 * S), "/live") == []
+    assert len(on(desk.send("in/x/hr", HeartRate(t=13 * S, bpm=60.0)), "/live")) == 3
+
+
+def test_unknown_devices_are_refused_where_only_known_ones_are_enrolled() -> None:
+    config = msgspec.convert(
+        {"server": {"enroll": "known"}, "athletes": [{"id": "ann", "devices": [{"id": "strap"}]}]}, Config
+    )
+    desk = Desk(config)
+    desk.send("in/other/hr", HeartRate(bpm=60.0))
+    desk.send("in/strap/hr", HeartRate(bpm=60.0))
+    assert list(desk.engine.registry.devices) == ["strap"]
+    assert desk.engine.ingest.refused == {"unknown_device": 1}
+
+
+def test_enrolment_stops_at_the_limit() -> None:
+    desk = Desk(msgspec.convert({"server": {"devices_max": 3}}, Config))
+    for number in range(5):
+        desk.send(f"in/d{number}/hr", HeartRate(bpm=60.0))
+    assert len(desk.engine.registry.devices) == 3
+    assert desk.engine.ingest.refused == {"devices_max": 2}
