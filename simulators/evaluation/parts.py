@@ -1,0 +1,25 @@
+"""The list of what is evaluated, in the order in which it is reported."""
+
+import importlib
+from collections.abc import Callable
+from typing import Final
+
+from simulators.evaluation.section import Options, Section
+
+PARTS: Final[dict[str, tuple[str, str]]] = {
+    "files": ("simulators.evaluation.files:evaluate", "FIT, GPX and TCX files against their own totals"),
+    "phones": ("simulators.evaluation.phones:evaluate", "Sensor Logger exports against their own sensors"),
+}
+
+
+def part(name: str) -> Callable[[Options], Section]:
+    """Return the function that evaluates a part of PARTS; its module is imported only now.
+
+    Raises
+    ------
+    KeyError
+        There is no such part.
+    """
+    module, _, function = PARTS[name][0].partition(":")
+    found: Callable[[Options], Section] = getattr(importlib.import_module(module), function)
+    return found
