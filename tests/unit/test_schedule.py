@@ -53,9 +53,7 @@ def test_a_measurement_that_comes_late_is_taken_in_by_the_next_step() -> None:
 
 
 @given(st.lists(st.integers(-5 * S, 400 * S), min_size=1, max_size=60), st.integers(0, 9))
-def test_every_measurement_is_taken_in_at_most_once_and_steps_ascend(
-    offsets: list[int], phase: int
-) -> None:
+def test_every_measurement_is_taken_in_at_most_once_and_steps_ascend(offsets: list[int], phase: int) -> None:
     one = lane(phase * S // 10)
     fed = []
     for offset in offsets:
