@@ -10,6 +10,8 @@ from server.publications import encode
 from server.registry import Device, Registry
 
 PERIOD_NS = 5_000_000_000
+LOOKS = 10  # in a period; each time it is another tenth of the devices that is due
+LOOK_NS = PERIOD_NS // LOOKS
 SILENT_NS = 10_000_000_000
 
 
@@ -25,14 +27,14 @@ class Health:
 
     def due(self, utc_ns: int) -> list[Outgoing]:
         """Return the health messages that are due at ``utc_ns``."""
-        if utc_ns - self._looked_ns < PERIOD_NS // 10:
+        if utc_ns - self._looked_ns < LOOK_NS:
             return []
         self._looked_ns = utc_ns
         out = []
         for device in self._registry.devices.values():
             heard = device.arrived_ns > device.told_ns or sum(device.refused.values()) != device.refused_told
             silent = device.told_online and not self._is_online(device, utc_ns)
-            if (heard or silent) and utc_ns - device.told_ns >= PERIOD_NS:
+            if (heard or silent) and _period(device, utc_ns) > _period(device, device.told_ns):
                 device.told_ns = utc_ns
                 device.told_online = self._is_online(device, utc_ns)
                 device.refused_told = sum(device.refused.values())
@@ -76,3 +78,8 @@ class Health:
 
     def _is_online(self, device: Device, utc_ns: int) -> bool:
         return device.online and utc_ns - device.arrived_ns <= SILENT_NS
+
+
+def _period(device: Device, utc_ns: int) -> int:
+    """Return the number of the device's period; a tenth of the devices begin theirs with each look."""
+    return (utc_ns + device.row % LOOKS * LOOK_NS) // PERIOD_NS

@@ -1,0 +1,71 @@
+"""The engine when a whole class does the same at once: the work is spread over ticks, nothing is lost."""
+
+from collections import Counter
+
+import msgspec
+
+from server.codecs import samples
+from server.config import Config
+from server.engine import ENDS_MAX, Engine
+from server.envelopes import Incoming, Outgoing
+from server.health import PERIOD_NS
+from server.messages import Command, HeartRate, Reply, Workout
+
+S = 1_000_000_000
+T0 = 1_790_000_000 * S
+NAMES = [f"pupil-{number}" for number in range(20)]
+
+
+def message(topic: str, payload: bytes, now_ns: int) -> Incoming:
+    return Incoming(f"kinefuse/v1/{topic}", payload, False, now_ns, 0)
+
+
+def beats(now_ns: int) -> list[Incoming]:
+    return [message(f"in/{name}/hr", samples.encode(HeartRate(bpm=60.0)), now_ns) for name in NAMES]
+
+
+def ended(out: list[Outgoing]) -> list[str]:
+    workouts = [
+        msgspec.json.decode(each.payload, type=Workout) for each in out if each.topic.endswith("/workout")
+    ]
+    return [workout.athlete for workout in workouts if workout.event == "ended"]
+
+
+def test_a_class_that_stops_at_once_is_ended_over_several_ticks_and_each_gets_its_answer() -> None:
+    engine = Engine(Config(), lambda: 0)
+    engine.advance(beats(T0), T0)
+    stop = samples.encode(Command("stop", "end"))
+    now_ns = T0 + S
+    out = engine.advance([message(f"command/{name}", stop, now_ns) for name in NAMES], now_ns)
+    assert len(ended(out)) == ENDS_MAX
+    while engine.behind:
+        now_ns += S // 100
+        more = engine.advance([], now_ns)
+        assert 0 < len(ended(more)) <= ENDS_MAX
+        out += more
+    assert sorted(ended(out)) == sorted(NAMES)
+    replies = [msgspec.json.decode(each.payload, type=Reply) for each in out if "/reply/" in each.topic]
+    assert [reply.ok for reply in replies] == [True] * len(NAMES)
+
+
+def test_a_sample_that_comes_while_the_stop_waits_opens_no_workout() -> None:
+    engine = Engine(Config(), lambda: 0)
+    engine.advance(beats(T0), T0)
+    stop = samples.encode(Command("stop", "end"))
+    engine.advance([message(f"command/{name}", stop, T0 + S) for name in NAMES], T0 + S)
+    for tick in range(1, 10):
+        now_ns = T0 + S + tick * S // 100
+        engine.advance(beats(now_ns), now_ns)
+    assert not any(engine.workouts.is_open(athlete) for athlete in engine.registry.athletes.values())
+
+
+def test_the_health_of_devices_that_began_together_is_told_in_turns() -> None:
+    engine = Engine(Config(), lambda: 0)
+    told: list[Counter[str]] = []
+    for tick in range(200):
+        now_ns = T0 + tick * S // 10
+        out = engine.advance(beats(now_ns), now_ns)
+        told.append(Counter(each.topic for each in out if each.topic.endswith("/health")))
+    later = told[-2 * PERIOD_NS // (S // 10) :]
+    assert max(counter.total() for counter in later) <= len(NAMES) // 10
+    assert sum(later, Counter()) == {f"kinefuse/v1/devices/{name}/health": 2 for name in NAMES}
