@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from simulators.evaluation.scores import RULE, Score, Task, cpu_workers, score, sigma_of, value_of
+from simulators.evaluation.scores import RULE, Score, Task, score, sigma_of, value_of
 from simulators.evaluation.section import Column, NothingToEvaluateError, Options, Section, Table, Target
 from simulators.evaluation.workers import share
 
@@ -36,7 +36,7 @@ def evaluate(options: Options) -> Section:
     found = share(
         score,
         [tasks[index] for index in order],
-        workers=cpu_workers(options.workers),
+        workers=options.workers,
         name=lambda task: task.name,
     )
     return section(sorted(found, key=lambda each: each.file))
@@ -61,6 +61,7 @@ def section(scores: Sequence[Score]) -> Section:
     tables = [
         _distance("Distance: the files that count", counted),
         _heart_rate(counted),
+        _time(counted),
         _climb(counted),
         _peers(counted),
         _distance("Distance: files that do not count, and why", rest, why=True),
@@ -149,14 +150,8 @@ def _percent(share_off: float | None) -> str:
 
 def _distance(title: str, scores: Sequence[Score], *, why: bool = False) -> Table:
     """Return the main table: distance and its peers."""
-    columns = [_LEFT("file"), _LEFT("sport"), Column("records"), Column("ours, m"), Column("± sigma")]
-    columns += [
-        Column("own, m"),
-        Column("error, %"),
-        Column("path, m"),
-        Column("gpxpy, m"),
-        Column("speed, m"),
-    ]
+    names = ("records", "ours, m", "± sigma", "own, m", "error, %", "path, m", "gpxpy, m", "speed, m")
+    columns = [_LEFT("file"), _LEFT("sport"), *map(Column, names)]
     columns += [_LEFT("why") if why else Column("seconds", volatile=True)]
     rows = tuple(
         (
@@ -179,50 +174,76 @@ def _distance(title: str, scores: Sequence[Score], *, why: bool = False) -> Tabl
 
 def _heart_rate(scores: Sequence[Score]) -> Table:
     """Return mean heart rates and times of the files that state a mean heart rate."""
-    columns = [_LEFT("file"), Column("ours, bpm"), Column("own, bpm"), Column("error, bpm")]
-    columns += [Column("samples, bpm"), Column("moving, s"), Column("timer, s"), Column("own timer, s")]
+    columns = (
+        _LEFT("file"),
+        Column("ours, bpm"),
+        Column("± sigma"),
+        Column("own, bpm"),
+        Column("error, bpm"),
+        Column("samples, bpm"),
+    )
     rows = tuple(
         (
             each.file,
             _number(value_of(each.summary, "heart_rate_mean_bpm"), 1),
+            _number(sigma_of(each.summary, "heart_rate_mean_bpm"), 1),
             _number(each.own["heart_rate_mean_bpm"], 1),
             _number(each.heart_rate_error_bpm, 2, sign=True),
             _number(each.samples_mean_bpm, 1),
-            _number(value_of(each.summary, "moving_s")),
-            _number(each.timer_s),
-            _number(each.own.get("moving_s")),
         )
         for each in scores
         if "heart_rate_mean_bpm" in each.own
     )
-    return Table("Mean heart rate and time: the files that count and state one", tuple(columns), rows)
+    note = (
+        "Makers state whole numbers, some rounded, some cut: an error from -0.5 to +0.5, or from "
+        "0 to +1 bpm, is none."
+    )
+    return Table("Mean heart rate: the files that count and state one", columns, rows, note)
+
+
+def _time(scores: Sequence[Score]) -> Table:
+    """Return moving time, and steps of the files that state them."""
+    columns = [_LEFT("file"), Column("moving, s"), Column("timer, s"), Column("own timer, s")]
+    columns += [Column("steps"), Column("own steps"), Column("error, %")]
+    rows = []
+    for each in scores:
+        steps, own = value_of(each.summary, "steps"), each.own.get("steps")
+        rows.append(
+            (
+                each.file,
+                _number(value_of(each.summary, "moving_s")),
+                _number(each.timer_s),
+                _number(each.own.get("moving_s")),
+                _number(steps),
+                _number(own),
+                _percent(steps / own - 1 if steps is not None and own else None),
+            )
+        )
+    note = "The timer is what pauses leave; moving time also leaves out standing with the timer on."
+    return Table("Time and steps: the files that count", tuple(columns), tuple(rows), note)
 
 
 def _climb(scores: Sequence[Score]) -> Table:
     """Return ascent and descent of the files that state an ascent."""
     columns = [_LEFT("file"), Column("ascent, m"), Column("± sigma"), Column("own, m"), Column("gpxpy, m")]
     columns += [Column("descent, m"), Column("± sigma"), Column("own, m"), Column("gpxpy, m")]
-    rows = []
-    for each in scores:
-        if "ascent_m" not in each.own:
-            continue
-        rows.append(
-            (
-                each.file,
-                _number(value_of(each.summary, "ascent_m")),
-                _number(sigma_of(each.summary, "ascent_m")),
-                _number(each.own.get("ascent_m")),
-                _number(each.gpxpy_up_m),
-                _number(value_of(each.summary, "descent_m")),
-                _number(sigma_of(each.summary, "descent_m")),
-                _number(each.own.get("descent_m")),
-                _number(each.gpxpy_down_m),
-            )
+    rows = tuple(
+        (
+            each.file,
+            _number(value_of(each.summary, "ascent_m")),
+            _number(sigma_of(each.summary, "ascent_m")),
+            _number(each.own.get("ascent_m")),
+            _number(each.gpxpy_up_m),
+            _number(value_of(each.summary, "descent_m")),
+            _number(sigma_of(each.summary, "descent_m")),
+            _number(each.own.get("descent_m")),
+            _number(each.gpxpy_down_m),
         )
-    note = "Whether a maker's own figure is barometric the file does not say; it is no target yet."
-    return Table(
-        "Ascent and descent: the files that count and state an ascent", tuple(columns), tuple(rows), note
+        for each in scores
+        if "ascent_m" in each.own
     )
+    note = "Whether a maker's own figure is barometric the file does not say; it is no target yet."
+    return Table("Ascent and descent: the files that count and state an ascent", tuple(columns), rows, note)
 
 
 def _peers(counted: Sequence[Score]) -> Table:

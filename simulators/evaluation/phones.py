@@ -19,7 +19,7 @@ from server.errors import FileError
 from server.files import read
 from server.files.sensor_logger import PhoneRecording, Stream
 from server.messages import Summary
-from simulators.evaluation.scores import Task, cpu_workers, sigma_of, value_of
+from simulators.evaluation.scores import Task, sigma_of, value_of
 from simulators.evaluation.section import Column, NothingToEvaluateError, Options, Section, Table, Target
 from simulators.evaluation.tracks import EARTH_M
 from simulators.evaluation.workers import share
@@ -76,7 +76,7 @@ def evaluate(options: Options) -> Section:
     if not found:
         raise NothingToEvaluateError(f"no Sensor Logger export with positions under {options.data}")
     tasks = [Task(path, path.relative_to(options.data).as_posix()) for path in found]
-    return section(share(score, tasks, workers=cpu_workers(options.workers), name=lambda task: task.name))
+    return section(share(score, tasks, workers=options.workers, name=lambda task: task.name))
 
 
 def exports_under(folder: Path) -> list[Path]:

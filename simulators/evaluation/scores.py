@@ -1,6 +1,5 @@
 """One file through the engine of ``kinefuse analyze``, beside its own totals and the peers."""
 
-import os
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -134,8 +133,3 @@ def _why_not(recording: SampleRecording, peers: Peers) -> str:
     if peers.fixed_share < FIXED_SHARE_MIN:
         return f"positions for {peers.fixed_share:.0%} of its time only"
     return ""
-
-
-def cpu_workers(most: int) -> int:
-    """Return how many processes may work at once: no more than there are processors."""
-    return max(1, min(most, len(os.sched_getaffinity(0))))

@@ -1,6 +1,7 @@
 """The processes that the slow work is shared among; results come back in the order of the tasks."""
 
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -23,12 +24,13 @@ def share(
     tasks : sequence
         Handed out in this order.
     workers : int
-        How many processes, at least 1.
+        How many processes at most, at least 1; no more than there are processors or tasks.
     name : callable
         Says in few words which task it is.
     """
     # A fresh interpreter for each process: what the parent has imported or opened has no say in the results.
     context = multiprocessing.get_context("spawn")
+    workers = max(1, min(workers, os.cpu_count() or 1, len(tasks)))
     done = 0
     with ProcessPoolExecutor(workers, context, initializer=_quiet_on_interrupt) as pool:
         waiting: dict[Future[Outcome], Task] = {pool.submit(work, task): task for task in tasks}
