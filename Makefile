@@ -32,7 +32,7 @@ check: need-test setup check-c ## lint, format, types and the C tests, without p
 	@clang-tidy --quiet csrc/*.c -- -std=c11 -Icsrc 2>/dev/null
 
 bench: setup ## speed and memory, as ratios against a peer in the same run
-	@$(BIN)/python -m pytest tests/bench -q -o python_files='bench_*.py' --benchmark-only $(ARGS)
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 eval: setup ## accuracy on the recordings that KINEFUSE_DATA names
 	@$(BIN)/kinefuse evaluate $(ARGS)

@@ -1,0 +1,41 @@
+"""``make bench``: what things cost, as ratios against a peer in the same run. Takes about two minutes.
+
+``python -m tests.bench [core models codecs engine fleet]`` runs only what is named.
+"""
+
+import asyncio
+import os
+import platform
+import shutil
+import sys
+
+from tests.bench import bench_codecs, bench_core, bench_engine, bench_fleet, bench_models
+
+TABLES = {"core": bench_core, "models": bench_models, "codecs": bench_codecs, "engine": bench_engine}
+FLEET_S = 30.0
+FLEET_ATHLETES = 100
+
+
+def main() -> None:
+    """Run the benchmarks that are named, or all, and print their tables."""
+    asked = sys.argv[1:] or [*TABLES, "fleet"]
+    unknown = set(asked) - {*TABLES, "fleet"}
+    if unknown:
+        sys.exit(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join([*TABLES, 'fleet'])}")
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load average {load}")
+    for name in asked:
+        if name in TABLES:
+            print(f"\n{name}: CPU time, and how many times as much the peer takes")
+            for cost in TABLES[name].costs():
+                print(cost.line(), flush=True)
+    if "fleet" in asked:
+        print("\nfleet: simulators, mosquitto and the server as processes of this machine")
+        if shutil.which("mosquitto") is None:
+            print("skipped: mosquitto is not installed")
+            return
+        print(bench_fleet.table(asyncio.run(bench_fleet.run(FLEET_ATHLETES, FLEET_S))))
+
+
+if __name__ == "__main__":
+    main()

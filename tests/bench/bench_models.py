@@ -1,0 +1,93 @@
+"""The Kalman bank and a whole step of all models per athlete, at several numbers of athletes."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from filterpy.kalman import KalmanFilter
+
+from fusion.athletes import Athletes
+from fusion.kalman import update
+from fusion.measurements import Measurements, Source, Sport
+from fusion.models import heart_rate
+from tests.bench.measure import Cost, best_us
+
+ROWS = (1, 20, 100, 1000)
+T0_NS = 1_700_000_000_000_000_000
+S = 1_000_000_000
+
+
+def costs() -> Iterator[Cost]:
+    """Yield the cost of the bank and of a step for each number of rows."""
+    peers = {size: best_us({"peer": _filterpy(size)})["peer"] for size in (2, 4)}
+    for n in ROWS:
+        us = best_us({"bank": _bank(n)})["bank"] / n
+        yield Cost(f"Kalman bank, 2 states, {n} rows", us, "row", "filterpy predict+update", peers[2])
+    three_us = peers[2] + 2 * peers[4]
+    for n in ROWS:
+        us = best_us({"step": _step(n)})["step"] / n
+        yield Cost(
+            f"Athletes.step, 1 s of all sensors, {n} rows",
+            us,
+            "athlete",
+            "3 filterpy filters alone",
+            three_us,
+        )
+
+
+def _bank(n: int) -> Callable[[], object]:
+    x = np.zeros((2, n))
+    P = np.repeat(np.eye(2)[:, :, None], n, axis=2)
+    residual, R, use, dt_s = np.full(n, 0.5), np.full(n, 4.0), np.ones(n, dtype=bool), np.ones(n)
+
+    def run() -> object:
+        predicted = heart_rate.predict(x.copy(), P.copy(), dt_s)
+        return update(*predicted, residual, heart_rate.RATE, R, use, heart_rate.GATE)
+
+    return run
+
+
+def _filterpy(size: int) -> Callable[[], object]:
+    kf: Any = KalmanFilter(size, 1)
+    kf.F = np.eye(size) + np.eye(size, k=1)
+    kf.H = np.eye(1, size)
+    kf.Q *= 0.01
+    z = np.array([0.5])
+
+    def run() -> object:
+        kf.predict()
+        return kf.update(z)
+
+    return run
+
+
+def _step(n: int) -> Callable[[], object]:
+    """Return a call that steps n runners by their next second: 4 windows, a heart rate, a fix, a pressure."""
+    athletes = Athletes()
+    rows = np.array([athletes.add() for _ in range(n)], np.intp)
+    for row in rows:
+        athletes.begin(int(row), T0_NS, Sport.RUN)
+    second = 0
+    east_deg = 3.0 / (111_320.0 * np.cos(np.radians(48.0)))
+
+    def run() -> object:
+        nonlocal second
+        second += 1
+        due_ns = T0_NS + second * S
+        windows = [
+            (row, due_ns - (3 - k) * S // 4, row, 4, 0.25, 0.01, 0.05, 3.0, 1.0, int(k % 2), 0.36, 0)
+            for row in range(n)
+            for k in range(4)
+        ]
+        m = Measurements.of(
+            windows=windows,
+            heart_rates=[(row, due_ns, row, 140.0 + second % 3, 1.0, Source.STRAP) for row in range(n)],
+            gnss=[
+                (row, due_ns, 48.0, 11.0 + second * east_deg, 500.0, 3.0, 1.57, 4.0, 6.0, 0.3)
+                for row in range(n)
+            ],
+            baro=[(row, due_ns, 95_000.0 - second % 5) for row in range(n)],
+        )
+        return athletes.step(rows, np.full(n, due_ns), m)
+
+    return run
