@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
+import server.deadlines
 import server.messages
 from server.codecs import imu, imu_json, samples, schema
 from server.codecs.imu_json import ImuRows
@@ -91,9 +92,10 @@ def test_the_published_schema_is_current() -> None:
 def test_the_schema_describes_every_struct_of_the_protocol() -> None:
     structs = {
         name
-        for name, value in vars(server.messages).items()
+        for module in (server.messages, server.deadlines)
+        for name, value in vars(module).items()
         if inspect.isclass(value)
         and issubclass(value, msgspec.Struct)
-        and value.__module__ == "server.messages"
+        and value.__module__ == module.__name__
     }
     assert structs - {"Sample"} == set(schema.protocol()["$defs"])
