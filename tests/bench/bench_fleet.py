@@ -29,6 +29,7 @@ from tests.support.servers import serving
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 SETTLE_S = 2.0  # after the load's end: the last report, and the goodbye of the workouts
+MISSES_SHOWN = 12
 START_S_MAX = 30.0  # for the simulators to make their athletes
 
 
@@ -37,6 +38,7 @@ class Usage:
     """What a process has used."""
 
     cpu_s: float
+    waited_s: float  # able to run, but no core was free
     rss_mb: float
 
     @classmethod
@@ -45,7 +47,8 @@ class Usage:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         ticks = int(fields[11]) + int(fields[12])
-        return cls(ticks / TICKS_PER_S, pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+        waited_ns = int(Path(f"/proc/{pid}/schedstat").read_text().split()[1])
+        return cls(ticks / TICKS_PER_S, waited_ns * 1e-9, pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
 
 
 @dataclass
@@ -155,12 +158,16 @@ def table(outcome: Outcome) -> str:
     packets = outcome.packets_per_s * outcome.loaded_s
     expected = outcome.athletes * int(outcome.report["seconds"])
     ages = sorted(heard.ages_ms)
-    share, broker_share = (100.0 * used_s / outcome.loaded_s for used_s in (cpu_s, broker_s))
+    waited_s = after.waited_s - before.waited_s
+    share, waited, broker_share = (
+        100.0 * each_s / outcome.loaded_s for each_s in (cpu_s, waited_s, broker_s)
+    )
     kinds = ", ".join(f"{kind} {count}" for kind, count in sent.items())
     lines = [
         f"athletes {outcome.athletes}, {outcome.report['seconds']:.0f} s, "
         f"{outcome.packets_per_s:.0f} messages/s in ({kinds})",
         f"server CPU {share:.1f} % of a core, {cpu_s / packets * 1e6:.0f} us a message; "
+        f"it waited for a core {waited:.1f} % of the time; "
         f"broker {broker_share:.1f} %; server RSS {before.rss_mb:.0f} -> {after.rss_mb:.0f} MB",
         f"live heard {sum(heard.lives.values())}, of {expected} expected; "
         f"fewest of one athlete {min(heard.lives.values())}; "
@@ -188,8 +195,10 @@ def table(outcome: Outcome) -> str:
         start_ms = outcome.report["start_ms"]
         lines += [
             f"  missed at {(t_ms - start_ms) * 1e-3:6.1f} s: {stage} {count}, longest {longest_ms:.1f} ms"
-            for t_ms, stage, count, longest_ms in heard.misses
+            for t_ms, stage, count, longest_ms in heard.misses[:MISSES_SHOWN]
         ]
+        if len(heard.misses) > MISSES_SHOWN:
+            lines.append(f"  and {len(heard.misses) - MISSES_SHOWN} more such lines")
     return "\n".join(lines)
 
 
