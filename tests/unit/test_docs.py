@@ -1,7 +1,9 @@
 """The docs say what the code does: topics, fields, reasons, settings and examples are compared with it."""
 
 import ast
+import importlib
 import json
+import math
 import re
 import shlex
 import tomllib
@@ -12,11 +14,13 @@ from types import GenericAlias
 from typing import Any
 
 import msgspec
+import numpy as np
 import paho.mqtt.client
 import pytest
 
+from fusion.athletes import Athletes
 from fusion.core import STATUS_NAMES
-from fusion.measurements import Reason, Source
+from fusion.measurements import Measurements, Reason, Source, Sport
 from fusion.metrics import METRICS
 from server import config, deadlines, messages
 from server.cli import app
@@ -26,7 +30,10 @@ from server.engine import Engine
 from server.envelopes import Incoming
 
 ROOT = Path(__file__).parents[2]
-PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("protocol", "operations")}
+PAGES = {
+    name: (ROOT / "docs" / f"{name}.md").read_text()
+    for name in ("protocol", "operations", "metrics", "fusion")
+}
 PAGES["units"] = (ROOT / "docs" / "units-and-frames.md").read_text()
 STRUCTS: dict[str, Any] = {
     name: value
@@ -114,7 +121,6 @@ def test_every_choice_on_the_wire_is_named() -> None:
     named = quoted(PAGES["protocol"]) | quoted(PAGES["units"])
     for literal in (messages.Sport, messages.Placement, messages.Reason, deadlines.Stage):
         assert set(typing.get_args(literal)) <= named
-    assert {source.name.lower() for source in Source} <= named
     assert {reason.name.lower() for reason in Reason} - {"none"} <= named
 
 
@@ -302,15 +308,109 @@ def test_the_statuses_of_the_core_stand_in_the_order_in_which_it_checks() -> Non
 # Metrics.
 
 
-def test_the_table_of_metrics_has_their_tolerances() -> None:
-    told = tables(section("units", "## What is said of every value"))
-    rows = {row[0].strip("`"): row for row in told if len(row) == 4}
-    assert set(rows) == {metric.name for metric in METRICS} | {"metric"}
+def rows_of(heading: str, *first: str) -> dict[str, list[str]]:
+    """The rows of the one table of docs/metrics.md that begins with these headings, by their first cell."""
+    text = section("metrics", heading)
+    start = text.index("| " + " | ".join(first))
+    table = text[start:].split("\n\n", 1)[0]
+    return {row[0].strip("`"): row for row in tables(table)[1:]}
+
+
+def test_the_table_of_metrics_has_their_units_and_tolerances() -> None:
+    rows = rows_of("## What is said of every value", "metric", "unit")
+    assert list(rows) == [metric.name for metric in METRICS]
     for metric in METRICS:
-        _, unit, tolerance, share = rows[metric.name]
-        assert float(tolerance) == metric.tolerance
-        assert float(share.rstrip(" %")) == pytest.approx(100 * metric.share)
-        assert metric.unit in (unit, ""), metric.name
+        _, unit, tolerance, share, _ = rows[metric.name]
+        assert float(tolerance) == metric.tolerance, metric.name
+        assert float(share.removesuffix(" %")) == pytest.approx(100 * metric.share), metric.name
+        assert unit == metric.unit or (not metric.unit and unit in ("steps", "zones")), metric.name
+
+
+def test_every_metric_has_its_section_in_order() -> None:
+    headings = re.findall(r"^### (\w+)$", section("metrics", "## Live metrics"), re.M)
+    assert headings == [metric.name for metric in METRICS]
+
+
+def told_of_everything(seconds: int, t_ns: int) -> Measurements:
+    """A second of an athlete who runs with a strap, a receiver, a barometer and a foot pod for cadence."""
+    lon_deg = 8.0 + 3e-5 * seconds
+    return Measurements.of(
+        heart_rates=[(0, t_ns, 0, 140.0, 1.0, int(Source.STRAP))],
+        gnss=[(0, t_ns, 46.0, lon_deg, 500.0, 2.3, math.pi / 2, 4.0, 6.0, 0.3)],
+        baro=[(0, t_ns, 95_000.0)],
+        cadence=[(0, t_ns, math.nan, 170.0)],
+    )
+
+
+def test_a_metric_is_stale_when_the_table_says_so() -> None:
+    rows = rows_of("## What is said of every value", "metric", "unit")
+    table, start_ns, rows_due = Athletes(), 1_790_000_000 * 10**9, np.array([0])
+    table.begin(table.add(), start_ns, Sport.RUN)
+    for second in range(1, 31):
+        t_ns = start_ns + second * 10**9
+        table.step(rows_due, np.array([t_ns]), told_of_everything(second, t_ns))
+    fresh: dict[str, int] = {}
+    for silent_s in range(120):
+        due_ns = np.array([start_ns + (30 + silent_s) * 10**9])
+        for name, estimate in table.step(rows_due, due_ns, Measurements.of()).items():
+            reason = Reason(int(estimate.reason[0]))
+            assert reason in (Reason.NONE, Reason.STALE), name
+            if reason == Reason.NONE:
+                fresh[name] = silent_s
+    for name, row in rows.items():
+        assert row[4] == ("never" if fresh[name] == 119 else f"{fresh[name]} s"), name
+
+
+def test_every_source_is_explained() -> None:
+    rows = rows_of("## What is said of every value", "source", "meaning")
+    assert set(rows) == {source.name.lower() for source in Source}
+
+
+def test_every_reason_is_explained() -> None:
+    rows = rows_of("## What is said of every value", "reason", "given by")
+    assert set(rows) == {reason.name.lower() for reason in Reason} - {"none"}
+
+
+def test_the_summary_is_explained_field_by_field() -> None:
+    rows = rows_of("## Summary", "field", "how it is made")
+    fields = {field.encode_name: field for field in msgspec.structs.fields(messages.Summary)}
+    assert list(rows) == list(fields)
+    for name, field in fields.items():
+        nullable = field.default is None
+        assert (rows[name][2] == "never") != nullable, name
+        assert quoted(rows[name][2]) <= {reason.name.lower() for reason in Reason}, name
+
+
+def test_a_summary_of_nothing_has_the_reasons_that_are_told() -> None:
+    rows = rows_of("## Summary", "field", "how it is made")
+    table = Athletes()
+    table.begin(table.add(), 10**18, Sport.RUN)
+    summary = table.end(0, 10**18 + 10**9)
+    lacking = {name for name, row in rows.items() if row[2] != "never"}
+    assert set(summary.reasons) == lacking
+    for name, reason in summary.reasons.items():
+        assert reason in quoted(rows[name][2]), name
+
+
+def test_the_constants_of_the_models_are_those_of_the_code() -> None:
+    rows = [row for row in tables(PAGES["fusion"]) if re.fullmatch(r"`\w+\.[A-Z_]+`", row[0])]
+    assert len(rows) > 30
+    for row in rows:
+        module, _, name = row[0].strip("`").partition(".")
+        package = "fusion" if module == "timebase" else "fusion.models"
+        value = getattr(importlib.import_module(f"{package}.{module}"), name)
+        assert float(row[1].split()[0]) == pytest.approx(value, rel=1e-12), row[0]
+
+
+@pytest.mark.parametrize("model", ["position", "altitude"])
+def test_the_densities_of_acceleration_are_told_by_sport(model: str) -> None:
+    density = importlib.import_module(f"fusion.models.{model}").ACCEL_DENSITY
+    after = PAGES["fusion"].split(f"`{model}.ACCEL_DENSITY`", 1)[1]
+    told = re.split(r"by sport: |\.\s", after, maxsplit=2)[1]
+    pairs = dict(words.split() for words in told.split(","))
+    assert {sport.name.lower(): density[sport] for sport in Sport} == {
+        sport: float(value) for sport, value in pairs.items()
+    }
 
 
 # The command line and the configuration.
@@ -418,6 +518,8 @@ def test_the_access_list_has_a_rule_for_every_topic() -> None:
 @pytest.mark.parametrize("page", sorted(PAGES))
 def test_links_lead_somewhere(page: str) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+        if target.startswith("https://doi.org/10."):
+            continue
         file, _, anchor = target.partition("#")
         path = ROOT / "docs" / file if file else None
         assert path is None or path.exists(), target
