@@ -67,27 +67,26 @@ def _step(n: int) -> Callable[[], object]:
     rows = np.array([athletes.add() for _ in range(n)], np.intp)
     for row in rows:
         athletes.begin(int(row), T0_NS, Sport.RUN)
-    second = 0
+    windows = [
+        (row, T0_NS + k * S // 4, row, 4, 0.25, 0.01, 0.05, 3.0, 1.0, k % 2, 0.36, 0)
+        for row in range(n)
+        for k in range(1, 5)
+    ]
+    m = Measurements.of(
+        windows=windows,
+        heart_rates=[(row, T0_NS + S, row, 140.0, 1.0, Source.STRAP) for row in range(n)],
+        gnss=[(row, T0_NS + S, 48.0, 11.0, 500.0, 3.0, 1.57, 4.0, 6.0, 0.3) for row in range(n)],
+        baro=[(row, T0_NS + S, 95_000.0) for row in range(n)],
+    )
+    due_ns = np.full(n, T0_NS + S)
     east_deg = 3.0 / (111_320.0 * np.cos(np.radians(48.0)))
 
     def run() -> object:
-        nonlocal second
-        second += 1
-        due_ns = T0_NS + second * S
-        windows = [
-            (row, due_ns - (3 - k) * S // 4, row, 4, 0.25, 0.01, 0.05, 3.0, 1.0, int(k % 2), 0.36, 0)
-            for row in range(n)
-            for k in range(4)
-        ]
-        m = Measurements.of(
-            windows=windows,
-            heart_rates=[(row, due_ns, row, 140.0 + second % 3, 1.0, Source.STRAP) for row in range(n)],
-            gnss=[
-                (row, due_ns, 48.0, 11.0 + second * east_deg, 500.0, 3.0, 1.57, 4.0, 6.0, 0.3)
-                for row in range(n)
-            ],
-            baro=[(row, due_ns, 95_000.0 - second % 5) for row in range(n)],
-        )
-        return athletes.step(rows, np.full(n, due_ns), m)
+        found = athletes.step(rows, due_ns, m)
+        due_ns[:] += S
+        for records in m:
+            records["t_ns"] += S
+        m.gnss["lon_deg"] += east_deg
+        return found
 
     return run

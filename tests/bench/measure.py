@@ -26,7 +26,7 @@ class Cost(NamedTuple):
         ours = f"{self.what:<46}{self.us:>10.2f} us/{self.unit:<9}"
         if not self.peer:
             return ours
-        return f"{ours}{self.peer_us / self.us:>8.1f}x  {self.peer}, {self.peer_us:.2f} us"
+        return f"{ours}{self.peer_us / self.us:>8.2g}x  {self.peer}, {self.peer_us:.2f} us"
 
 
 def best_us(cases: Mapping[str, Callable[[], object]], *, rounds: int = ROUNDS) -> dict[str, float]:
