@@ -38,13 +38,13 @@ eval: setup ## accuracy on the recordings that KINEFUSE_DATA names
 	@$(BIN)/kinefuse evaluate $(ARGS)
 
 clean: ## remove what was built, but not the virtual environment
-	@rm -rf build dist *.egg-info fusion/_core*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	@rm -rf build dist *.egg-info fusion/_core*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 need-run:
 	@.ci/require python3:python3 python-venv:python3-venv python-headers:python3-dev cc:gcc
 
 need-test: need-run
-	@.ci/require gcc:gcc clang:clang clang-format:clang-format clang-tidy:clang-tidy mosquitto:mosquitto
+	@.ci/require gcc:gcc clang:clang clang-format:clang-format clang-tidy:clang-tidy mosquitto:mosquitto openssl:openssl
 
 $(STAMP): pyproject.toml constraints.txt | need-run
 	@echo "setting up $(VENV) (once; about a minute)"
