@@ -5,6 +5,7 @@ its own section and leaves the others as they are. Nothing in it depends on the 
 """
 
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import Final
 
@@ -42,11 +43,16 @@ def _body_in(report: str, name: str) -> str | None:
 
 
 def _body(section: Section) -> str:
-    parts = [f"## {section.title}\n", *(f"{text}\n" for text in section.conditions)]
+    parts = [f"## {section.title}\n", *(f"{_wrapped(text)}\n" for text in section.conditions)]
     if section.targets:
         parts.append(_targets(section.targets))
     parts += [_table(table) for table in section.tables]
     return "\n".join(parts)
+
+
+def _wrapped(text: str) -> str:
+    """Return a paragraph in lines that can be read in a diff."""
+    return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
 
 
 def _targets(targets: Sequence[Target]) -> str:
@@ -87,7 +93,7 @@ def _table(table: Table) -> str:
     lines = [f"### {table.title}", "", f"| {' | '.join(heads)} |", f"| {' | '.join(rules)} |"]
     lines += [f"| {' | '.join(_cell(row[index]) for index in shown)} |" for row in table.rows]
     if table.note:
-        lines += ["", table.note]
+        lines += ["", _wrapped(table.note)]
     return "\n".join(lines) + "\n"
 
 

@@ -21,7 +21,7 @@ from server.files.sensor_logger import PhoneRecording, Stream
 from server.messages import Summary
 from simulators.evaluation.scores import Task, sigma_of, value_of
 from simulators.evaluation.section import Column, NothingToEvaluateError, Options, Section, Table, Target
-from simulators.evaluation.tracks import EARTH_M
+from simulators.evaluation.tracks import EARTH_M, NS_PER_S
 from simulators.evaluation.workers import share
 
 PATH_PERCENT: Final = 5.0
@@ -124,8 +124,7 @@ def sensors_of(recording: PhoneRecording) -> Sensors:
     if (location := streams.get("location")) is not None:
         told |= _way(location, recording.start_ns)
     if (barometer := streams.get("barometer")) is not None and "pressure" in barometer.fields:
-        pressure = _columns(barometer)["pressure"]
-        told["ascent_m"], told["descent_m"] = climbs(_heights(pressure[pressure > 0.0]))
+        told["ascent_m"], told["descent_m"] = climbs(_heights(barometer))
     rates = {name: _rate(streams[name]) for name in RATES if name in streams}
     return Sensors(rates_hz={name: rate for name, rate in rates.items() if rate is not None}, **told)
 
@@ -173,9 +172,14 @@ def _lengths(lat: Floats, lon: Floats) -> Floats:
     return lengths
 
 
-def _heights(pressure_hpa: Floats) -> Floats:
-    """Return the heights of pressures in the standard atmosphere, m."""
-    heights: Floats = SCALE_M * (1.0 - (pressure_hpa / SEA_LEVEL_HPA) ** EXPONENT)
+def _heights(barometer: Stream) -> Floats:
+    """Return the heights of the pressures' means over each second, in the standard atmosphere, m."""
+    pressure_hpa = _columns(barometer)["pressure"]
+    second = np.array(barometer.t_ns, dtype=np.int64) // NS_PER_S
+    known = pressure_hpa > 0.0
+    _, place = np.unique(second[known], return_inverse=True)
+    mean_hpa = np.bincount(place, pressure_hpa[known]) / np.bincount(place)
+    heights: Floats = SCALE_M * (1.0 - (mean_hpa / SEA_LEVEL_HPA) ** EXPONENT)
     return heights
 
 
@@ -223,8 +227,8 @@ def section(scores: list[PhoneScore]) -> Section:
             "out a last known position that the phone delivered again under a new stamp, and with it the "
             "jump to where it was; *Doppler* is the integral of the receiver's own speed. The last two "
             "columns say how many of our sigmas those answers are away from ours.",
-            "The barometer's descent is of its pressure in the standard atmosphere, between turns of "
-            f"{HYSTERESIS_M:g} m or more.",
+            "The barometer's ascent and descent are of its pressure in the standard atmosphere, averaged "
+            f"over each second, between turns of {HYSTERESIS_M:g} m or more.",
         ),
         tables=tuple(tables),
         targets=_targets(read_ones),
