@@ -126,7 +126,7 @@ class Athlete(_Section, frozen=True):
     sex: Literal["unknown", "female", "male"] = "unknown"
     resting_bpm: Annotated[float, Meta(ge=25, le=120)] = 60.0
     max_bpm: Annotated[float, Meta(ge=0, le=240)] = 0.0
-    zones: Annotated[list[Annotated[float, Meta(gt=0, le=1.5)]], Meta(max_length=10)] = []
+    zones: Annotated[list[Annotated[float, Meta(gt=0, le=1.5)]], Meta(max_length=9)] = []
     devices: Annotated[list[Device], Meta(max_length=32)] = []
 
     def __post_init__(self) -> None:

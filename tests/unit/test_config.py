@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fusion.athletes import ZONES_MAX, Athletes, Profile
 from server.config import Config, load
 from server.errors import ConfigError
 
@@ -139,3 +140,14 @@ def test_no_error_and_no_repr_shows_a_password(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(written(tmp_path, "[broker]\npassword = 'sesame'\nport = 0\n"), {})
     assert "sesame" not in str(caught.value)
+
+
+def test_as_many_zones_are_allowed_as_the_table_of_athletes_holds(tmp_path: Path) -> None:
+    bounds = [round(0.5 + 0.05 * i, 2) for i in range(ZONES_MAX + 1)]
+    most = written(tmp_path, f"[[athletes]]\nid = 'a'\nzones = {bounds[:-1]}\n")
+    zones = load(most, {}).athletes[0].zones
+    table = Athletes()
+    row = table.add(Profile(zones=tuple(zones)))
+    assert list(table.state["zones"][row]) == zones
+    with pytest.raises(ConfigError, match="zones"):
+        load(written(tmp_path, f"[[athletes]]\nid = 'a'\nzones = {bounds}\n"), {})
