@@ -44,6 +44,7 @@ _PROFILE: list[tuple[Any, ...]] = [
 ]
 _TOTALS = (
     *heart_rate.TOTALS,
+    *position.TOTALS,
     *body.TOTALS,
     *cadence.TOTALS,
     *power.TOTALS,
@@ -100,7 +101,7 @@ class Athletes:
         self.state: Records = np.zeros(4, dtype=STATE)
         self._count = 0
         self._limit = limit
-        self._track = History(position.STATES, 2, position.transition)
+        self._track = History(position.STATES, 3, position.transition)
         self._heights = History(altitude.STATES, 6, altitude.transition)
         self._track_rows: dict[int, int] = {}
         self._heights_rows: dict[int, int] = {}
@@ -139,6 +140,7 @@ class Athletes:
         one["body_device"] = -1
         one["track_slot"] = one["climb_slot"] = -1
         one["cadence_rpm"] = one["cadence_spm"] = one["track_doppler_mps"] = np.nan
+        one["pos_doppler_mps"] = np.nan
         one["stale_lat_deg"] = one["stale_lon_deg"] = np.nan
         ascent.clear(one)
 

@@ -31,6 +31,7 @@ class Smoothed(NamedTuple):
     t_ns: NDArray[np.int64]  # (m,)
     x: Floats  # (m, k)
     P: Floats  # (m, k, k)
+    way: Floats  # (m, way), from the entry before to each
 
 
 class History:
@@ -138,7 +139,13 @@ class History:
         way = [np.ascontiguousarray(column) for column in entries["way"].T]
         F, Q, u = self._transition(way)
         x, P = design.smooth(entries["x"], entries["P"], F, Q, u)
-        return Smoothed(int(entries["starts"][0]), entries["t_ns"][:end].copy(), x[:end], P[:end])
+        return Smoothed(
+            int(entries["starts"][0]),
+            entries["t_ns"][:end].copy(),
+            x[:end],
+            P[:end],
+            entries["way"][:end].copy(),
+        )
 
     def snapshot(self, slot: int) -> bytes:
         """Return a slot's content as bytes."""

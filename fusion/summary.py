@@ -14,6 +14,8 @@ from fusion.models import altitude, position
 
 Floats = NDArray[np.float64]
 
+TURN_MAX_RAD = 1.6  # between two fixes; more is a turning round, of which only the chord is known
+
 
 @dataclass(frozen=True)
 class WorkoutSummary:
@@ -36,26 +38,31 @@ class WorkoutSummary:
 
 def absorb_track(one: Any, piece: Smoothed) -> None:
     """Add a smoothed piece of the track to a row's totals."""
-    one["dist_smooth_m"] += float(np.sum(arcs(piece.t_ns, piece.x)))
-    speeds = np.hypot(piece.x[:, 2], piece.x[:, 3])
+    one["dist_smooth_m"] += float(np.sum(arcs(piece.t_ns, piece.x, piece.way[1:, 2])))
+    speeds = np.minimum(np.hypot(piece.x[:, 2], piece.x[:, 3]), piece.way[:, 2])
     one["speed_max_mps"] = max(float(one["speed_max_mps"]), float(np.max(speeds)))
 
 
-def arcs(t_ns: NDArray[np.int64], x: Floats) -> Floats:
+def arcs(t_ns: NDArray[np.int64], x: Floats, ceiling_mps: Floats) -> Floats:
     """Return the length of track between neighbouring states, m, (m - 1,).
 
-    The cubic that has both states' positions and velocities, its speed integrated by Simpson's rule; so a
-    bend between two fixes that are seconds apart is not cut.
+    The arc of a circle that turns by the angle between both velocities, over the chord between both
+    positions: so a bend between fixes that are seconds apart is not cut, and nothing is added on the
+    straight. It is not faster than ``ceiling_mps``, (m - 1,).
     """
     dt = np.maximum(np.diff(t_ns) * 1e-9, 1e-3)
-    chord = np.diff(x[:, :2], axis=0) / dt[:, None]
-    v = x[:, 2:4]
-    middle = 1.5 * chord - 0.25 * (v[1:] + v[:-1])
-    ends = np.hypot(v[:, 0], v[:, 1])
-    centre = np.hypot(middle[:, 0], middle[:, 1])
-    length = dt * (ends[:-1] + 4.0 * centre + ends[1:]) / 6.0
-    standing = np.maximum(np.maximum(ends[:-1], ends[1:]), centre) < position.STILL_MPS
-    return np.where(standing, 0.0, length)
+    chord = np.hypot(np.diff(x[:, 0]), np.diff(x[:, 1]))
+    east, north = x[:, 2], x[:, 3]
+    speed = np.hypot(east, north)
+    slower, faster = np.minimum(speed[:-1], speed[1:]), np.maximum(speed[:-1], speed[1:])
+    turn = np.arctan2(
+        np.abs(east[:-1] * north[1:] - north[:-1] * east[1:]), east[:-1] * east[1:] + north[:-1] * north[1:]
+    )
+    half = np.where(slower >= position.STILL_MPS, np.minimum(0.5 * turn, TURN_MAX_RAD / 2.0), 0.0)
+    length = chord * np.where(half > 1e-6, half / np.sin(np.maximum(half, 1e-6)), 1.0)
+    # Noise of a fix moves a standing athlete the less the longer the step takes.
+    standing = np.maximum(faster, chord / dt) < position.STILL_MPS / np.sqrt(np.maximum(dt, 1.0))
+    return np.where(standing, 0.0, np.minimum(length, ceiling_mps * dt))
 
 
 def absorb_heights(one: Any, piece: Smoothed) -> None:
@@ -121,7 +128,8 @@ def _way(page: _Page, one: Records, moving_s: float) -> None:
     if s["dist_t_ns"] == 0:
         page.lack(Reason.NO_SOURCE, "distance_m", "speed_mean_mps", "speed_max_mps")
         return
-    track, fill = float(s["dist_smooth_m"]), float(s["dist_fill_m"])
+    track = float(distance.corrected(one, one["dist_smooth_m"])[0])
+    fill = float(s["dist_fill_m"])
     sigma = float(distance.sigma_of(one, one["dist_smooth_m"])[0])
     source = Source.GNSS if track >= fill else s["dist_fill_source"]
     page.put("distance_m", track + fill, sigma, source)

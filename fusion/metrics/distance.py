@@ -24,6 +24,10 @@ EDGE_S = 8.0  # from a resume to the first fix: its speed speaks for that long
 CHORD_SHARE = 0.1  # one sigma of a straight line across a hole, of its length
 TRACK_SHARE = 0.005
 STEP_SHARE = 0.15
+RAW_SHARE = 0.1  # by how much noise may lengthen a track of raw fixes
+RAW_LEAN = 0.15  # fixes whose innovations correlate less than this are raw
+DOPPLER_SHARE = 0.01  # one sigma of the integral of Doppler speed, of the way,
+DOPPLER_MPS = 0.05  # and of the speed, where the receiver tells none
 
 FIELDS: list[tuple[Any, ...]] = [
     ("dist_filter_m", np.float64),  # between fixes that follow each other, by the filter
@@ -33,6 +37,8 @@ FIELDS: list[tuple[Any, ...]] = [
     ("dist_fill_source", np.int32),
     ("dist_doppler_m", np.float64),  # where Doppler speed is told: its integral,
     ("dist_paired_m", np.float64),  # and the filter's of the same moments
+    ("dist_paired_s", np.float64),  # how long they took
+    ("dist_doppler_error_m", np.float64),  # the integral of Doppler speed's own sigma
     ("dist_t_ns", np.int64),  # newest measurement that told of it
     ("path_m", np.float64),  # by wheel, foot or steps, whether it is needed or not
     ("path_sigma_m", np.float64),
@@ -58,10 +64,14 @@ def from_fixes(state: Records, step: position.Step) -> None:
     joined = counted & step.joined
     state["dist_filter_m"][rows] += np.where(joined, arc, 0.0)
     doppler_before = state["track_doppler_mps"][rows]
-    paired = joined & np.isfinite(doppler_before) & np.isfinite(step.doppler_mps)
+    # A reading near zero may be the receiver's own floor: slow walking is left to the fixes.
+    paired = joined & (doppler_before >= position.STILL_MPS) & (step.doppler_mps >= position.STILL_MPS)
     both = 0.5 * (np.where(paired, doppler_before, 0.0) + np.where(paired, step.doppler_mps, 0.0)) * span
     state["dist_doppler_m"][rows] += both
     state["dist_paired_m"][rows] += np.where(paired, arc, 0.0)
+    state["dist_paired_s"][rows] += np.where(paired, span, 0.0)
+    told = np.where(step.doppler_sigma_mps > 0.0, step.doppler_sigma_mps, DOPPLER_MPS)
+    state["dist_doppler_error_m"][rows] += np.where(paired, told * span, 0.0)
     state["track_doppler_mps"][rows] = step.doppler_mps
     holes = counted & filled & ~step.joined
     if holes.any():
@@ -129,13 +139,38 @@ def add_edge(state: Records, row: int, t_ns: int) -> None:
         one["dist_fill_sigma_m"] += CHORD_SHARE * metres
 
 
-def sigma_of(state: Records, track_m: Floats) -> Floats:
-    """Return one sigma of the whole distance, m, (n,), where the track's part is track_m."""
+def doppler_of(state: Records) -> Floats:
+    """Return the integral of Doppler speed, m, (n,), scaled up to the whole track where it covers a part."""
     paired = state["dist_paired_m"]
-    scale = np.where(paired > 1.0, track_m / np.maximum(paired, 1.0), 0.0)
-    apart = np.where(paired > 1.0, np.abs(track_m - state["dist_doppler_m"] * np.clip(scale, 0.0, 2.0)), 0.0)
-    # Where Doppler covers only part of the track, its difference is scaled to the whole.
-    ends = np.where(track_m > 0.0, np.clip(state["pos_accuracy_m"], 1.0, 100.0), 0.0)
+    whole = np.minimum(state["dist_filter_m"] / np.maximum(paired, 1.0), 10.0)
+    return np.where(paired > 1.0, state["dist_doppler_m"] * whole, np.nan)
+
+
+def corrected(state: Records, track_m: Floats) -> Floats:
+    """Return the length of a track without what the noise of raw fixes adds to it, m, (n,).
+
+    Noise makes a track longer than the way, never shorter (Ranacher et al. 2016, doi
+    10.1080/13658816.2015.1086924). Where neighbouring innovations show that the receiver did not smooth its
+    fixes, the track may be too long by RAW_SHARE; the integral of Doppler speed then corrects it, each with
+    its own weight.
+    """
+    doppler = doppler_of(state)
+    lean = state["pos_lean"] / np.maximum(state["pos_size"], 1.0)
+    raw = np.minimum(np.maximum(1.0 - lean / RAW_LEAN, 0.0), 1.0)
+    longer = (TRACK_SHARE**2 + (RAW_SHARE * raw) ** 2) * track_m * track_m
+    error = state["dist_doppler_error_m"] * track_m / np.maximum(state["dist_paired_m"], 1.0)
+    uncovered = np.maximum(state["dist_filter_m"] - state["dist_paired_m"], 0.0)
+    other = (DOPPLER_SHARE * track_m) ** 2 + error * error + uncovered * uncovered
+    weight = longer / np.maximum(longer + other, 1e-9)
+    use = (raw > 0.0) & (doppler < track_m)  # NaN is not
+    return np.where(use, track_m + weight * (np.where(use, doppler, 0.0) - track_m), track_m)
+
+
+def sigma_of(state: Records, track_m: Floats) -> Floats:
+    """Return one sigma of the whole distance, m, (n,), where the track is track_m long."""
+    doppler = doppler_of(state)
+    apart = np.where(np.isfinite(doppler), np.abs(track_m - doppler), 0.0)
+    ends = np.where(track_m > 0.0, np.minimum(np.maximum(state["pos_accuracy_m"], 1.0), 100.0), 0.0)
     fill = state["dist_fill_sigma_m"]
     sigma: Floats = np.sqrt((TRACK_SHARE * track_m) ** 2 + apart * apart + fill * fill + ends * ends)
     return sigma

@@ -11,10 +11,10 @@ enter with that part, and what is slow is added to the published sigma. Receiver
 Doppler speed, which makes it wrong by a slowly changing factor 1 + s: over seconds Doppler speed leads, over
 minutes the track does.
 
-How much a receiver's fixes differ from one to the next, and how much an athlete swerves, is learnt: the
-innovations of an optimal filter are white and as large as it says (Mehra 1970, doi 10.1109/TAC.1970.1099422).
-Neighbours that tend to opposite sides say that fixes are noisier than thought, neighbours on the same side
-that the athlete swerves more; their size sets both.
+The innovations of an optimal filter are white (Mehra 1970, doi 10.1109/TAC.1970.1099422). Neighbours that
+lean to the same side come from a receiver that has smoothed its fixes itself; neighbours that do not come
+from fixes as raw as they were measured, whose noise makes the track longer than the way. Their correlation is
+kept, for the distance.
 
 The plane unrolls along the track: steps in latitude and longitude are turned to metres by the WGS 84 radii
 where they happen, so no projection stretches a long ride.
@@ -49,22 +49,23 @@ SEMI_MAJOR_M = 6_378_137.0  # WGS 84
 ECCENTRICITY_SQUARED = 6.694379990141e-3
 
 # White acceleration, m^2/s^3, by Sport: other, run, walk, hike, ride, swim, ski, row.
-ACCEL_DENSITY = np.array([1.0, 0.5, 0.3, 0.3, 1.0, 0.2, 3.0, 0.3])
+ACCEL_DENSITY = np.array([6.0, 0.2, 0.1, 0.1, 0.7, 0.2, 6.0, 0.2])
 SPEED_SIGMA_MPS = 5.0  # before anything is known
 SCALE_SIGMA = 0.05  # of s
 SCALE_TIME_S = 300.0
 
-WHITE_SHARE = 0.1  # of the stated horizontal accuracy, from fix to fix, at 1 Hz
-WHITE_MIN_M = 0.4
-ACCURACY_DEFAULT_M = 4.0  # where the receiver tells none
+WHITE_SHARE = 0.03  # of the stated horizontal accuracy, from fix to fix, at 1 Hz
+WHITE_MIN_M = 0.2
+ACCURACY_DEFAULT_M = 10.0  # where the receiver tells none
 ACCURACY_RANGE_M = (1.0, 1e4)
 DOPPLER_DEFAULT_MPS = 0.4
 DOPPLER_RANGE_MPS = (0.1, 50.0)
-COURSE_SIGMA_RAD = 0.2
+COURSE_SIGMA_RAD = 1.0  # receivers tell a smoothed course, which lags in bends
 ERROR_TIME_S = 40.0  # correlation time of a fix's slow error
 
-LEARNING = 0.04  # per fix, of the logarithms of noise
-LEARNT_MAX = 3.0  # neither leaves e^-3 to e^3 of what is expected
+BOUND = 1.5  # of innovations in sigmas: a hop of a fix tells nothing of the athlete
+
+CEILING_SHARE, CEILING_MPS = 1.25, 1.5  # over Doppler speed
 
 STILL_MPS = 0.3  # Doppler speed below this says: standing
 STEERING_MPS = 0.8  # below this estimated speed the direction of travel is not known well enough
@@ -75,7 +76,7 @@ GAP_S = 30.0  # the filter starts anew after a longer silence
 SETTLED_FIXES = 3
 EAST, NORTH = ((0, None),), ((1, None),)
 FIX_GATE = Gate(inflate=12.0, reject=150.0)  # for two components
-DOPPLER_GATE = Gate(inflate=6.0, reject=150.0)
+DOPPLER_GATE = Gate(inflate=25.0, reject=np.inf)  # where it differs that much, v is what is wrong
 
 FIELDS: list[tuple[Any, ...]] = [
     ("pos_x", np.float64, (STATES,)),
@@ -89,15 +90,18 @@ FIELDS: list[tuple[Any, ...]] = [
     ("pos_lat_deg", np.float64),
     ("pos_lon_deg", np.float64),
     ("pos_accuracy_m", np.float64),
+    ("pos_doppler_mps", np.float64),  # of the newest fix that was used; NaN: not told
     ("pos_innovation", np.float64, (2,)),  # of the newest fix, east and north, each over its sigma
-    ("pos_balance", np.float64),  # logarithm of R over Q, against what is expected
-    ("pos_scale", np.float64),  # logarithm of both
+    ("pos_lean", np.float64),  # sums over the workout: innovations times those before them,
+    ("pos_size", np.float64),  # and their squares
     ("stale_lat_deg", np.float64),  # the newest fix that was refused as stale
     ("stale_lon_deg", np.float64),
     ("track_slot", np.int32),  # of the smoother's history; -1: none
     ("still", np.int8),  # the body does not move, by its own sensors
     ("still_t_ns", np.int64),
 ]
+
+TOTALS = ("pos_lean", "pos_size")
 
 
 class Step(NamedTuple):
@@ -112,6 +116,7 @@ class Step(NamedTuple):
     speed_before_mps: Floats
     speed_mps: Floats
     doppler_mps: Floats  # NaN where none
+    doppler_sigma_mps: Floats
     chord_m: Floats  # straight from the estimate before to this one
 
 
@@ -128,8 +133,8 @@ def predict(x: Floats, P: Floats, dt_s: Floats, density: Floats) -> tuple[Floats
 
 
 def transition(way: list[Floats]) -> tuple[Floats, Floats, Floats]:
-    """Return the F and Q of `predict`, (m, 5, 5) each, and no input, (m, 5), of ways (dt_s, density)."""
-    dt_s, density = way
+    """Return the F and Q of `predict`, (m, 5, 5) each, and no input, (m, 5), of ways."""
+    dt_s, density, _ = way
     q00, q01, q11 = scaled_white_noise(dt_s, density)
     m = len(dt_s)
     F, Q = np.zeros((m, STATES, STATES)), np.zeros((m, STATES, STATES))
@@ -181,9 +186,8 @@ def absorb(state: Records, m: Records, due_ns: timer.Times, history: History) ->
     doppler = np.minimum(m["speed_mps"], 2.0 * SPEED_MAX_MPS)
     z = _unrolled(state, rows, m)
     old_x, old_P = of_rows(state["pos_x"][rows]), of_rows(state["pos_P"][rows])
-    scale = state["pos_scale"][rows]
-    density = ACCEL_DENSITY[state["sport"][rows]] * np.exp(scale)
-    R = fix_noise(accuracy, dt_s) * np.exp(scale + state["pos_balance"][rows])
+    density = ACCEL_DENSITY[state["sport"][rows]]
+    R = fix_noise(accuracy, dt_s)
 
     x, P = predict(old_x.copy(), old_P.copy(), dt_s, density)
     x, P, nis, innovation, taken = _fix(x, P, z, R)
@@ -195,9 +199,14 @@ def absorb(state: Records, m: Records, due_ns: timer.Times, history: History) ->
         x, P = np.where(anew, fresh_x, x), np.where(anew, fresh_P, P)
     x, P = _doppler(x, P, m, doppler, taken & ~anew)
     x, P = _at_rest(state, rows, t_ns, x, P, taken & ~anew)
-    _learn(state, rows, innovation, nis, taken & ~anew & (fixes >= SETTLED_FIXES), anew)
+    _compare(state, rows, innovation, taken & ~anew & (fixes >= SETTLED_FIXES), anew)
     taken = taken | anew
     x = np.clip(x, -1e9, 1e9)
+    # Fixes hop, Doppler speed does not: together they bound how fast the track can have been.
+    doppler_before = state["pos_doppler_mps"][rows]
+    ceiling = CEILING_SHARE * np.fmax(doppler, np.where(anew, doppler, doppler_before)) + CEILING_MPS
+    ceiling = np.where(np.isnan(doppler) | np.isnan(ceiling), np.inf, ceiling)
+    state["pos_doppler_mps"][rows] = np.where(taken, doppler, doppler_before)
 
     state["pos_rejects"][rows] = np.where(anew, 0, rejects)
     state["pos_nis"][rows] = np.where(anew, 2.0, np.minimum(nis, 1e6))
@@ -213,26 +222,25 @@ def absorb(state: Records, m: Records, due_ns: timer.Times, history: History) ->
     kept = taken & counted & (state["track_slot"][rows] >= 0)
     if kept.any():
         slots = state["track_slot"][rows[kept]].astype(np.intp)
-        way = np.array([dt_s, density])[:, kept]
+        way = np.array([dt_s, density, ceiling])[:, kept]
         full = history.append(slots, t_ns[kept], ~joined[kept], x[:, kept], P[:, :, kept], way)
     chord = np.hypot(x[0] - old_x[0], x[1] - old_x[1])
-    before_mps = speed_of(old_x)
-    step = Step(rows, before_ns, t_ns, counted, span, joined, before_mps, speed_of(x), doppler, chord)
+    before_mps, speed = np.minimum(speed_of(old_x), ceiling), np.minimum(speed_of(x), ceiling)
+    step = Step(
+        rows, before_ns, t_ns, counted, span, joined, before_mps, speed, doppler, m["speed_acc_mps"], chord
+    )
     return Step(*(column[taken] for column in step)), full
 
 
-def _learn(state: Records, rows: timer.Rows, innovation: Floats, nis: Floats, use: Mask, anew: Mask) -> None:
-    """Move what is known of the noise by one fix's innovation, east and north over their sigmas, (2, n)."""
-    bounded = np.minimum(np.maximum(innovation, -3.0), 3.0)
-    before = state["pos_innovation"][rows]
-    together = 0.5 * (bounded[0] * before[:, 0] + bounded[1] * before[:, 1])
-    size = np.minimum(0.5 * nis, 3.0) - 1.0
-    balance = state["pos_balance"][rows] - LEARNING * together
-    scale = state["pos_scale"][rows] + 0.5 * LEARNING * size
-    for name, value in (("pos_balance", balance), ("pos_scale", scale)):
-        value = np.minimum(np.maximum(value, -LEARNT_MAX), LEARNT_MAX)
-        state[name][rows] = np.where(use, value, state[name][rows])
-    state["pos_innovation"][rows] = np.where(use | anew, np.where(anew, 0.0, bounded), before.T).T
+def _compare(state: Records, rows: timer.Rows, innovation: Floats, use: Mask, anew: Mask) -> None:
+    """Compare a fix's innovations, east and north over their sigmas, (2, n), with those of the fix before."""
+    bounded = np.minimum(np.maximum(innovation, -BOUND), BOUND)
+    before = state["pos_innovation"][rows].T
+    lean = np.where(use, bounded[0] * before[0] + bounded[1] * before[1], 0.0)
+    state["pos_lean"][rows] += lean
+    state["pos_size"][rows] += np.where(use, bounded[0] * bounded[0] + bounded[1] * bounded[1], 0.0)
+    kept = np.where(anew, 0.0, np.where(use, bounded, before))
+    state["pos_innovation"][rows] = kept.T
 
 
 def _usable(state: Records, m: Records, due_ns: timer.Times) -> Records:
