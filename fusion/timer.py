@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion.measurements import Records
+from fusion.table import Fields
 
 Rows = NDArray[np.intp]
 Times = NDArray[np.int64]
@@ -69,13 +70,13 @@ def counted_s(state: Records, rows: Rows, since_ns: Times, t_ns: Times) -> NDArr
     return np.where(state["open"][rows] != 0, span, 0.0)
 
 
-def elapsed_s(state: Records, t_ns: Times) -> NDArray[np.float64]:
+def elapsed_s(state: Fields, t_ns: Times) -> NDArray[np.float64]:
     """Return the time since the start, pauses included, s, (n,)."""
     span: NDArray[np.float64] = np.maximum(t_ns - state["start_ns"], 0) * 1e-9
     return span
 
 
-def running_s(state: Records, t_ns: Times) -> NDArray[np.float64]:
+def running_s(state: Fields, t_ns: Times) -> NDArray[np.float64]:
     """Return the time since the start without pauses, s, (n,)."""
     until = np.minimum(t_ns, state["pause_ns"])
     span: NDArray[np.float64] = np.maximum(until - state["start_ns"] - state["idle_ns"], 0) * 1e-9

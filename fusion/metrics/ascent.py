@@ -9,10 +9,12 @@ from fusion.measurements import Records, Source
 from fusion.metrics import climb
 from fusion.metrics.metric import NO_SOURCE, OK, Raw, View, of_workout
 from fusion.models import altitude
+from fusion.table import Fields
 
 SHARE_BARO = 0.03  # one sigma, of the ascent: weather, wind, lag
 SHARE_GNSS = 0.1
 SHARE_FLOOR_M = 1.5
+BARO = int(Source.BARO)
 
 FIELDS: list[tuple[Any, ...]] = [
     *climb.fields("climb"),
@@ -52,9 +54,9 @@ def from_heights(state: Records, step: altitude.Step) -> None:
     state["climb_t_ns"][rows] = step.t_ns[counted]
 
 
-def sigma_of(s: Records, climbed_m: Floats) -> Floats:
+def sigma_of(s: Fields, climbed_m: Floats) -> Floats:
     """Return one sigma of an ascent or descent, m, (n,)."""
-    share = np.where(s["alt_source"] == int(Source.BARO), SHARE_BARO, SHARE_GNSS)
+    share = np.where(s["alt_source"] == BARO, SHARE_BARO, SHARE_GNSS)
     return share * climbed_m + SHARE_FLOOR_M
 
 

@@ -19,6 +19,7 @@ from fusion.kalman import Floats
 from fusion.measurements import Records, Source, Sport
 from fusion.metrics.heart_rate_zone import age_years
 from fusion.metrics.metric import NO_SOURCE, OK, Raw, View, of_workout
+from fusion.table import Fields, Picked
 
 KCAL_J = 4184.0
 REST_W_PER_KG = 1.162  # 1 kcal/kg/h
@@ -58,7 +59,7 @@ def from_heart_rate(state: Records, rows: timer.Rows, t_ns: timer.Times) -> None
     free = np.abs(t_ns - state["power_t_ns"][rows]) > PRIOR_NS
     rows, t_ns = rows[free], t_ns[free]
     if len(rows):
-        _accrue(state, rows, t_ns, heart_rate_watts(state[rows], t_ns), Source.HEART_RATE)
+        _accrue(state, rows, t_ns, heart_rate_watts(Picked(state, rows), t_ns), Source.HEART_RATE)
 
 
 def from_motion(state: Records, rows: timer.Rows, t_ns: timer.Times, speed_mps: Floats) -> None:
@@ -70,10 +71,10 @@ def from_motion(state: Records, rows: timer.Rows, t_ns: timer.Times, speed_mps: 
     if len(rows):
         known = (t_ns - state["alt_t_ns"][rows]) < PRIOR_NS
         climb = np.where(known, state["alt_x"][rows, 1], 0.0)
-        _accrue(state, rows, t_ns, motion_watts(state[rows], speed_mps, climb), Source.MODEL)
+        _accrue(state, rows, t_ns, motion_watts(Picked(state, rows), speed_mps, climb), Source.MODEL)
 
 
-def heart_rate_watts(s: Records, t_ns: timer.Times) -> Floats:
+def heart_rate_watts(s: Fields, t_ns: timer.Times) -> Floats:
     """Return metabolic power at the filtered heart rate, W, (n,)."""
     age = age_years(s, t_ns)
     age = np.where(np.isnan(age), AGE_DEFAULT, age)
@@ -84,17 +85,18 @@ def heart_rate_watts(s: Records, t_ns: timer.Times) -> Floats:
     return np.maximum(kj_min * (1000.0 / 60.0), REST_W_PER_KG * mass)
 
 
-def motion_watts(s: Records, speed_mps: Floats, climb_mps: Floats) -> Floats:
+def motion_watts(s: Fields, speed_mps: Floats, climb_mps: Floats) -> Floats:
     """Return metabolic power of a speed over ground and a climb rate, W, (n,), by sport."""
     mass, sport = s["mass_kg"], s["sport"]
     rest = REST_W_PER_KG * mass
     moving = speed_mps > 0.3
-    grade = np.clip(climb_mps / np.where(moving, speed_mps, 1.0), -GRADE_MAX, GRADE_MAX)
+    grade = climb_mps / np.where(moving, speed_mps, 1.0)
+    grade = np.minimum(np.maximum(grade, -GRADE_MAX), GRADE_MAX)
     cost = np.where(speed_mps > RUNNING_MPS, polynomial(RUN_COST, grade), polynomial(WALK_COST, grade))
     on_foot = rest + mass * np.maximum(cost, 0.0) * np.minimum(speed_mps, 8.0)
     air = 0.5 * AIR_KG_M3 * DRAG_AREA_M2 * speed_mps * speed_mps
     pedal = ((mass + BIKE_KG) * GRAVITY * (ROLLING + grade) + air) * speed_mps
-    riding = rest + np.clip(pedal, 0.0, 600.0) / EFFICIENCY
+    riding = rest + np.minimum(np.maximum(pedal, 0.0), 600.0) / EFFICIENCY
     other = rest * np.where(moving, EQUIVALENT[sport], 1.0)
     foot = (sport == Sport.RUN) | (sport == Sport.WALK) | (sport == Sport.HIKE)
     foot |= (sport == Sport.OTHER) & (speed_mps < 5.0)

@@ -8,8 +8,8 @@ zones: how many the rate's and the maximum's error span.
 import numpy as np
 
 from fusion.kalman import Floats
-from fusion.measurements import Records
 from fusion.metrics.metric import OK, Raw, View
+from fusion.table import Fields
 
 MAX_DEFAULT_BPM = 190.0
 MAX_DEFAULT_SIGMA_BPM = 14.0
@@ -17,18 +17,20 @@ MAX_AGE_SIGMA_BPM = 10.0
 YEAR_NS = 31_556_952 * 1_000_000_000
 
 
-def age_years(s: Records, t_ns: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Floats:
+def age_years(s: Fields, t_ns: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Floats:
     """Return the athlete's age at a time, years, (n,); NaN where it is not known."""
     year = 1970.0 + t_ns / YEAR_NS
-    return np.where(s["birth_year"] > 0, np.clip(year - s["birth_year"], 5.0, 100.0), np.nan)
+    born = s["birth_year"]
+    return np.where(born > 0, np.minimum(np.maximum(year - born, 5.0), 100.0), np.nan)
 
 
-def maximum(s: Records, t_ns: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[Floats, Floats]:
+def maximum(s: Fields, t_ns: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[Floats, Floats]:
     """Return the athlete's maximum heart rate and its sigma, bpm, (n,) each."""
     age = age_years(s, t_ns)
     known = s["max_bpm"] > 0.0
-    by_age = np.where(np.isnan(age), MAX_DEFAULT_BPM, 208.0 - 0.7 * age)
-    by_age_sigma = np.where(np.isnan(age), MAX_DEFAULT_SIGMA_BPM, MAX_AGE_SIGMA_BPM)
+    ageless = np.isnan(age)
+    by_age = np.where(ageless, MAX_DEFAULT_BPM, 208.0 - 0.7 * age)
+    by_age_sigma = np.where(ageless, MAX_DEFAULT_SIGMA_BPM, MAX_AGE_SIGMA_BPM)
     return np.where(known, s["max_bpm"], by_age), np.where(known, 0.0, by_age_sigma)
 
 
@@ -44,7 +46,7 @@ def value(view: View) -> Raw:
     distance = np.minimum(np.abs(share - bounds) / np.maximum(error, 1e-6), 30.0)
     # Probability that a bound lies on the other side, by a logistic curve.
     other_side = 1.0 / (1.0 + np.exp(1.7 * distance))
-    above, spread = np.zeros(len(s)), np.zeros(len(s))
+    above, spread = np.zeros(len(top)), np.zeros(len(top))
     for i in range(len(bounds)):
         above = above + (share > bounds[i])
         spread = spread + other_side[i]

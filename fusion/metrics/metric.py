@@ -1,12 +1,14 @@
 """What every metric is made of: what it sees, and how a value, its error and its age become an estimate."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.measurements import Estimate, Reason, Records
+from fusion.measurements import Estimate, Reason
+from fusion.table import Fields
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -25,6 +27,7 @@ OK, NO_SOURCE, STALE, SETTLING, NOT_APPLICABLE, NOT_ENOUGH_DATA = (
 )
 
 SIGMA_MAX = 1e9
+SQRT_2 = float(np.sqrt(2.0))
 FRESH_NS = 12_000_000_000  # smart-recorded files tick every 1 to 7 s; older is stale
 
 
@@ -41,7 +44,7 @@ class Raw(NamedTuple):
 class View(NamedTuple):
     """The rows of a step: their state as it is now, and the time the estimates are for."""
 
-    state: Records  # (n,) a copy
+    state: Fields  # n rows
     due_ns: NDArray[np.int64]  # (n,)
     known: dict[str, Raw]  # the metrics before this one in the list
 
@@ -77,32 +80,44 @@ def within(tolerance: Floats, sigma: Floats) -> Floats:
 
     The error function by Abramowitz and Stegun 1964, 7.1.26: to 1.5e-7.
     """
-    z = np.minimum(tolerance / np.maximum(sigma, 1e-9) / np.sqrt(2.0), 6.0)
+    z = np.minimum(tolerance / np.maximum(sigma, 1e-9) / SQRT_2, 6.0)
     t = 1.0 / (1.0 + 0.3275911 * z)
     series = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t
     probability: Floats = np.minimum(np.maximum(1.0 - series * np.exp(-z * z), 0.0), 1.0)
     return probability
 
 
-def evaluate(metrics: tuple[Metric, ...], state: Records, due_ns: NDArray[np.int64]) -> dict[str, Estimate]:
-    """Return every metric of the rows of a state by name.
+@cache
+def _tolerances(metrics: tuple[Metric, ...]) -> tuple[Floats, Floats]:
+    """Return the metrics' tolerances, absolute and as shares, (metrics, 1) each."""
+    return np.array([[m.tolerance] for m in metrics]), np.array([[m.share] for m in metrics])
+
+
+def evaluate(metrics: tuple[Metric, ...], state: Fields, due_ns: NDArray[np.int64]) -> dict[str, Estimate]:
+    """Return every metric of n rows by name.
 
     A value that is not finite is none; a sigma is at least 0 and finite.
+
+    Parameters
+    ----------
+    metrics : tuple of Metric
+    state : Fields
+        n rows.
+    due_ns : (n,) int64
     """
     view = View(state, due_ns, {})
-    shape = (len(metrics), len(state))
+    shape = (len(metrics), len(due_ns))
     value, sigma, t_ns = np.empty(shape), np.empty(shape), np.empty(shape, dtype=np.int64)
     source, reason = np.empty(shape, dtype=np.int32), np.empty(shape, dtype=np.int32)
     for i, metric in enumerate(metrics):
         raw = view.known[metric.name] = metric.estimate(view)
         value[i], sigma[i], t_ns[i], source[i], reason[i] = raw
-    lacking = ~np.isfinite(value) & (reason == OK)
-    reason[lacking] = NOT_ENOUGH_DATA
+    reason[~np.isfinite(value) & (reason == OK)] = NOT_ENOUGH_DATA
     none = reason != OK
     value[none], sigma[none], source[none] = 0.0, 0.0, 0
-    sigma = np.where(np.isfinite(sigma), np.minimum(np.maximum(sigma, 0.0), SIGMA_MAX), SIGMA_MAX)
-    absolute = np.array([[m.tolerance] for m in metrics])
-    share = np.array([[m.share] for m in metrics])
+    sigma[~np.isfinite(sigma)] = SIGMA_MAX
+    sigma = np.minimum(np.maximum(sigma, 0.0), SIGMA_MAX)
+    absolute, share = _tolerances(metrics)
     quality = within(np.maximum(absolute, share * np.abs(value)), sigma)
     value[none], sigma[none], quality[none] = np.nan, np.nan, 0.0
     columns = zip(metrics, value, sigma, t_ns, source, quality, reason, strict=True)

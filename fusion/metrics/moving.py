@@ -15,6 +15,7 @@ from fusion.metrics.metric import OK, Raw, View, of_workout
 
 MOVING_MPS = 0.4
 REACH_NS = 15_000_000_000  # a measurement speaks for at most so long before it
+CLOCK = int(Source.CLOCK)
 PRIOR_NS = 10_000_000_000  # a better source that spoke in this time decides
 
 FIELDS: list[tuple[Any, ...]] = [
@@ -50,6 +51,4 @@ def value(view: View) -> Raw:
     moving = np.where(told, s["moving_s"], timer.running_s(s, view.due_ns))
     t_ns = np.where(told, s["moving_t_ns"], view.due_ns)
     reason = of_workout(view, OK)
-    return Raw(
-        moving, 1.0 + 0.01 * moving, t_ns, np.where(told, s["moving_source"], int(Source.CLOCK)), reason
-    )
+    return Raw(moving, 1.0 + 0.01 * moving, t_ns, np.where(told, s["moving_source"], CLOCK), reason)

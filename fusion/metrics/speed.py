@@ -18,6 +18,7 @@ LENGTH_PER_SPM = 0.00283
 LENGTH_MIN, LENGTH_MAX = 0.3, 0.75
 LENGTH_SIGMA = 0.15
 WANDER_SHARE = 0.02  # of speed: what the filter's white-noise model leaves out
+GNSS, IMU = int(Source.GNSS), int(Source.IMU)
 STEPS_FRESH_NS = 4_000_000_000
 # By Sport: whether steps make the way.
 STEPPING = np.array([sport in (Sport.OTHER, Sport.RUN, Sport.WALK, Sport.HIKE) for sport in Sport])
@@ -54,6 +55,6 @@ def value(view: View) -> Raw:
             by_fix, sigma, np.where(by_sensor, speed.SHARE * sensor + 0.05, LENGTH_SIGMA * by_steps + 0.1)
         ),
         np.where(by_fix, s["pos_t_ns"], np.where(by_sensor, s["sensor_t_ns"], s["body_t_ns"])),
-        np.where(by_fix, int(Source.GNSS), np.where(by_sensor, s["sensor_source"], int(Source.IMU))),
+        np.where(by_fix, GNSS, np.where(by_sensor, s["sensor_source"], IMU)),
         reason,
     )

@@ -11,6 +11,7 @@ import numpy as np
 from fusion import timer
 from fusion.kalman import Floats, Mask
 from fusion.measurements import Records
+from fusion.table import Fields
 
 SILENT_NS = 5_000_000_000
 OVERLAP_NS = 50_000_000
@@ -72,7 +73,7 @@ def absorb(state: Records, w: Records) -> tuple[Mask, Floats]:
     return chosen, steps
 
 
-def spm(state: Records) -> Floats:
+def spm(state: Fields) -> Floats:
     """Return steps per minute of the rows given, (n,); 0 when not stepping."""
     interval = state["body_interval_s"]
     return np.where(interval > 0.0, 60.0 / np.where(interval > 0.0, interval, 1.0), 0.0)
