@@ -82,7 +82,7 @@ void kf_sample_take(kf_device *device, const kf_sample *s, kf_sink *sink)
     device->t_ns = s->t_ns;
     device->stream |= KF_STREAM_TIME;
     const kf_motion m = kf_orientation_step(&device->orientation, s, dt_s, usual_s);
-    kf_window_add(device, s, &m, dt_s);
+    kf_window_add(device, s, &m, dt_s, usual_s);
     if (m.has_accel) {
         kf_steps_take(device, s->t_ns, m.free_e.z, dt_s, sink);
         sink->free_sum_e = kf_add(sink->free_sum_e, m.free_e);

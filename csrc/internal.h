@@ -100,7 +100,8 @@ typedef struct {
     double covered_s;
     kf_vec dv_e; /* e of q6 */
     double accel2_s, accel_s, gyro2_s, gyro_s;
-    double open; /* variance of dv_e.z from clipped samples */
+    double open;   /* variance of dv_e.z from clipped samples */
+    double held_s; /* of covered_s: time of lost samples that their neighbours stand for */
     uint32_t flags;
     uint32_t steps;
     uint32_t is_open; /* end_ns stands */
@@ -298,7 +299,7 @@ void kf_heading_drift(kf_orientation *o, double dt_s, double rate2_s, double ope
 /* windows.c */
 int64_t kf_window_end(int64_t t_ns);
 void kf_window_begin(kf_device *device, int64_t t_ns, kf_sink *sink);
-void kf_window_add(kf_device *device, const kf_sample *s, const kf_motion *m, double dt_s);
+void kf_window_add(kf_device *device, const kf_sample *s, const kf_motion *m, double dt_s, double usual_s);
 void kf_window_close(kf_device *device, kf_sink *sink);
 
 /* steps.c */

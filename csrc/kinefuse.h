@@ -133,7 +133,7 @@ typedef struct {
     uint32_t device;
     uint32_t flags;
     int64_t t_ns;     /* the window's end, a multiple of KF_WINDOW_NS */
-    float duration_s; /* covered by samples */
+    float duration_s; /* covered by samples; not what was bridged where some are lost */
     float dv_e[3];    /* integral of free acceleration, m/s; z is the vertical velocity increment */
     float dv_sigma;   /* of dv_e[2], m/s, from tilt and noise */
     float accel_rms;  /* of free acceleration, m/s^2 */

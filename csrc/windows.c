@@ -8,6 +8,7 @@
 #define DV_NOISE 0.02   /* m/s per sqrt(s): the accelerometer's */
 #define DV_SHARE 0.01   /* of its rms: scale and the time between samples */
 #define CLIP_ACCEL 20.0 /* m/s^2 that a clipped sample may hide */
+#define HELD_STEPS 1.5  /* a longer step, in usual ones, is one in which samples were lost */
 
 /* The end of the window of t_ns: the next multiple at or after it; near the end of int64, the last of int64.
  */
@@ -41,7 +42,7 @@ void kf_window_close(kf_device *device, kf_sink *sink)
 
     *out = (kf_window){.device = sink->device, .t_ns = w->end_ns, .steps = w->steps};
     out->flags = w->flags | kf_orientation_flags(&device->orientation);
-    out->duration_s = (float)w->covered_s;
+    out->duration_s = (float)(w->covered_s - w->held_s);
     out->dv_e[0] = (float)dv.x;
     out->dv_e[1] = (float)dv.y;
     out->dv_e[2] = (float)dv.z;
@@ -64,11 +65,13 @@ void kf_window_begin(kf_device *device, int64_t t_ns, kf_sink *sink)
     w->end_ns = end_ns;
 }
 
-/* Add a sample to the window that is open. */
-void kf_window_add(kf_device *device, const kf_sample *s, const kf_motion *m, double dt_s)
+/* Add a sample to the window that is open; usual_s is the time between samples, 0 where it is not known. */
+void kf_window_add(kf_device *device, const kf_sample *s, const kf_motion *m, double dt_s, double usual_s)
 {
     kf_window_state *w = &device->window;
 
+    if (usual_s > 0 && dt_s > HELD_STEPS * usual_s)
+        w->held_s += fmin(dt_s - usual_s, m->covered_s);
     w->covered_s += m->covered_s;
     w->dv_e = kf_add(w->dv_e, m->dv_e);
     if (m->has_accel) {

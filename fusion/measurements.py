@@ -15,7 +15,9 @@ Records = NDArray[np.void]  # a structured array; each dtype below says of what
 _KEY = [("row", np.int32), ("t_ns", np.int64)]
 
 # Motion over a window of the device clock, from the C core (csrc/kinefuse.h, kf_window). ``rank`` is the
-# preference among an athlete's devices for counting steps: 0 is best. ``device`` is the device's row.
+# preference among an athlete's devices for counting steps: 0 is best, and is on a foot. ``device`` is the
+# device's row. ``duration_s`` is what of the window samples cover.
+FOOT_RANK = 0
 WINDOW = np.dtype(
     [
         *_KEY,

@@ -33,7 +33,7 @@ from fusion.kalman import (
     symmetric,
     update,
 )
-from fusion.measurements import Records, Source
+from fusion.measurements import FOOT_RANK, Records, Source
 from fusion.rounds import rounds
 
 STATES = 4
@@ -42,7 +42,8 @@ SCALE_M = 44_330.77  # T0 / lapse
 EXPONENT = 0.190_263_2  # lapse R / g M
 
 BARO_EVENT, GNSS_EVENT = 0, 1
-SETTLED_FLAG = 64  # KF_SETTLED of csrc/kinefuse.h: tilt is known well enough
+GAP_FLAG = 1  # KF_GAP of csrc/kinefuse.h
+SETTLED_FLAG = 64  # KF_SETTLED: tilt is known well enough
 
 BARO_SIGMA_M = 0.3
 RECORDED_SIGMA_M = 1.0  # a height that is told without an accuracy
@@ -61,6 +62,8 @@ NO_OFFSET_M = 1e-3  # without a barometer b is known to be zero; not exactly, fo
 OFFSET_DENSITY = 0.005  # m^2/s: weather, 4 m in an hour
 
 HEIGHT_RANGE_M = (-2_000.0, 100_000.0)
+LOST_MAX_S = 0.25  # a body swings: over a longer loss its velocity changes by no more than in half a swing
+LOST_MIN_S = 0.045  # between neighbours; less is their samples' spacing, unless the core tells of a gap
 STRADDLE_S = 0.3  # a height may fall inside a window, which tells of all of it at its end
 BARO_NS = 30_000_000_000
 LATE_NS = 2_000_000_000
@@ -84,6 +87,8 @@ FIELDS: list[tuple[Any, ...]] = [
     ("alt_dv_mps", np.float64),
     ("alt_moment_m", np.float64),
     ("alt_dv_variance", np.float64),
+    ("alt_window_ns", np.int64),  # end of the newest window that told an increment; 0: none
+    ("alt_window_rms", np.float64),  # and its free acceleration, m/s^2
     ("alt_break", np.int8),  # how the smoother's next entry follows on: BREAK_NONE, BREAK_GAP or BREAK_SCALE
     ("climb_slot", np.int32),
 ]
@@ -143,8 +148,13 @@ def heights(baro: Records, gnss: Records) -> list[Records]:
 
 
 def gather(state: Records, windows: Records) -> None:
-    """Add velocity increments, of any number of windows a row, to what awaits the next height."""
+    """Add velocity increments, of any number of windows a row, to what awaits the next height.
+
+    Those of a foot are left out: its impacts are beyond what an accelerometer integrates (3 to 29 m/s in five
+    minutes of running).
+    """
     use = ((windows["flags"] & SETTLED_FLAG) != 0) & np.isfinite(windows["dv_up_mps"])
+    use &= windows["rank"] != FOOT_RANK
     windows = windows[use & (windows["duration_s"] > 0.0)]
     if not len(windows):
         return
@@ -158,7 +168,28 @@ def gather(state: Records, windows: Records) -> None:
     np.add.at(state["alt_span_s"], rows, span)
     np.add.at(state["alt_dv_mps"], rows, dv)
     np.add.at(state["alt_moment_m"], rows, dv * moment_s)
-    np.add.at(state["alt_dv_variance"], rows, sigma * sigma)
+    unknown = _lost(state, rows, windows, span)
+    np.add.at(state["alt_dv_variance"], rows, sigma * sigma + unknown * unknown)
+
+
+def _lost(state: Records, rows: timer.Rows, windows: Records, span_s: Floats) -> Floats:
+    """Return one sigma of the velocity change that went with lost samples before each window, m/s, (n,)."""
+    order = np.argsort(rows, kind="stable")
+    row, t_ns = rows[order], windows["t_ns"][order]
+    rms = windows["accel_rms"][order]
+    rms = np.where(np.isfinite(rms), np.clip(rms, 0.0, 200.0), 0.0)
+    before_ns, before_rms = state["alt_window_ns"][row], state["alt_window_rms"][row]
+    follows = row[1:] == row[:-1]
+    before_ns[1:][follows] = t_ns[:-1][follows]
+    before_rms[1:][follows] = rms[:-1][follows]
+    lost_s = (t_ns - before_ns) * 1e-9 - span_s[order]
+    gap = (windows["flags"][order] & GAP_FLAG) != 0
+    lost_s = np.where((before_ns != 0) & (gap | (lost_s > LOST_MIN_S)), np.clip(lost_s, 0.0, LOST_MAX_S), 0.0)
+    state["alt_window_ns"][row] = np.maximum(t_ns, before_ns)
+    state["alt_window_rms"][row] = rms
+    unknown = np.empty(len(rows))
+    unknown[order] = np.maximum(rms, before_rms) * lost_s
+    return unknown
 
 
 def predict(x: Floats, P: Floats, way: Floats) -> tuple[Floats, Floats]:
