@@ -21,6 +21,7 @@ from fusion.metrics.metric import evaluate
 from fusion.models import altitude, body, cadence, heart_rate, position, power, speed
 from fusion.rounds import rounds
 from fusion.summary import WorkoutSummary, absorb_heights, absorb_track, summarise
+from fusion.table import Picked
 
 STATE_VERSION = 1
 ZONES_MAX = 9
@@ -277,27 +278,25 @@ class Athletes:
         for one in rounds(m.cadence):
             row, t_ns, steps = cadence.absorb(self.state, one)
             self._on_foot(row, t_ns, steps, self.state["cadence_spm"][row], Source.CADENCE)
-        return evaluate(METRICS, self.state[rows], due_ns)
+        return evaluate(METRICS, Picked(self.state, rows), due_ns)
 
     def _bodies(self, windows: Records) -> Records:
         """Take the windows in; return those of the devices that speak for their athletes."""
-        kept = []
-        for w in rounds(windows):
-            chosen, steps = body.absorb(self.state, w)
-            row = w["row"].astype(np.intp)[chosen]
-            t_ns = w["t_ns"][chosen]
-            self._on_foot(row, t_ns, steps[chosen], body.spm(self.state[row]), Source.IMU)
-            kept.append(w[chosen])
-        return np.concatenate(kept) if kept else windows
+        if not len(windows):
+            return windows
+        walk = body.absorb(self.state, windows)
+        self._on_foot(walk.rows, walk.t_ns, walk.steps, walk.spm, Source.IMU)
+        return walk.windows
 
     def _on_foot(
         self, rows: timer.Rows, t_ns: timer.Times, steps: Floats, spm: Floats, source: Source
     ) -> None:
-        """Turn steps into path and moving time where nothing better tells."""
+        """Turn steps into path and moving time where nothing better tells; a row may stand several times."""
         state = self.state
         applies = speed_metric.STEPPING[state["sport"][rows]]
         applies &= np.abs(t_ns - state["sensor_t_ns"][rows]) > SENSOR_NS
-        rows, t_ns, steps, spm = rows[applies], t_ns[applies], steps[applies], spm[applies]
+        if not applies.all():
+            rows, t_ns, steps, spm = rows[applies], t_ns[applies], steps[applies], spm[applies]
         if not len(rows):
             return
         metres = steps * speed_metric.step_length(spm, state["height_m"][rows])
@@ -381,11 +380,8 @@ class Athletes:
         one = self.state[row]
         one["track_slot"] = one["climb_slot"] = -1
         if one["open"]:
-            kept = {
-                name: one[name].copy() for name in ("alt_F", "alt_Q", "alt_u", "alt_entry_ns", "alt_break")
-            }
+            breaks = int(one["alt_break"])
             self._open(row)
-            for name, value in kept.items():
-                one[name] = value
+            one["alt_break"] = breaks
             self._track.restore(int(one["track_slot"]), blocks[0])
             self._heights.restore(int(one["climb_slot"]), blocks[1])

@@ -18,6 +18,8 @@ from fusion.kalman import Floats, Mask
 from fusion.measurements import Records, Source
 from fusion.metrics.metric import NO_SOURCE, OK, Raw, View, of_workout
 from fusion.models import position
+from fusion.rounds import turns
+from fusion.table import Fields
 
 HOLE_NS = 10_000_000_000  # fixes further apart leave a hole that others may fill
 EDGE_S = 8.0  # from a resume to the first fix: its speed speaks for that long
@@ -76,6 +78,10 @@ def from_fixes(state: Records, step: position.Step) -> None:
     holes = counted & filled & ~step.joined
     if holes.any():
         _take_path(state, rows, holes)
+        # From the path's newest measurement to the fix its speed speaks.
+        rest_s = np.where(holes, np.minimum(np.maximum(t_ns - state["dist_t_ns"][rows], 0) * 1e-9, EDGE_S), 0.0)
+        state["dist_fill_m"][rows] += now * rest_s
+        state["dist_fill_sigma_m"][rows] += CHORD_SHARE * now * rest_s
     apart = counted & ~step.joined & ~filled
     if apart.any():
         _across(state, step, apart, span, now)
@@ -105,17 +111,27 @@ def _across(state: Records, step: position.Step, use: Mask, span: Floats, now: F
 def from_path(
     state: Records, rows: timer.Rows, t_ns: timer.Times, metres: Floats, share: float, source: Any
 ) -> None:
-    """Add metres along the path of a wheel, foot or steps, and fill a hole between fixes with it."""
+    """Add metres along the path of a wheel, foot or steps, and fill a hole between fixes with it.
+
+    A row may stand several times, in the order of time.
+    """
     if not len(rows):
         return
-    state["path_m"][rows] += metres
-    state["path_sigma_m"][rows] += share * metres
     state["path_source"][rows] = source
+    sigma = share * metres
     alone = t_ns - state["pos_t_ns"][rows] > HOLE_NS
-    counted = timer.counts(state, rows, t_ns)
-    state["path_fills"][rows[alone & counted]] = 1
-    _take_path(state, rows, alone & counted)
-    state["dist_t_ns"][rows] = np.where(alone & counted, t_ns, state["dist_t_ns"][rows])
+    if not alone.any():
+        np.add.at(state["path_m"], rows, metres)
+        np.add.at(state["path_sigma_m"], rows, sigma)
+        return
+    fills = alone & timer.counts(state, rows, t_ns)
+    for turn in turns(rows):
+        row, use = rows[turn], fills[turn]
+        state["path_m"][row] += metres[turn]
+        state["path_sigma_m"][row] += sigma[turn]
+        _take_path(state, row, use)
+    state["path_fills"][rows[fills]] = 1
+    state["dist_t_ns"][rows[fills]] = t_ns[fills]
 
 
 def _take_path(state: Records, rows: timer.Rows, use: Mask) -> None:
@@ -139,7 +155,7 @@ def add_edge(state: Records, row: int, t_ns: int) -> None:
         one["dist_fill_sigma_m"] += CHORD_SHARE * metres
 
 
-def doppler_of(state: Records) -> Floats:
+def doppler_of(state: Fields) -> Floats:
     """Return the integral of Doppler speed, m, (n,), scaled up to the whole track where it covers a part."""
     paired = state["dist_paired_m"]
     whole = np.minimum(state["dist_filter_m"] / np.maximum(paired, 1.0), 10.0)
@@ -166,7 +182,7 @@ def corrected(state: Records, track_m: Floats) -> Floats:
     return np.where(use, track_m + weight * (np.where(use, doppler, 0.0) - track_m), track_m)
 
 
-def sigma_of(state: Records, track_m: Floats) -> Floats:
+def sigma_of(state: Fields, track_m: Floats) -> Floats:
     """Return one sigma of the whole distance, m, (n,), where the track is track_m long."""
     doppler = doppler_of(state)
     apart = np.where(np.isfinite(doppler), np.abs(track_m - doppler), 0.0)

@@ -12,6 +12,7 @@ from fusion import timer
 from fusion.kalman import Mask
 from fusion.measurements import Records, Source
 from fusion.metrics.metric import OK, Raw, View, of_workout
+from fusion.rounds import turns
 
 MOVING_MPS = 0.4
 REACH_NS = 15_000_000_000  # a measurement speaks for at most so long before it
@@ -27,13 +28,21 @@ TOTALS = ("moving_s", "moving_t_ns", "moving_source")
 
 
 def accrue(state: Records, rows: timer.Rows, t_ns: timer.Times, moving: Mask, source: Any) -> None:
-    """Account for the time up to t_ns, for rows in which a source tells whether the athlete moves."""
-    since = np.maximum(state["moving_t_ns"][rows], t_ns - REACH_NS)
+    """Account for the time up to t_ns, for rows in which a source tells whether the athlete moves.
+
+    A row may stand several times, in the order of time.
+    """
+    if not len(rows):
+        return
     counted = timer.counts(state, rows, t_ns)
-    span = timer.counted_s(state, rows, since, t_ns)
-    state["moving_s"][rows] += np.where(counted & moving, span, 0.0)
-    state["moving_t_ns"][rows] = np.where(counted, np.maximum(t_ns, since), state["moving_t_ns"][rows])
-    state["moving_source"][rows] = np.where(counted, source, state["moving_source"][rows])
+    state["moving_source"][rows[counted]] = source if np.ndim(source) == 0 else source[counted]
+    for turn in turns(rows):
+        row, now_ns, counts = rows[turn], t_ns[turn], counted[turn]
+        before_ns = state["moving_t_ns"][row]
+        since = np.maximum(before_ns, now_ns - REACH_NS)
+        span = timer.counted_s(state, row, since, now_ns)
+        state["moving_s"][row] += np.where(counts & moving[turn], span, 0.0)
+        state["moving_t_ns"][row] = np.where(counts, np.maximum(now_ns, since), before_ns)
 
 
 def unclaimed(state: Records, rows: timer.Rows, t_ns: timer.Times, *names: str) -> Mask:
