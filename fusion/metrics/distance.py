@@ -78,10 +78,6 @@ def from_fixes(state: Records, step: position.Step) -> None:
     holes = counted & filled & ~step.joined
     if holes.any():
         _take_path(state, rows, holes)
-        # From the path's newest measurement to the fix its speed speaks.
-        rest_s = np.where(holes, np.minimum(np.maximum(t_ns - state["dist_t_ns"][rows], 0) * 1e-9, EDGE_S), 0.0)
-        state["dist_fill_m"][rows] += now * rest_s
-        state["dist_fill_sigma_m"][rows] += CHORD_SHARE * now * rest_s
     apart = counted & ~step.joined & ~filled
     if apart.any():
         _across(state, step, apart, span, now)

@@ -112,7 +112,7 @@ class Step(NamedTuple):
     t_ns: timer.Times
     counted: Mask  # the fix counts for a workout
     span_s: Floats  # of the time since the fix before, what counts
-    joined: Mask  # the filter ran through from the fix before; else it started anew here
+    joined: Mask  # the track leads here from the fix before; else it starts anew here
     speed_before_mps: Floats
     speed_mps: Floats
     doppler_mps: Floats  # NaN where none
@@ -217,7 +217,8 @@ def absorb(state: Records, m: Records, due_ns: timer.Times, history: History) ->
     state["pos_accuracy_m"][rows] = accuracy
     counted = timer.counts(state, rows, t_ns)
     span = timer.counted_s(state, rows, before_ns, t_ns)
-    joined = ~anew & (before_ns >= state["resume_ns"][rows])
+    # Where a wheel, foot pod or steps filled the hole before this fix, the track does not count it again.
+    joined = ~anew & (before_ns >= state["resume_ns"][rows]) & (state["path_fills"][rows] == 0)
     full: list[int] = []
     kept = taken & counted & (state["track_slot"][rows] >= 0)
     if kept.any():
