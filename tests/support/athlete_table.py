@@ -18,13 +18,13 @@ def athlete(sport: Sport = Sport.RUN, profile: Profile | None = None) -> Athlete
     return table
 
 
-def step(table: Athletes, t_s: float, **told: list[Told]) -> dict[str, Estimate]:
-    """Step row 0 to ``t_s``; each measurement begins with its time, s, and goes on as its dtype does."""
+def step(table: Athletes, t_s: float, *, row: int = 0, **told: list[Told]) -> dict[str, Estimate]:
+    """Step a row to ``t_s``; each measurement begins with its time, s, and goes on as its dtype does."""
     arrays = {
-        name: [(0, START_NS + round(one[0] * 1e9), *one[1:]) for one in rows] for name, rows in told.items()
+        name: [(row, START_NS + round(one[0] * 1e9), *one[1:]) for one in rows] for name, rows in told.items()
     }
     due_ns = np.array([START_NS + round(t_s * 1e9)])
-    return table.step(np.array([0]), due_ns, Measurements.of(**arrays))
+    return table.step(np.array([row]), due_ns, Measurements.of(**arrays))
 
 
 def fix(
