@@ -1,0 +1,275 @@
+"""The bank is a Kalman filter, for every row alike: filterpy, one row at a time, is the oracle."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from filterpy.common import Q_continuous_white_noise, van_loan_discretization
+from filterpy.kalman import KalmanFilter
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fusion.kalman import Floats, Gate, Row, diagonal, of_rows, update
+from fusion.models import altitude, heart_rate, position
+
+CLOSE = 1e-9
+
+
+class Matrices(NamedTuple):
+    """A model's step of dt: F, Q and the known input u, as the literature has them."""
+
+    F: Floats
+    Q: Floats
+    u: Floats
+
+
+class Case(NamedTuple):
+    """A model: its size, its prediction by the bank, and the same by independent matrices, for one way."""
+
+    states: int
+    sigma: tuple[float, ...]  # of each state at the start
+    way: Callable[[np.random.Generator, int], Floats]  # (w, n), the first of which is dt
+    predict: Callable[[Floats, Floats, Floats], tuple[Floats, Floats]]
+    matrices: Callable[[Floats], Matrices]
+    seen: tuple[tuple[int, ...], ...]  # states that a measurement sees
+
+
+def steps_s(rng: np.random.Generator, n: int) -> Floats:
+    """Irregular steps, now and then none at all."""
+    return np.where(rng.random(n) < 0.1, 0.0, rng.exponential(1.0, n))
+
+
+def heart_matrices(way: Floats) -> Matrices:
+    dt = way[0]
+    Q = Q_continuous_white_noise(2, dt, heart_rate.SLOPE_DENSITY)
+    return Matrices(np.array([[1.0, dt], [0.0, 1.0]]), Q, np.zeros(2))
+
+
+def position_matrices(way: Floats) -> Matrices:
+    """The continuous model, made discrete by van Loan's exponential; each axis, and the scale, on its own."""
+    dt, density = way
+    T = position.SCALE_TIME_S
+    F, Q = np.eye(5), np.zeros((5, 5))
+    f, q = van_loan_discretization(np.array([[0.0, 1.0], [0.0, 0.0]]), np.array([[0.0], [density**0.5]]), dt)
+    for axis in (0, 1):
+        at = np.ix_([axis, axis + 2], [axis, axis + 2])
+        F[at], Q[at] = f, q
+    spread = position.SCALE_SIGMA * (2.0 / T) ** 0.5
+    f, q = van_loan_discretization(np.array([[-1.0 / T]]), np.array([[spread]]), dt)
+    F[4, 4], Q[4, 4] = f[0, 0], q[0, 0]
+    return Matrices(F, Q, np.zeros(5))
+
+
+def altitude_matrices(way: Floats) -> Matrices:
+    dt, density, span, rise, dv, drift = way
+    F = np.array([[1, dt, -0.5 * dt * span, 0], [0, 1, -span, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    Q = np.zeros((4, 4))
+    Q[:2, :2] = Q_continuous_white_noise(2, dt, density)
+    Q[2, 2], Q[3, 3] = altitude.BIAS_DENSITY * span, drift
+    return Matrices(F, Q, np.array([rise, dv, 0.0, 0.0]))
+
+
+def altitude_way(rng: np.random.Generator, n: int) -> Floats:
+    dt = steps_s(rng, n)
+    return np.array(
+        [dt, rng.uniform(1e-3, 1.0, n), dt * rng.random(n), rng.normal(size=n), rng.normal(size=n), 0.01 * dt]
+    )
+
+
+CASES = {
+    "heart_rate": Case(
+        2,
+        (5.0, 0.5),
+        lambda rng, n: steps_s(rng, n)[None],
+        lambda x, P, way: heart_rate.predict(x, P, way[0]),
+        heart_matrices,
+        ((0,),),
+    ),
+    "position": Case(
+        5,
+        (10.0, 10.0, 5.0, 5.0, 0.05),
+        lambda rng, n: np.array([steps_s(rng, n), rng.uniform(0.1, 6.0, n)]),
+        lambda x, P, way: position.predict(x, P, way[0], way[1]),
+        position_matrices,
+        ((0,), (1,), (2, 3, 4), (2, 3)),
+    ),
+    "altitude": Case(
+        4, (3.0, 1.0, 0.03, 80.0), altitude_way, altitude.predict, altitude_matrices, ((0,), (0, 3))
+    ),
+}
+models = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+seeds = st.integers(0, 2**32 - 1)
+
+
+class Stream(NamedTuple):
+    """What happens to n rows at one moment: a step, and a scalar measurement of some of them."""
+
+    way: Floats
+    H: Row
+    z: Floats
+    R: Floats
+    use: np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+def start(case: Case, rng: np.random.Generator, n: int) -> tuple[Floats, Floats]:
+    sigma = np.array(case.sigma)[:, None]
+    return sigma * rng.normal(size=(case.states, n)), diagonal(*(s * s for s in case.sigma), n=n)
+
+
+def stream(case: Case, rng: np.random.Generator, n: int, length: int) -> list[Stream]:
+    told = []
+    for _ in range(length):
+        seen = case.seen[rng.integers(len(case.seen))]
+        H = tuple((state, None if len(seen) == 1 else rng.normal(size=n)) for state in seen)
+        z = 5.0 * rng.normal(size=n)
+        told.append(Stream(case.way(rng, n), H, z, rng.uniform(0.1, 9.0, n), rng.random(n) < 0.8))
+    return told
+
+
+def of_some(one: Stream, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Stream:
+    H = tuple((state, None if factor is None else factor[rows]) for state, factor in one.H)
+    return Stream(np.ascontiguousarray(one.way[:, rows]), H, one.z[rows], one.R[rows], one.use[rows])
+
+
+def run(
+    case: Case, x: Floats, P: Floats, told: list[Stream], gate: Gate | None = None
+) -> tuple[Floats, Floats]:
+    for one in told:
+        x, P = case.predict(x.copy(), P.copy(), one.way)
+        expected = sum(x[s] if f is None else x[s] * f for s, f in one.H)
+        x, P, _, _ = update(x, P, one.z - expected, one.H, one.R, one.use, gate)
+    return x, P
+
+
+@models
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds)
+def test_a_stream_of_scalars_gives_what_filterpy_gives(case: Case, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = 3
+    x, P = start(case, rng, n)
+    told = stream(case, rng, n, 20)
+    bank_x, bank_P = run(case, x, P, told)
+    for row in range(n):
+        oracle = KalmanFilter(dim_x=case.states, dim_z=1)
+        oracle.x, oracle.P = x[:, row].copy(), P[:, :, row].copy()
+        for one in told:
+            m = case.matrices(one.way[:, row])
+            oracle.predict(u=m.u, B=np.eye(case.states), F=m.F, Q=m.Q)
+            H = np.zeros((1, case.states))
+            for state, factor in one.H:
+                H[0, state] = 1.0 if factor is None else factor[row]
+            if one.use[row]:
+                oracle.update(one.z[row], R=one.R[row], H=H)
+        np.testing.assert_allclose(bank_x[:, row], oracle.x, rtol=CLOSE, atol=CLOSE)
+        np.testing.assert_allclose(bank_P[:, :, row], oracle.P, rtol=CLOSE, atol=CLOSE)
+
+
+@models
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds)
+def test_scalars_one_after_the_other_are_the_vector_that_they_make(case: Case, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, P = start(case, rng, 1)
+    oracle = KalmanFilter(dim_x=case.states, dim_z=case.states)
+    oracle.x, oracle.P = x[:, 0].copy(), P[:, :, 0].copy()
+    for _ in range(10):
+        way, H = case.way(rng, 1), rng.normal(size=(case.states, case.states))
+        z, R = rng.normal(size=case.states), rng.uniform(0.1, 9.0, case.states)
+        x, P = case.predict(x.copy(), P.copy(), way)
+        m = case.matrices(way[:, 0])
+        oracle.predict(u=m.u, B=np.eye(case.states), F=m.F, Q=m.Q)
+        oracle.update(z, R=np.diag(R), H=H)
+        for h, value, variance in zip(H, z, R, strict=True):
+            row = tuple((i, h[i : i + 1]) for i in range(case.states))
+            residual = np.array([value - h @ x[:, 0]])
+            x, P, _, _ = update(x, P, residual, row, np.array([variance]), np.ones(1, dtype=bool))
+        np.testing.assert_allclose(x[:, 0], oracle.x, rtol=CLOSE, atol=CLOSE)
+        np.testing.assert_allclose(P[:, :, 0], oracle.P, rtol=CLOSE, atol=CLOSE)
+
+
+@models
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds, exact=st.booleans())
+def test_the_covariance_stays_symmetric_and_positive(case: Case, seed: int, *, exact: bool) -> None:
+    rng = np.random.default_rng(seed)
+    x, P = start(case, rng, 5)
+    for one in stream(case, rng, 5, 60):
+        one = one._replace(R=np.full(5, 1e-9)) if exact else one
+        x, P = run(case, x, P, [one])
+        np.testing.assert_array_equal(P, P.transpose(1, 0, 2))
+        scale = np.sqrt(np.einsum("iin->in", P))
+        assert (scale > 0.0).all()
+        correlation = P / scale[:, None] / scale[None]
+        assert np.linalg.eigvalsh(correlation.transpose(2, 0, 1)).min() > -1e-9
+        assert np.isfinite(x).all()
+
+
+@models
+@settings(max_examples=5, deadline=None)
+@given(seed=seeds)
+def test_a_row_s_bits_depend_neither_on_its_neighbours_nor_on_its_place(case: Case, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = 100
+    x, P = start(case, rng, n)
+    told = stream(case, rng, n, 12)
+    whole_x, whole_P = run(case, x, P, told, Gate())
+    order = rng.permutation(n)
+    some_x, some_P = run(case, x[:, order], P[:, :, order], [of_some(one, order) for one in told], Gate())
+    np.testing.assert_array_equal(some_x, whole_x[:, order])
+    np.testing.assert_array_equal(some_P, whole_P[:, :, order])
+    for row in range(0, n, 7):
+        at = np.array([row])
+        one_x, one_P = run(case, x[:, at], P[:, :, at], [of_some(one, at) for one in told], Gate())
+        np.testing.assert_array_equal(one_x, whole_x[:, at])
+        np.testing.assert_array_equal(one_P, whole_P[:, :, at])
+
+
+def one_scalar(nis: float, gate: Gate | None) -> tuple[float, float, bool]:
+    """The first state, its variance and whether it was taken, after one measurement of this NIS."""
+    x, P = np.zeros((2, 1)), diagonal(2.0, 1.0, n=1)
+    y = np.array([(nis * 3.0) ** 0.5])  # S = 2 + 1
+    moved = update(x, P, y, ((0, None),), np.ones(1), np.ones(1, dtype=bool), gate)
+    assert moved.nis[0] == pytest.approx(nis)
+    return float(moved.x[0, 0]), float(moved.P[0, 0, 0]), bool(moved.taken[0])
+
+
+@given(nis=st.floats(0.0, 4.0), reject=st.floats(4.0, 1e3))
+def test_what_is_plausible_passes_the_gate_as_if_there_were_none(nis: float, reject: float) -> None:
+    assert one_scalar(nis, Gate(4.01, reject)) == one_scalar(nis, None)
+
+
+@given(inflate=st.floats(1.0, 30.0), factor=st.floats(1.01, 9.0))
+def test_the_gate_inflates_until_the_measurement_is_as_plausible_as_its_limit(
+    inflate: float, factor: float
+) -> None:
+    """The NIS with the larger noise is the limit itself: S grows by what the NIS is above it."""
+    nis = inflate * factor
+    x, P, taken = one_scalar(nis, Gate(inflate, nis * 1.01))
+    S = 3.0 * factor
+    assert taken
+    assert x == pytest.approx(2.0 / S * (nis * 3.0) ** 0.5)
+    assert pytest.approx(2.0 - 4.0 / S) == P
+    plain_x, plain_P, _ = one_scalar(nis, None)
+    assert x < plain_x
+    assert plain_P < P
+
+
+@given(reject=st.floats(9.0, 1e3), factor=st.floats(1.01, 1e6))
+def test_above_the_second_limit_nothing_moves(reject: float, factor: float) -> None:
+    assert one_scalar(reject * factor, Gate(9.0, reject)) == (0.0, 2.0, False)
+
+
+@given(seed=seeds)
+def test_rows_without_a_measurement_come_back_bit_for_bit_whatever_it_reads(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(3, 4))
+    P = of_rows(np.einsum("nij,nkj->nik", *(2 * [rng.normal(size=(4, 3, 3))])))
+    P = 0.5 * (P + P.transpose(1, 0, 2))
+    use = np.array([True, False, False, False])
+    residual = np.array([1.0, np.nan, np.inf, -np.inf])
+    after = update(x, P, residual, ((0, None), (2, np.ones(4))), np.ones(4), use, Gate())
+    np.testing.assert_array_equal(after.x[:, 1:], x[:, 1:])
+    np.testing.assert_array_equal(after.P[:, :, 1:], P[:, :, 1:])
+    assert not after.taken[1:].any()
