@@ -74,6 +74,10 @@ STATE = np.dtype(
 )
 
 
+# The same without the padding between fields, whose bytes are anything: what a snapshot holds.
+_PACKED = np.dtype([(name, STATE[name]) for name in STATE.names or ()])
+
+
 class StateError(ValueError):
     """A block of bytes that is not an athlete's state of this version."""
 
@@ -353,7 +357,9 @@ class Athletes:
         track = self._track.snapshot(int(one["track_slot"])) if one["open"] else b""
         heights = self._heights.snapshot(int(one["climb_slot"])) if one["open"] else b""
         header = _HEADER.pack(_MAGIC, STATE_VERSION, 0, len(track), len(heights))
-        return header + self.state[row : row + 1].tobytes() + track + heights
+        packed = self.state[row : row + 1].astype(_PACKED)
+        packed["track_slot"] = packed["climb_slot"] = -1  # where the histories lie is this table's own affair
+        return header + packed.tobytes() + track + heights
 
     def restore(self, row: int, block: bytes) -> None:
         """Put back what `snapshot` gave, in this table or another.
@@ -368,17 +374,16 @@ class Athletes:
         magic, version, _, track, heights = _HEADER.unpack_from(block)
         if magic != _MAGIC or version != STATE_VERSION:
             raise StateError(f"not an athlete's state of version {STATE_VERSION}")
-        if len(block) != _HEADER.size + STATE.itemsize + track + heights:
+        if len(block) != _HEADER.size + _PACKED.itemsize + track + heights:
             raise StateError("an athlete's state of another size")
-        middle = _HEADER.size + STATE.itemsize
+        middle = _HEADER.size + _PACKED.itemsize
         blocks = (block[middle : middle + track], block[middle + track :])
         for history, part in zip((self._track, self._heights), blocks, strict=True):
             if not history.holds(part):
                 raise StateError("an athlete's history of another size")
         self._close(row)
-        self.state[row : row + 1] = np.frombuffer(block, STATE, 1, _HEADER.size)
+        self.state[row : row + 1] = np.frombuffer(block, _PACKED, 1, _HEADER.size).astype(STATE)
         one = self.state[row]
-        one["track_slot"] = one["climb_slot"] = -1
         if one["open"]:
             breaks = int(one["alt_break"])
             self._open(row)
