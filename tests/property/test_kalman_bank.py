@@ -1,6 +1,7 @@
 """The bank is a Kalman filter, for every row alike: filterpy, one row at a time, is the oracle."""
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -164,6 +165,18 @@ def test_a_stream_of_scalars_gives_what_filterpy_gives(case: Case, seed: int) ->
                 oracle.update(one.z[row], R=one.R[row], H=H)
         np.testing.assert_allclose(bank_x[:, row], oracle.x, rtol=CLOSE, atol=CLOSE)
         np.testing.assert_allclose(bank_P[:, :, row], oracle.P, rtol=CLOSE, atol=CLOSE)
+
+
+@pytest.mark.parametrize(("name", "transition"), [("position", position), ("altitude", altitude)])
+@given(seed=seeds)
+def test_the_smoother_s_matrices_are_the_filter_s(name: str, transition: ModuleType, seed: int) -> None:
+    case = CASES[name]
+    way = case.way(np.random.default_rng(seed), 4)
+    if name == "position":
+        way = np.vstack([way, np.full(4, np.inf)])  # what bounds the speed, which no matrix holds
+    for got, m in zip(zip(*transition.transition(list(way)), strict=True), way.T, strict=True):
+        for one, other in zip(got, case.matrices(m[:2] if name == "position" else m), strict=True):
+            np.testing.assert_allclose(one, other, rtol=CLOSE, atol=CLOSE)
 
 
 @models
