@@ -297,7 +297,7 @@ class Athletes:
     ) -> None:
         """Turn steps into path and moving time where nothing better tells; a row may stand several times."""
         state = self.state
-        applies = speed_metric.STEPPING[state["sport"][rows]]
+        applies = speed_metric.on_foot(state["sport"][rows], spm + steps, state["still"][rows])
         applies &= np.abs(t_ns - state["sensor_t_ns"][rows]) > SENSOR_NS
         if not applies.all():
             rows, t_ns, steps, spm = rows[applies], t_ns[applies], steps[applies], spm[applies]

@@ -148,13 +148,14 @@ def _heights(page: _Page, one: Records) -> None:
     if s["climb_t_ns"] == 0 or not np.isfinite(s["altitude_min_m"]):
         page.lack(Reason.NO_SOURCE, *names)
         return
+    source = int(altitude.source(one)[0])
     for name, column in (("ascent_m", "smooth_up_m"), ("descent_m", "smooth_down_m")):
-        page.put(name, float(s[column]), float(ascent.sigma_of(one, one[column])[0]), s["alt_source"])
+        page.put(name, float(s[column]), float(ascent.sigma_of(one, one[column])[0]), source)
     P = s["alt_P"]
     variance = max(float(P[0, 0] + P[3, 3] - 2.0 * P[0, 3]), 0.0)
-    slow = float(s["alt_slow_m"]) if s["alt_source"] == Source.GNSS else 0.0
+    slow = float(s["alt_slow_m"]) if source == Source.GNSS else 0.0
     for name in names[2:]:
-        page.put(name, float(s[name]), float(np.sqrt(variance + slow * slow)), s["alt_source"])
+        page.put(name, float(s[name]), float(np.sqrt(variance + slow * slow)), source)
 
 
 def _heart(page: _Page, s: Any) -> None:

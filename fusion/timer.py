@@ -70,6 +70,13 @@ def counted_s(state: Records, rows: Rows, since_ns: Times, t_ns: Times) -> NDArr
     return np.where(state["open"][rows] != 0, span, 0.0)
 
 
+def unheard_s(state: Fields, t_ns: Times, due_ns: Times) -> NDArray[np.float64]:
+    """Return how long the timer has run from a total's newest measurement to when it is told, s, (n,)."""
+    since = np.maximum(t_ns, state["resume_ns"])
+    span: NDArray[np.float64] = np.maximum(np.minimum(due_ns, state["pause_ns"]) - since, 0) * 1e-9
+    return span
+
+
 def elapsed_s(state: Fields, t_ns: Times) -> NDArray[np.float64]:
     """Return the time since the start, pauses included, s, (n,)."""
     span: NDArray[np.float64] = np.maximum(t_ns - state["start_ns"], 0) * 1e-9

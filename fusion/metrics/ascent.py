@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fusion import timer
 from fusion.kalman import Floats
 from fusion.measurements import Records, Source
 from fusion.metrics import climb
@@ -14,6 +15,7 @@ from fusion.table import Fields
 SHARE_BARO = 0.03  # one sigma, of the ascent: weather, wind, lag
 SHARE_GNSS = 0.1
 SHARE_FLOOR_M = 1.5
+SILENT_MPS = 0.5  # while no height is heard an athlete climbs no faster
 BARO = int(Source.BARO)
 
 FIELDS: list[tuple[Any, ...]] = [
@@ -56,7 +58,7 @@ def from_heights(state: Records, step: altitude.Step) -> None:
 
 def sigma_of(s: Fields, climbed_m: Floats) -> Floats:
     """Return one sigma of an ascent or descent, m, (n,)."""
-    share = np.where(s["alt_source"] == BARO, SHARE_BARO, SHARE_GNSS)
+    share = np.where(altitude.source(s) == BARO, SHARE_BARO, SHARE_GNSS)
     return share * climbed_m + SHARE_FLOOR_M
 
 
@@ -64,7 +66,10 @@ def of(view: View, climbed_m: Floats) -> Raw:
     """Return the estimate of what was climbed."""
     s = view.state
     reason = np.where(s["climb_t_ns"] == 0, NO_SOURCE, OK)
-    return Raw(climbed_m, sigma_of(s, climbed_m), s["climb_t_ns"], s["alt_source"], of_workout(view, reason))
+    rate = np.minimum(np.sqrt(s["alt_x"][:, 1] * s["alt_x"][:, 1] + s["alt_P"][:, 1, 1]), SILENT_MPS)
+    unheard = rate * timer.unheard_s(s, s["climb_t_ns"], view.due_ns)
+    sigma = sigma_of(s, climbed_m) + unheard
+    return Raw(climbed_m, sigma, s["climb_t_ns"], altitude.source(s), of_workout(view, reason))
 
 
 def value(view: View) -> Raw:

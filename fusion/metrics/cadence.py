@@ -1,18 +1,19 @@
 """Cadence: steps a minute, or crank revolutions a minute where a crank tells them.
 
 On a ride the crank speaks. Otherwise the rhythm of the inertial core's steps does, and where no inertial
-device is worn the cadence that a device tells.
+device is worn the cadence that a device tells. Where none of them finds a step a crank speaks in any sport.
 """
 
 import numpy as np
 
 from fusion.measurements import Source, Sport
-from fusion.metrics.metric import NO_SOURCE, OK, STALE, Raw, View, freshness
+from fusion.metrics.metric import NO_SOURCE, OK, STALE, Raw, View, age_s, freshness
 from fusion.models import body
 
 CRANK_SIGMA = 1.0
 TOLD_SIGMA = 2.0
 RHYTHM_SIGMA = 2.0
+DRIFT = 2.0  # a second: by how much cadence changes while nothing is heard
 STOPPED_NS = 4_000_000_000
 IMU, CADENCE, RIDE = int(Source.IMU), int(Source.CADENCE), int(Sport.RIDE)
 
@@ -25,12 +26,16 @@ def value(view: View) -> Raw:
     rhythm = freshness(s["body_t_ns"], due_ns, STOPPED_NS)
     riding = s["sport"] == RIDE
     rhythm = np.where(riding, NO_SOURCE, rhythm)  # a rider's wrist makes no steps
-    by_crank = (crank == OK) & (riding | (told != OK) & (rhythm != OK))
+    spm = body.spm(s)
+    afoot = (rhythm == OK) & (spm > 0.0) | (told == OK) & (s["cadence_spm"] > 0.0)
+    by_crank = (crank == OK) & (riding | ~afoot)
     by_body = ~by_crank & (rhythm == OK)
     some = by_crank | by_body | (told == OK)
     stale = (crank == STALE) | (told == STALE) | (rhythm == STALE)
     reason = np.where(some, OK, np.where(stale, STALE, NO_SOURCE))
-    rate = np.where(by_crank, s["cadence_rpm"], np.where(by_body, body.spm(s), s["cadence_spm"]))
+    rate = np.where(by_crank, s["cadence_rpm"], np.where(by_body, spm, s["cadence_spm"]))
     t_ns = np.where(by_crank, s["cadence_rpm_ns"], np.where(by_body, s["body_t_ns"], s["cadence_spm_ns"]))
     sigma = np.where(by_crank, CRANK_SIGMA, np.where(by_body, RHYTHM_SIGMA, TOLD_SIGMA))
+    drift = DRIFT * age_s(t_ns, due_ns)
+    sigma = np.sqrt(sigma * sigma + drift * drift)
     return Raw(rate, sigma, t_ns, np.where(by_body, IMU, CADENCE), reason)

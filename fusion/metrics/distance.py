@@ -26,6 +26,7 @@ EDGE_S = 8.0  # from a resume to the first fix: its speed speaks for that long
 CHORD_SHARE = 0.1  # one sigma of a straight line across a hole, of its length
 TRACK_SHARE = 0.005
 STEP_SHARE = 0.15
+SILENT_MPS = position.STILL_MPS  # while nothing is heard an athlete is at least that fast
 RAW_SHARE = 0.1  # by how much noise may lengthen a track of raw fixes
 RAW_LEAN = 0.15  # fixes whose innovations correlate less than this are raw
 DOPPLER_SHARE = 0.01  # one sigma of the integral of Doppler speed, of the way,
@@ -113,7 +114,8 @@ def from_path(
     """
     if not len(rows):
         return
-    state["path_source"][rows] = source
+    tells = (metres > 0.0) | (state["path_source"][rows] == 0)  # no step is no source
+    state["path_source"][rows[tells]] = source if np.ndim(source) == 0 else source[tells]
     sigma = share * metres
     alone = t_ns - state["pos_t_ns"][rows] > HOLE_NS
     if not alone.any():
@@ -198,4 +200,9 @@ def value(view: View) -> Raw:
     source = np.where(
         by_track, int(Source.GNSS), np.where(fill > 0.0, s["dist_fill_source"], s["path_source"])
     )
-    return Raw(track + fill, sigma_of(s, track), s["dist_t_ns"], source, of_workout(view, reason))
+    # What the athlete goes on while nothing is heard is not in the value.
+    fixed = s["pos_t_ns"] >= s["sensor_t_ns"]
+    last_mps = np.where(fixed, np.hypot(s["pos_x"][:, 2], s["pos_x"][:, 3]), s["sensor_mps"])
+    unheard = np.maximum(last_mps, SILENT_MPS) * timer.unheard_s(s, s["dist_t_ns"], view.due_ns)
+    sigma = np.sqrt(sigma_of(s, track) ** 2 + unheard * unheard)
+    return Raw(track + fill, sigma, s["dist_t_ns"], source, of_workout(view, reason))

@@ -70,6 +70,12 @@ def freshness(
     return np.where(t_ns == 0, NO_SOURCE, stale)
 
 
+def age_s(t_ns: NDArray[np.int64], due_ns: NDArray[np.int64]) -> Floats:
+    """Return how old a measurement is, s, (n,); at most a day."""
+    age: Floats = np.minimum(np.maximum(due_ns - t_ns, 0) * 1e-9, 86_400.0)
+    return age
+
+
 def of_workout(view: View, reason: Any) -> NDArray[np.int64]:
     """Return the reason of a total: without an open workout there is none to speak of."""
     return np.where(view.state["open"] != 0, reason, NOT_APPLICABLE)

@@ -16,6 +16,7 @@ Pressure to height: U.S. Standard Atmosphere 1976, eq. 33a inverted (below 11 km
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fusion import timer
 from fusion.design import scaled_white_noise
@@ -35,6 +36,7 @@ from fusion.kalman import (
 )
 from fusion.measurements import FOOT_RANK, Records, Source
 from fusion.rounds import rounds
+from fusion.table import Fields
 
 STATES = 4
 STANDARD_PA = 101_325.0
@@ -92,6 +94,7 @@ FIELDS: list[tuple[Any, ...]] = [
     ("alt_break", np.int8),  # how the smoother's next entry follows on: BREAK_NONE, BREAK_GAP or BREAK_SCALE
     ("climb_slot", np.int32),
 ]
+_BARO, _GNSS = int(Source.BARO), int(Source.GNSS)
 BREAK_NONE, BREAK_GAP, BREAK_SCALE = 0, 1, 2
 
 HEIGHT = np.dtype(
@@ -275,6 +278,13 @@ def absorb(state: Records, e: Records, history: History) -> tuple[Step, list[int
         full = history.append(slots, t_ns[kept], breaks, x[:, kept], P[:, :, kept], way[:, kept])
         state["alt_break"][rows[kept]] = BREAK_NONE
     return Step(rows, t_ns, counted, x[0], np.sqrt(np.maximum(P[0, 0], 0.0)), shift), full
+
+
+def source(state: Fields) -> NDArray[np.int32]:
+    """Return what heights rest on now, (n,): satellites, once the barometer has been silent for long."""
+    gone = state["alt_t_ns"] - state["alt_baro_ns"] > BARO_NS
+    now: NDArray[np.int32] = np.where((state["alt_source"] == _BARO) & gone, _GNSS, state["alt_source"])
+    return now
 
 
 def _way(state: Records, rows: timer.Rows, dt_s: Floats) -> Floats:

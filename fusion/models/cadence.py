@@ -27,13 +27,13 @@ def absorb(state: Records, m: Records) -> tuple[timer.Rows, timer.Times, Floats]
     """Take one round into the table; return rows, times and the steps each brought, 0 where an IMU counts."""
     rows = m["row"].astype(np.intp)
     revolving = (m["rpm"] >= 0.0) & (m["rpm"] <= 400.0)
-    state["cadence_rpm"][rows[revolving]] = m["rpm"][revolving]
-    state["cadence_rpm_ns"][rows[revolving]] = m["t_ns"][revolving]
-    m = m[(m["spm"] >= 0.0) & (m["spm"] <= 400.0)]
+    stepping = (m["spm"] >= 0.0) & (m["spm"] <= 400.0)
+    rpm_in_time = state["cadence_rpm_ns"][rows] - m["t_ns"] <= LATE_NS
+    spm_in_time = state["cadence_spm_ns"][rows] - m["t_ns"] <= LATE_NS
+    state["late"][rows[revolving & ~rpm_in_time | stepping & ~spm_in_time]] += 1
+    _revolve(state, m[revolving & rpm_in_time])
+    m = m[stepping & spm_in_time]
     rows = m["row"].astype(np.intp)
-    in_time = state["cadence_spm_ns"][rows] - m["t_ns"] <= LATE_NS
-    state["late"][rows[~in_time]] += 1
-    m, rows = m[in_time], rows[in_time]
     before_ns = state["cadence_spm_ns"][rows]
     t_ns = np.maximum(m["t_ns"], before_ns)
     span = timer.counted_s(state, rows, before_ns, t_ns)
@@ -46,3 +46,10 @@ def absorb(state: Records, m: Records) -> tuple[timer.Rows, timer.Times, Floats]
     state["cadence_spm"][rows] = m["spm"]
     state["cadence_spm_ns"][rows] = t_ns
     return rows, t_ns, steps
+
+
+def _revolve(state: Records, m: Records) -> None:
+    """Keep what cranks told."""
+    rows = m["row"].astype(np.intp)
+    state["cadence_rpm"][rows] = m["rpm"]
+    state["cadence_rpm_ns"][rows] = np.maximum(m["t_ns"], state["cadence_rpm_ns"][rows])

@@ -1,0 +1,124 @@
+"""While nothing is heard a value is less and less sure, then there is none; what is unknown is not told."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fusion.measurements import Reason, Source, Sport
+from tests.support.athlete_table import START_NS, athlete, beat, errors, fix, second, step
+
+STALE_S = {"heart_rate": 12, "heart_rate_zone": 12, "speed": 12, "pace": 12, "cadence": 12, "altitude": 15}
+
+
+def rider(t: int) -> dict[str, Any]:
+    return {
+        "gnss": [fix(t, 8.0 * t, 500.0 + t, 8.0)],
+        "baro": [(t, 95_000.0 - 10 * t)],
+        "cadence": [(t, 90.0, np.nan)],
+        "heart_rates": [beat(t, 130.0)],
+    }
+
+
+def test_the_sigma_of_what_is_now_grows_while_nothing_is_heard() -> None:
+    table = athlete(Sport.RIDE)
+    for t in range(1, 61):
+        before = step(table, t, **rider(t))
+    for t in range(61, 72):
+        now = step(table, t)
+        for name in (*STALE_S, "distance", "ascent", "descent"):
+            if name != "heart_rate_zone":
+                assert now[name].sigma[0] > before[name].sigma[0], (name, t)
+        before = now
+
+
+def test_a_value_is_null_once_it_is_stale() -> None:
+    table = athlete(Sport.RIDE)
+    for t in range(1, 61):
+        step(table, t, **rider(t))
+    for name, limit_s in STALE_S.items():
+        assert step(table, 60.0 + limit_s)[name].reason[0] == Reason.NONE, name
+        late = step(table, 60.1 + limit_s)[name]
+        assert late.reason[0] == Reason.STALE, name
+        assert np.isnan(late.value[0]), name
+
+
+@pytest.mark.parametrize("source", [Source.WHEEL, Source.FOOT])
+def test_the_speed_of_a_sensor_grows_unsure_and_stale(source: Source) -> None:
+    table = athlete(Sport.RIDE)
+    sigmas = [step(table, 1.0, speeds=[(1.0, 8.0, int(source))])["speed"].sigma[0]]
+    sigmas += [step(table, 1.0 + age_s)["speed"].sigma[0] for age_s in range(1, 12)]
+    assert np.all(np.diff(sigmas) > 0.0)
+    assert step(table, 13.5)["speed"].reason[0] == Reason.STALE
+
+
+def test_the_speed_of_steps_is_stale_after_four_seconds() -> None:
+    table = athlete(Sport.RUN)
+    step(table, 1.0, windows=second(1.0, steps=1, interval_s=0.36))
+    assert step(table, 5.0)["speed"].reason[0] == Reason.NONE
+    assert step(table, 5.1)["speed"].reason[0] == Reason.STALE
+
+
+def test_a_rider_of_an_unknown_sport_with_a_watch_does_not_stand_for_sure() -> None:
+    table = athlete(Sport.OTHER)
+    for t in range(1, 61):
+        live = step(table, t, windows=second(t))
+    for name in ("speed", "pace", "distance"):
+        assert live[name].reason[0] == Reason.NO_SOURCE, name
+
+
+def test_a_device_at_rest_tells_that_an_athlete_of_an_unknown_sport_stands() -> None:
+    table = athlete(Sport.OTHER)
+    for t in range(1, 11):
+        live = step(table, t, windows=second(t, accel_rms=0.05, gyro_rms=0.01))
+    assert live["speed"].value[0] == 0.0
+    assert live["distance"].value[0] == 0.0
+
+
+@pytest.mark.parametrize("sport", [Sport.RUN, Sport.OTHER])
+def test_a_gait_tells_the_speed(sport: Sport) -> None:
+    table = athlete(sport)
+    for t in range(1, 11):
+        live = step(table, t, windows=second(t, steps=1, interval_s=0.36))
+    assert live["speed"].source[0] == Source.IMU
+    assert live["speed"].value[0] > 2.0
+    assert live["distance"].source[0] == Source.IMU
+
+
+def test_steps_that_are_told_as_none_do_not_take_the_distance_from_those_that_made_it() -> None:
+    table = athlete(Sport.RUN)
+    for t in range(1, 31):
+        live = step(table, t, windows=second(t, steps=1, interval_s=0.36), cadence=[(t, np.nan, 166.0)])
+    assert live["distance"].source[0] == Source.IMU
+
+
+def test_after_the_barometer_is_gone_satellites_are_as_uncertain_as_they_are() -> None:
+    table, rng = athlete(), np.random.default_rng(1)
+    for t in range(1, 720):
+        baro = [(t, 95_000.0)] if t < 120 else []
+        slow_m = 0.0 if t < 120 else 12.0  # 1.5 times the stated accuracy
+        alt_m = 540.0 + slow_m + rng.normal(0, 1)
+        live = step(table, t, baro=baro, gnss=[fix(t, 3.0 * t, alt_m, v_acc_m=8.0)])
+        if t == 119:
+            assert live["altitude"].source[0] == Source.BARO
+    assert errors(live["altitude"], 540.0) < 3.0
+    assert live["altitude"].source[0] == live["ascent"].source[0] == Source.GNSS
+    assert live["altitude"].sigma[0] >= 8.0
+    assert table.end(0, START_NS + 720 * 10**9).sources["ascent_m"] == "gnss"
+
+
+def test_a_crank_speaks_before_a_wrist_that_finds_no_gait() -> None:
+    table = athlete(Sport.OTHER)
+    for t in range(1, 61):
+        live = step(table, t, cadence=[(t, 90.0, np.nan)], windows=second(t))
+    assert live["cadence"].value[0] == 90.0
+    for t in range(61, 71):
+        live = step(table, t, cadence=[(t, 90.0, np.nan)], windows=second(t, steps=1, interval_s=0.36))
+    assert live["cadence"].value[0] == pytest.approx(60 / 0.36)
+
+
+def test_a_late_crank_does_not_speak_after_a_newer_one() -> None:
+    table = athlete(Sport.RIDE)
+    step(table, 5, cadence=[(5, 90.0, np.nan)])
+    assert step(table, 6, cadence=[(1, 10.0, np.nan)])["cadence"].value[0] == 90.0
+    assert table.state["late"][0] == 1
