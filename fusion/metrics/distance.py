@@ -163,7 +163,7 @@ def doppler_of(state: Fields) -> Floats:
 def corrected(state: Records, track_m: Floats) -> Floats:
     """Return the length of a track without what the noise of raw fixes adds to it, m, (n,).
 
-    Noise makes a track longer than the way, never shorter (Ranacher et al. 2016, doi
+    Noise makes a track longer than the way on average (Ranacher et al. 2016, doi
     10.1080/13658816.2015.1086924). Where neighbouring innovations show that the receiver did not smooth its
     fixes, the track may be too long by RAW_SHARE; the integral of Doppler speed then corrects it, each with
     its own weight.

@@ -2,7 +2,7 @@
 
 From the best source that speaks:
 
-* mechanical power over a gross efficiency of 0.22 +- 0.02 (Moseley and Jeukendrup 2001, doi
+* mechanical power over a gross efficiency of 0.2 (19.8 %: Moseley and Jeukendrup 2001, doi
   10.1097/00005768-200104000-00017);
 * heart rate, mass, age and sex (Keytel et al. 2005, doi 10.1080/02640410470001730089), fitted above a rate of
   90, never below rest;
@@ -23,7 +23,7 @@ from fusion.table import Fields, Picked
 
 KCAL_J = 4184.0
 REST_W_PER_KG = 1.162  # 1 kcal/kg/h
-EFFICIENCY = 0.22
+EFFICIENCY = 0.2
 AGE_DEFAULT = 35.0
 SHARES = {Source.POWER: 0.10, Source.HEART_RATE: 0.22, Source.MODEL: 0.30}
 NO_PROFILE_SHARE = 0.15  # added in square where mass, age or sex are not told

@@ -251,7 +251,7 @@ def test_energy_comes_from_power_before_heart_rate_before_speed() -> None:
 
     by_power = kcal(power=True, heart=True)
     assert by_power.source[0] == Source.POWER
-    assert by_power.value[0] == pytest.approx(220.0 / 0.22 * 600 / 4184, rel=0.02)
+    assert by_power.value[0] == pytest.approx(220.0 / 0.2 * 600 / 4184, rel=0.02)
     by_heart = kcal(heart=True)
     assert by_heart.source[0] == Source.HEART_RATE
     age = (START_NS / 1e9 / 31_556_952 + 1970) - 1990
