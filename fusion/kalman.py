@@ -43,7 +43,7 @@ class Update(NamedTuple):
     taken: Mask
 
 
-def shear(x: Floats, P: Floats, into: slice, out_of: slice, factor: Floats) -> None:
+def shear(x: Floats, P: Floats, into: slice | int, out_of: slice | int, factor: Floats) -> None:
     """Add ``factor`` times the states ``out_of`` to the states ``into``, in place.
 
     F is then I + factor e_into e_out'. Every transition here is a few of these one after another; call
@@ -53,28 +53,32 @@ def shear(x: Floats, P: Floats, into: slice, out_of: slice, factor: Floats) -> N
     ----------
     x : (k, n) float64
     P : (k, k, n) float64
-    into, out_of : slice
-        As many states each.
+    into, out_of : slice or int
+        As many states each; a single one is quicker told by its number.
     factor : (n,) float64
     """
-    x[into] += factor * x[out_of]
-    P[into] += factor * P[out_of]
-    P[:, into] += factor * P[:, out_of]
+    # Through names: numpy writes `a[i] += b` back a second time.
+    value, rows, columns = x[into], P[into], P[:, into]
+    value += factor * x[out_of]
+    rows += factor * P[out_of]
+    columns += factor * P[:, out_of]
 
 
 def decay(x: Floats, P: Floats, state: int, factor: Floats) -> None:
     """Multiply one state by a factor, (n,), in place."""
-    x[state] *= factor
-    P[state] *= factor
-    P[:, state] *= factor
+    value, row, column = x[state], P[state], P[:, state]
+    value *= factor
+    row *= factor
+    column *= factor
 
 
 def drive(P: Floats, value: int, rate: int, q: tuple[Floats, Floats, Floats]) -> None:
     """Add the noise q00, q01, q11 of a value and its rate, in place."""
-    P[value, value] += q[0]
-    P[value, rate] += q[1]
-    P[rate, value] += q[1]
-    P[rate, rate] += q[2]
+    values, value_rate, rate_value, rates = P[value, value], P[value, rate], P[rate, value], P[rate, rate]
+    values += q[0]
+    value_rate += q[1]
+    rate_value += q[1]
+    rates += q[2]
 
 
 def symmetric(P: Floats) -> Floats:
@@ -112,6 +116,8 @@ def gated(nis: Floats, S: Floats, gate: Gate) -> tuple[Floats, Mask]:
         Normalised innovation squared, and the innovation's variance.
     """
     taken = nis <= gate.reject
+    if not np.count_nonzero(nis > gate.inflate):
+        return np.zeros(len(S)), taken
     extra = S * (np.maximum(nis / gate.inflate, 1.0) - 1.0)
     return np.where(taken, extra, 0.0), taken
 
@@ -150,7 +156,7 @@ def update(
     # (I - K H) P (I - K H)' + K R K', each factor applied as the rank-one change that it is.
     M = P - K[:, None] * PHt
     spread = symmetric(M - projected(M, H)[:, None] * K + K[:, None] * (K * R))
-    if not taken.all():
+    if np.count_nonzero(taken) < len(taken):
         moved, spread = np.where(taken, moved, x), np.where(taken, spread, P)
     return Update(moved, spread, nis, taken)
 

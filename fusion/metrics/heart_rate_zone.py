@@ -46,8 +46,6 @@ def value(view: View) -> Raw:
     distance = np.minimum(np.abs(share - bounds) / np.maximum(error, 1e-6), 30.0)
     # Probability that a bound lies on the other side, by a logistic curve.
     other_side = 1.0 / (1.0 + np.exp(1.7 * distance))
-    above, spread = np.zeros(len(top)), np.zeros(len(top))
-    for i in range(len(bounds)):
-        above = above + (share > bounds[i])
-        spread = spread + other_side[i]
+    above = np.count_nonzero(share > bounds, axis=0)
+    spread = np.add.accumulate(other_side)[-1]  # one after the other, whatever the number of rows
     return Raw(1.0 + above, np.sqrt(spread), rate.t_ns, rate.source, rate.reason)

@@ -25,6 +25,7 @@ GAP_S = 30.0  # the filter starts anew after a longer silence
 MEAN_GAP_S = 60.0  # and nothing is averaged over one longer than this
 LATE_NS = 2_000_000_000
 RATE = ((0, None),)
+OPTICAL = int(Source.OPTICAL)
 GATE = Gate(inflate=9.0, reject=100.0)
 
 FIELDS: list[tuple[Any, ...]] = [
@@ -43,33 +44,38 @@ TOTALS = ("hr_area", "hr_time_s", "hr_max_bpm")
 
 def predict(x: Floats, P: Floats, dt_s: Floats) -> tuple[Floats, Floats]:
     """Return x (2, n) and P (2, 2, n) after steps of dt_s, (n,); x and P are used up."""
-    shear(x, P, slice(0, 1), slice(1, 2), dt_s)
+    shear(x, P, 0, 1, dt_s)
     drive(P, 0, 1, scaled_white_noise(dt_s, SLOPE_DENSITY))
     return x, symmetric(P)
 
 
 def noise(m: Records) -> Floats:
     """Return the variance of each measurement, bpm^2, (n,): as told, else by its source."""
-    default = np.where(m["source"] == Source.OPTICAL, OPTICAL_SIGMA_BPM, STRAP_SIGMA_BPM)
-    sigma = np.where(np.isfinite(m["sigma_bpm"]) & (m["sigma_bpm"] > 0.0), m["sigma_bpm"], default)
-    sigma = np.clip(sigma, 0.5, 50.0)
+    default = np.where(m["source"] == OPTICAL, OPTICAL_SIGMA_BPM, STRAP_SIGMA_BPM)
+    told = m["sigma_bpm"]
+    sigma = np.where(np.isfinite(told) & (told > 0.0), told, default)
+    sigma = np.minimum(np.maximum(sigma, 0.5), 50.0)
     return sigma * sigma
 
 
 def absorb(state: Records, m: Records) -> Records:
     """Take one round of heart rates into the table; return those that were used."""
     bpm = m["bpm"]
-    m = m[(bpm >= RANGE_BPM[0]) & (bpm <= RANGE_BPM[1])]  # NaN is neither
+    sane = (bpm >= RANGE_BPM[0]) & (bpm <= RANGE_BPM[1])  # NaN is neither
+    if np.count_nonzero(sane) < len(m):
+        m = m[sane]
     rows = m["row"].astype(np.intp)
-    late = state["hr_t_ns"][rows] - m["t_ns"]
-    state["late"][rows[late > LATE_NS]] += 1
-    m, rows = m[late <= LATE_NS], rows[late <= LATE_NS]
+    before_ns = state["hr_t_ns"][rows]
+    in_time = before_ns - m["t_ns"] <= LATE_NS
+    if np.count_nonzero(in_time) < len(m):
+        state["late"][rows[~in_time]] += 1
+        m, rows, before_ns = m[in_time], rows[in_time], before_ns[in_time]
     if not len(m):
         return m
-    before_ns = state["hr_t_ns"][rows]
     t_ns = np.maximum(m["t_ns"], before_ns)
-    dt_s = np.minimum((t_ns - before_ns) * 1e-9, GAP_S)
-    anew = (before_ns == 0) | ((t_ns - before_ns) * 1e-9 > GAP_S)
+    gap_s = (t_ns - before_ns) * 1e-9
+    dt_s = np.minimum(gap_s, GAP_S)
+    anew = (before_ns == 0) | (gap_s > GAP_S)
     rate_before = state["hr_x"][rows, 0]
     taken = _filter(state, rows, m, dt_s, anew)
     _count(state, rows[taken], before_ns[taken], t_ns[taken], rate_before[taken])
@@ -89,12 +95,15 @@ def _filter(state: Records, rows: timer.Rows, m: Records, dt_s: Floats, anew: Ma
     taken = taken | anew
     state["hr_nis"][rows] = np.where(anew, 1.0, np.minimum(nis, 1e6))
     state["hr_rejects"][rows] = np.where(anew, 0, rejects)
-    fresh = np.zeros_like(x)
-    fresh[0] = m["bpm"]
-    x = np.where(anew, fresh, x)
-    P = np.where(anew, diagonal(R, SLOPE_SIGMA**2, n=len(m)), P)
-    state["hr_x"][rows] = np.where(taken, x, old_x).T
-    state["hr_P"][rows] = np.where(taken, P, old_P).T
+    if np.count_nonzero(anew):
+        fresh = np.zeros_like(x)
+        fresh[0] = m["bpm"]
+        x = np.where(anew, fresh, x)
+        P = np.where(anew, diagonal(R, SLOPE_SIGMA**2, n=len(m)), P)
+    if np.count_nonzero(taken) < len(taken):
+        x, P = np.where(taken, x, old_x), np.where(taken, P, old_P)
+    state["hr_x"][rows] = x.T
+    state["hr_P"][rows] = P.T
     return taken
 
 
