@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fusion import design, timer
 from fusion.history import History
-from fusion.kalman import Floats
+from fusion.kalman import Floats, Mask
 from fusion.measurements import Estimate, Measurements, Records, Source, Sport
 from fusion.metrics import METRICS, ascent, distance, energy, moving
 from fusion.metrics import speed as speed_metric
@@ -281,7 +281,7 @@ class Athletes:
             energy.from_heart_rate(self.state, row, self.state["hr_t_ns"][row])
         for one in rounds(m.cadence):
             row, t_ns, steps = cadence.absorb(self.state, one)
-            self._on_foot(row, t_ns, steps, self.state["cadence_spm"][row], Source.CADENCE)
+            self._on_foot(row, t_ns, steps, self.state["cadence_spm"][row], steps < 0.0, Source.CADENCE)
         return evaluate(METRICS, Picked(self.state, rows), due_ns)
 
     def _bodies(self, windows: Records) -> Records:
@@ -289,24 +289,28 @@ class Athletes:
         if not len(windows):
             return windows
         walk = body.absorb(self.state, windows)
-        self._on_foot(walk.rows, walk.t_ns, walk.steps, walk.spm, Source.IMU)
+        self._on_foot(walk.rows, walk.t_ns, walk.steps, walk.spm, walk.still, Source.IMU)
         return walk.windows
 
     def _on_foot(
-        self, rows: timer.Rows, t_ns: timer.Times, steps: Floats, spm: Floats, source: Source
+        self, rows: timer.Rows, t_ns: timer.Times, steps: Floats, spm: Floats, still: Mask, source: Source
     ) -> None:
         """Turn steps into path and moving time where nothing better tells; a row may stand several times."""
         state = self.state
-        applies = speed_metric.on_foot(state["sport"][rows], spm + steps, state["still"][rows])
+        applies = speed_metric.STEPPING[state["sport"][rows]]
         applies &= np.abs(t_ns - state["sensor_t_ns"][rows]) > SENSOR_NS
         if not applies.all():
             rows, t_ns, steps, spm = rows[applies], t_ns[applies], steps[applies], spm[applies]
+            still = still[applies]
         if not len(rows):
             return
         metres = steps * speed_metric.step_length(spm, state["height_m"][rows])
-        distance.from_path(state, rows, t_ns, metres, distance.STEP_SHARE, source)
+        tells = speed_metric.on_foot(state["sport"][rows], spm + steps, still)
+        distance.from_path(state, rows[tells], t_ns[tells], metres[tells], distance.STEP_SHARE, source)
         free = moving.unclaimed(state, rows, t_ns, "pos_t_ns")
-        moving.accrue(state, rows[free], t_ns[free], ((steps > 0.0) | (spm > 0.0))[free], source)
+        # In another sport a body that neither steps nor rests may roll or glide: it moves.
+        moves = (steps > 0.0) | (spm > 0.0) | ~tells
+        moving.accrue(state, rows[free], t_ns[free], moves[free], source)
 
     def _altitudes(self, windows: Records, m: Measurements) -> None:
         for e in altitude.heights(m.baro, m.gnss):

@@ -10,6 +10,7 @@ from fusion import timer
 from fusion.history import Smoothed
 from fusion.measurements import Reason, Records, Source
 from fusion.metrics import ascent, climb, distance, energy, steps
+from fusion.metrics import moving as moving_metric
 from fusion.models import altitude, position
 
 Floats = NDArray[np.float64]
@@ -94,7 +95,8 @@ def summarise(one: Records, t_ns: int) -> WorkoutSummary:
     page.put("elapsed_s", float(timer.elapsed_s(one, t)[0]), 0.01, Source.CLOCK)
     told = s["moving_source"] != Source.NONE
     moving = float(s["moving_s"]) if told else float(timer.running_s(one, t)[0])
-    page.put("moving_s", moving, 1.0 + 0.01 * moving, s["moving_source"] if told else Source.CLOCK)
+    sigma = float(moving_metric.sigma_of(one, one["moving_s"] if told else timer.running_s(one, t))[0])
+    page.put("moving_s", moving, sigma, s["moving_source"] if told else Source.CLOCK)
     _way(page, one, moving)
     _heights(page, one)
     _heart(page, s)
@@ -179,7 +181,7 @@ def _effort(page: _Page, one: Records) -> None:
         page.lack(Reason.NO_SOURCE, "steps", "cadence_mean_spm")
     else:
         total = float(round(counted + told))
-        page.put("steps", total, steps.COUNTED_SHARE * counted + steps.TOLD_SHARE * told + 1.0, source)
+        page.put("steps", total, float(steps.sigma_of(one)[0]), source)
         if stepping_s >= 10.0:
             page.put("cadence_mean_spm", 60.0 * (counted + told) / stepping_s, 2.0, source)
         else:

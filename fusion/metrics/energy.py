@@ -6,8 +6,13 @@ From the best source that speaks:
   10.1097/00005768-200104000-00017);
 * heart rate, mass, age and sex (Keytel et al. 2005, doi 10.1080/02640410470001730089), fitted above a rate of
   90, never below rest;
-* speed and grade: running and walking (Minetti et al. 2002, doi 10.1152/japplphysiol.01177.2001) plus rest,
-  cycling by road resistance over the same efficiency, other sports by their metabolic equivalent.
+* speed and grade: running and walking (Minetti et al. 2002, doi 10.1152/japplphysiol.01177.2001: above rest)
+  plus rest; cycling by road resistance (Martin et al. 1998, doi 10.1123/jab.14.3.276) over the same gross
+  efficiency, which holds rest; other sports by their metabolic equivalent (Ainsworth et al. 2011, doi
+  10.1249/MSS.0b013e31821ece12).
+
+Adults change from a walk to a run at about 2 m/s (Hreljac 1993, Med Sci Sports Exerc 25, 1158); the cost goes
+over from the one polynomial to the other around it.
 """
 
 from typing import Any
@@ -27,8 +32,10 @@ EFFICIENCY = 0.2
 AGE_DEFAULT = 35.0
 SHARES = {Source.POWER: 0.10, Source.HEART_RATE: 0.22, Source.MODEL: 0.30}
 NO_PROFILE_SHARE = 0.15  # added in square where mass, age or sex are not told
+LOST_SHARE = 0.5  # one sigma, of what the newest power makes of time of which nothing told
 
-RUNNING_MPS = 2.0
+WALKING_MPS, RUNNING_MPS = 1.6, 2.4  # between them the one turns into the other
+PEDAL_MAX_W = 600.0
 GRADE_MAX = 0.45
 WALK_COST = (280.5, -58.7, -76.8, 51.9, 19.6, 2.5)  # J/kg/m, by falling powers of grade
 RUN_COST = (155.4, -30.4, -43.3, 46.3, 19.5, 3.6)
@@ -92,11 +99,13 @@ def motion_watts(s: Fields, speed_mps: Floats, climb_mps: Floats) -> Floats:
     moving = speed_mps > 0.3
     grade = climb_mps / np.where(moving, speed_mps, 1.0)
     grade = np.minimum(np.maximum(grade, -GRADE_MAX), GRADE_MAX)
-    cost = np.where(speed_mps > RUNNING_MPS, polynomial(RUN_COST, grade), polynomial(WALK_COST, grade))
+    runs = np.minimum(np.maximum((speed_mps - WALKING_MPS) / (RUNNING_MPS - WALKING_MPS), 0.0), 1.0)
+    walk, run = polynomial(WALK_COST, grade), polynomial(RUN_COST, grade)
+    cost = walk + runs * (run - walk)
     on_foot = rest + mass * np.maximum(cost, 0.0) * np.minimum(speed_mps, 8.0)
     air = 0.5 * AIR_KG_M3 * DRAG_AREA_M2 * speed_mps * speed_mps
     pedal = ((mass + BIKE_KG) * GRAVITY * (ROLLING + grade) + air) * speed_mps
-    riding = rest + np.minimum(np.maximum(pedal, 0.0), 600.0) / EFFICIENCY
+    riding = np.maximum(np.minimum(pedal, PEDAL_MAX_W) / EFFICIENCY, rest)
     other = rest * np.where(moving, EQUIVALENT[sport], 1.0)
     foot = (sport == Sport.RUN) | (sport == Sport.WALK) | (sport == Sport.HIKE)
     foot |= (sport == Sport.OTHER) & (speed_mps < 5.0)
@@ -121,7 +130,9 @@ def _accrue(state: Records, rows: timer.Rows, t_ns: timer.Times, watts: Floats, 
         told | (source == Source.POWER), SHARES[source], np.hypot(SHARES[source], NO_PROFILE_SHARE)
     )
     state["energy_j"][rows] += joules
-    state["energy_sigma_j"][rows] += share * joules
+    lost_s = timer.counted_s(state, rows, state["energy_t_ns"][rows], since)
+    lost = np.where(counted, watts * lost_s, 0.0)
+    state["energy_sigma_j"][rows] += share * joules + LOST_SHARE * lost
     state["energy_t_ns"][rows] = np.where(counted, np.maximum(t_ns, since), state["energy_t_ns"][rows])
     state["energy_source"][rows] = np.where(counted, source, state["energy_source"][rows])
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from fusion import timer
-from fusion.kalman import Mask
+from fusion.kalman import Floats, Mask
 from fusion.measurements import Records, Source
 from fusion.metrics.metric import OK, Raw, View, of_workout
 from fusion.rounds import turns
+from fusion.table import Fields
 
 MOVING_MPS = 0.4
 REACH_NS = 15_000_000_000  # a measurement speaks for at most so long before it
@@ -23,8 +24,10 @@ FIELDS: list[tuple[Any, ...]] = [
     ("moving_s", np.float64),
     ("moving_t_ns", np.int64),  # accounted for up to here
     ("moving_source", np.int32),
+    ("moving_lost_s", np.float64),  # of which nothing told
 ]
-TOTALS = ("moving_s", "moving_t_ns", "moving_source")
+TOTALS = ("moving_s", "moving_t_ns", "moving_source", "moving_lost_s")
+LOST_SHARE = 0.5  # one sigma of moving time, of time of which nothing told
 
 
 def accrue(state: Records, rows: timer.Rows, t_ns: timer.Times, moving: Mask, source: Any) -> None:
@@ -41,6 +44,7 @@ def accrue(state: Records, rows: timer.Rows, t_ns: timer.Times, moving: Mask, so
         before_ns = state["moving_t_ns"][row]
         since = np.maximum(before_ns, now_ns - REACH_NS)
         span = timer.counted_s(state, row, since, now_ns)
+        state["moving_lost_s"][row] += np.where(counts, timer.counted_s(state, row, before_ns, since), 0.0)
         state["moving_s"][row] += np.where(counts & moving[turn], span, 0.0)
         state["moving_t_ns"][row] = np.where(counts, np.maximum(now_ns, since), before_ns)
 
@@ -53,6 +57,12 @@ def unclaimed(state: Records, rows: timer.Rows, t_ns: timer.Times, *names: str) 
     return free
 
 
+def sigma_of(s: Fields, moving_s: Floats) -> Floats:
+    """Return one sigma of a moving time, s, (n,)."""
+    sigma: Floats = 1.0 + 0.01 * moving_s + LOST_SHARE * s["moving_lost_s"]
+    return sigma
+
+
 def value(view: View) -> Raw:
     """Return moving time."""
     s = view.state
@@ -60,4 +70,6 @@ def value(view: View) -> Raw:
     moving = np.where(told, s["moving_s"], timer.running_s(s, view.due_ns))
     t_ns = np.where(told, s["moving_t_ns"], view.due_ns)
     reason = of_workout(view, OK)
-    return Raw(moving, 1.0 + 0.01 * moving, t_ns, np.where(told, s["moving_source"], CLOCK), reason)
+    unheard = np.where(told, timer.unheard_s(s, s["moving_t_ns"], view.due_ns), 0.0)
+    sigma = sigma_of(s, moving) + LOST_SHARE * unheard
+    return Raw(moving, sigma, t_ns, np.where(told, s["moving_source"], CLOCK), reason)

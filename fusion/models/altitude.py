@@ -35,7 +35,7 @@ from fusion.kalman import (
     update,
 )
 from fusion.measurements import FOOT_RANK, Records, Source
-from fusion.rounds import rounds
+from fusion.rounds import rounds, values_before
 from fusion.table import Fields
 
 STATES = 4
@@ -151,7 +151,7 @@ def heights(baro: Records, gnss: Records) -> list[Records]:
 
 
 def gather(state: Records, windows: Records) -> None:
-    """Add velocity increments, of any number of windows a row, to what awaits the next height.
+    """Add velocity increments, of any number of windows a row, in order, to what awaits the next height.
 
     Those of a foot are left out: its impacts are beyond what an accelerometer integrates (3 to 29 m/s in five
     minutes of running).
@@ -177,21 +177,16 @@ def gather(state: Records, windows: Records) -> None:
 
 def _lost(state: Records, rows: timer.Rows, windows: Records, span_s: Floats) -> Floats:
     """Return one sigma of the velocity change that went with lost samples before each window, m/s, (n,)."""
-    order = np.argsort(rows, kind="stable")
-    row, t_ns = rows[order], windows["t_ns"][order]
-    rms = windows["accel_rms"][order]
+    t_ns, rms = windows["t_ns"], windows["accel_rms"]
     rms = np.where(np.isfinite(rms), np.clip(rms, 0.0, 200.0), 0.0)
-    before_ns, before_rms = state["alt_window_ns"][row], state["alt_window_rms"][row]
-    follows = row[1:] == row[:-1]
-    before_ns[1:][follows] = t_ns[:-1][follows]
-    before_rms[1:][follows] = rms[:-1][follows]
-    lost_s = (t_ns - before_ns) * 1e-9 - span_s[order]
-    gap = (windows["flags"][order] & GAP_FLAG) != 0
+    before_ns = values_before(rows, state["alt_window_ns"][rows], t_ns)
+    before_rms = values_before(rows, state["alt_window_rms"][rows], rms)
+    lost_s = (t_ns - before_ns) * 1e-9 - span_s
+    gap = (windows["flags"] & GAP_FLAG) != 0
     lost_s = np.where((before_ns != 0) & (gap | (lost_s > LOST_MIN_S)), np.clip(lost_s, 0.0, LOST_MAX_S), 0.0)
-    state["alt_window_ns"][row] = np.maximum(t_ns, before_ns)
-    state["alt_window_rms"][row] = rms
-    unknown = np.empty(len(rows))
-    unknown[order] = np.maximum(rms, before_rms) * lost_s
+    np.maximum.at(state["alt_window_ns"], rows, t_ns)
+    state["alt_window_rms"][rows] = rms
+    unknown: Floats = np.maximum(rms, before_rms) * lost_s
     return unknown
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from fusion import timer
 from fusion.kalman import Floats, Mask
 from fusion.measurements import Records
-from fusion.rounds import in_order, turns
+from fusion.rounds import in_order, turns, values_before
 from fusion.table import Fields
 
 SILENT_NS = 5_000_000_000
@@ -20,6 +20,7 @@ STILL_ACCEL = 0.3  # m/s^2, root mean square of free acceleration
 STILL_GYRO = 0.15  # rad/s
 INTERVAL_RANGE_S = (0.2, 2.0)
 STEPS_MAX = 20  # in one window
+LOST_MIN_S = 0.045  # between neighbours; less is their samples' spacing
 
 FIELDS: list[tuple[Any, ...]] = [
     ("body_device", np.int32),  # -1: none
@@ -29,8 +30,9 @@ FIELDS: list[tuple[Any, ...]] = [
     ("body_interval_s", np.float64),  # between steps; 0 when not stepping
     ("body_interval_ns", np.int64),
     ("body_stepping_s", np.float64),
+    ("body_lost_steps", np.float64),  # that the rhythm would have made while samples were lost
 ]
-TOTALS = ("body_steps", "body_stepping_s")
+TOTALS = ("body_steps", "body_stepping_s", "body_lost_steps")
 
 
 class Walk(NamedTuple):
@@ -41,6 +43,7 @@ class Walk(NamedTuple):
     t_ns: timer.Times
     steps: Floats  # that count for the workout
     spm: Floats  # 0 when not stepping
+    still: Mask  # the device lies still
 
 
 def absorb(state: Records, windows: Records) -> Walk:
@@ -64,14 +67,32 @@ def absorb(state: Records, windows: Records) -> Walk:
         finite & (w["accel_rms"] < STILL_ACCEL) & (w["gyro_rms"] < STILL_GYRO) & (w["steps"] == 0) & ~stepping
     )
     if not chosen.all():
-        w, rows, t_ns, steps = w[chosen], rows[chosen], t_ns[chosen], steps[chosen]
+        w, rows, t_ns, steps, duration = (
+            w[chosen],
+            rows[chosen],
+            t_ns[chosen],
+            steps[chosen],
+            duration[chosen],
+        )
         interval, still = interval[chosen], still[chosen]
+    np.add.at(state["body_lost_steps"], rows, _lost_steps(state, rows, t_ns, duration, interval))
     # Of several windows of a row the last one's value stays.
     state["body_interval_s"][rows] = interval
     state["body_interval_ns"][rows] = t_ns
     state["still"][rows] = still
     state["still_t_ns"][rows] = t_ns
-    return Walk(w, rows, t_ns, steps, _per_minute(interval))
+    return Walk(w, rows, t_ns, steps, _per_minute(interval), still)
+
+
+def _lost_steps(
+    state: Records, rows: timer.Rows, t_ns: timer.Times, duration_s: Floats, interval_s: Floats
+) -> Floats:
+    """Return the steps that the rhythm makes of counted time before each window that no sample tells of."""
+    before_ns = values_before(rows, state["body_interval_ns"][rows], t_ns)
+    lost_s = timer.counted_s(state, rows, before_ns, t_ns) - duration_s
+    lost_s = np.where((before_ns != 0) & (lost_s > LOST_MIN_S), lost_s, 0.0)
+    rhythm = values_before(rows, state["body_interval_s"][rows], interval_s)
+    return lost_s * np.maximum(_per_minute(rhythm), _per_minute(interval_s)) / 60.0
 
 
 def _speaking(state: Records, rows: timer.Rows, w: Records, duration_s: Floats) -> tuple[Mask, Mask]:

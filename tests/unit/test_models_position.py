@@ -31,7 +31,7 @@ def test_a_hole_that_steps_fill_is_counted_once(hole_s: int) -> None:
     table = athlete(Sport.RUN)
     for t in range(1, 201):
         gnss = [] if 100 < t < 100 + hole_s else [fix(t, 3.0 * t, speed_mps=3.0)]
-        windows = [one[:-3] + (int((4 * t + i) % 1.5 < 1), 0.375, 64) for i, one in enumerate(second(t))]
+        windows = [(*one[:-3], int((4 * t + i) % 1.5 < 1), 0.375, 64) for i, one in enumerate(second(t))]
         live = step(table, t, gnss=gnss, windows=windows)
     assert abs(live["distance"].value[0] - 600.0) < 2.0 * live["distance"].sigma[0]
     summary = table.end(0, START_NS + 200 * 10**9)

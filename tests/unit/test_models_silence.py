@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fusion.athletes import Profile
 from fusion.measurements import Reason, Source, Sport
-from tests.support.athlete_table import START_NS, athlete, beat, errors, fix, second, step
+from tests.support.athlete_table import START_NS, athlete, beat, errors, fix, second, step, window
 
 STALE_S = {"heart_rate": 12, "heart_rate_zone": 12, "speed": 12, "pace": 12, "cadence": 12, "altitude": 15}
 
@@ -122,3 +123,26 @@ def test_a_late_crank_does_not_speak_after_a_newer_one() -> None:
     step(table, 5, cadence=[(5, 90.0, np.nan)])
     assert step(table, 6, cadence=[(1, 10.0, np.nan)])["cadence"].value[0] == 90.0
     assert table.state["late"][0] == 1
+
+
+@pytest.mark.parametrize("what", ["steps", "energy", "moving"])
+def test_the_sigma_of_a_total_holds_a_hole(what: str) -> None:
+    table = athlete(profile=Profile(birth_year=1990, sex="male"))
+    for t in [*range(1, 601), *range(1200, 1801)]:
+        windows = [window(t - 0.75 + 0.25 * i, int((4 * t + i) % 1.5 < 1), 0.375) for i in range(4)]
+        live = step(table, t, heart_rates=[beat(t, 150)], windows=windows)
+        if t == 600:
+            before = live[what]
+    truth = {"steps": 4800.0, "energy": 3 * 147.8, "moving": 1800.0}[what]
+    assert errors(live[what], truth) < 3.0
+    assert live[what].sigma[0] > 1.5 * before.sigma[0]
+    name = {"steps": "steps", "energy": "energy_kcal", "moving": "moving_s"}[what]
+    assert table.end(0, START_NS + 1800 * 10**9).sigma[name] == pytest.approx(live[what].sigma[0], rel=0.01)
+
+
+def test_told_totals_have_no_hole_where_every_window_came() -> None:
+    table = athlete()
+    for t in range(1, 61):
+        step(table, t, windows=second(t, steps=1, interval_s=0.36))
+    for name in ("body_lost_steps", "moving_lost_s"):
+        assert table.state[name][0] == 0.0, name
