@@ -13,7 +13,7 @@ from fusion.kalman import Floats, Mask
 from fusion.measurements import Records, Source
 from fusion.metrics.metric import OK, Raw, View, of_workout
 from fusion.rounds import turns
-from fusion.table import Fields
+from fusion.table import Fields, Picked
 
 MOVING_MPS = 0.4
 REACH_NS = 15_000_000_000  # a measurement speaks for at most so long before it
@@ -38,14 +38,24 @@ def accrue(state: Records, rows: timer.Rows, t_ns: timer.Times, moving: Mask, so
     if not len(rows):
         return
     counted = timer.counts(state, rows, t_ns)
+    silent = state["moving_source"][rows] == 0
     state["moving_source"][rows[counted]] = source if np.ndim(source) == 0 else source[counted]
     for turn in turns(rows):
         row, now_ns, counts = rows[turn], t_ns[turn], counted[turn]
         before_ns = state["moving_t_ns"][row]
         since = np.maximum(before_ns, now_ns - REACH_NS)
         span = timer.counted_s(state, row, since, now_ns)
-        state["moving_lost_s"][row] += np.where(counts, timer.counted_s(state, row, before_ns, since), 0.0)
-        state["moving_s"][row] += np.where(counts & moving[turn], span, 0.0)
+        lost_s = timer.counted_s(state, row, before_ns, since)
+        moves = counts & moving[turn]
+        if silent.any():
+            # What came before the first source stays what the clock made of it: a total does not fall.
+            first = silent[turn] & counts & (before_ns == state["start_ns"][row])
+            moves |= first
+            resumed_ns = np.maximum(since, state["resume_ns"][row])
+            lost_s = np.where(first, timer.running_s(Picked(state, row), resumed_ns), lost_s)
+            state["moving_s"][row] += np.where(first, lost_s, 0.0)
+        state["moving_lost_s"][row] += np.where(counts, lost_s, 0.0)
+        state["moving_s"][row] += np.where(moves, span, 0.0)
         state["moving_t_ns"][row] = np.where(counts, np.maximum(now_ns, since), before_ns)
 
 

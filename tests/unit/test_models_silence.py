@@ -146,3 +146,14 @@ def test_told_totals_have_no_hole_where_every_window_came() -> None:
         step(table, t, windows=second(t, steps=1, interval_s=0.36))
     for name in ("body_lost_steps", "moving_lost_s"):
         assert table.state[name][0] == 0.0, name
+
+
+@pytest.mark.parametrize("first_s", [1, 10, 40])
+def test_moving_time_does_not_fall_when_a_first_source_speaks(first_s: int) -> None:
+    table, moving = athlete(), 0.0
+    for t in range(1, 61):
+        fixes = [fix(t, 0.0, speed_mps=0.0)] if t >= first_s else []
+        now = float(step(table, t, gnss=fixes)["moving"].value[0])
+        assert now >= moving
+        moving = now
+    assert moving == first_s  # then the athlete stood
