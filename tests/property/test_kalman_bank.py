@@ -168,6 +168,7 @@ def test_a_stream_of_scalars_gives_what_filterpy_gives(case: Case, seed: int) ->
 
 
 @pytest.mark.parametrize(("name", "transition"), [("position", position), ("altitude", altitude)])
+@settings(deadline=None)
 @given(seed=seeds)
 def test_the_smoother_s_matrices_are_the_filter_s(name: str, transition: ModuleType, seed: int) -> None:
     case = CASES[name]
@@ -248,11 +249,13 @@ def one_scalar(nis: float, gate: Gate | None) -> tuple[float, float, bool]:
     return float(moved.x[0, 0]), float(moved.P[0, 0, 0]), bool(moved.taken[0])
 
 
+@settings(deadline=None)
 @given(nis=st.floats(0.0, 4.0), reject=st.floats(4.0, 1e3))
 def test_what_is_plausible_passes_the_gate_as_if_there_were_none(nis: float, reject: float) -> None:
     assert one_scalar(nis, Gate(4.01, reject)) == one_scalar(nis, None)
 
 
+@settings(deadline=None)
 @given(inflate=st.floats(1.0, 30.0), factor=st.floats(1.01, 9.0))
 def test_the_gate_inflates_until_the_measurement_is_as_plausible_as_its_limit(
     inflate: float, factor: float
@@ -269,11 +272,13 @@ def test_the_gate_inflates_until_the_measurement_is_as_plausible_as_its_limit(
     assert plain_P < P
 
 
+@settings(deadline=None)
 @given(reject=st.floats(9.0, 1e3), factor=st.floats(1.01, 1e6))
 def test_above_the_second_limit_nothing_moves(reject: float, factor: float) -> None:
     assert one_scalar(reject * factor, Gate(9.0, reject)) == (0.0, 2.0, False)
 
 
+@settings(deadline=None)
 @given(seed=seeds)
 def test_rows_without_a_measurement_come_back_bit_for_bit_whatever_it_reads(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -18,6 +18,7 @@ from fusion.kalman import Floats
 ROOT = Path(__file__).parents[2]
 
 
+@settings(deadline=None)
 @given(dt_s=st.floats(1e-3, 600.0), density=st.floats(1e-6, 1e3))
 def test_white_noise_grows_with_dt_as_filterpy_says(dt_s: float, density: float) -> None:
     q00, q01, q11 = design.scaled_white_noise(np.array([dt_s]), density)
@@ -26,6 +27,7 @@ def test_white_noise_grows_with_dt_as_filterpy_says(dt_s: float, density: float)
 
 
 @pytest.mark.parametrize("states", [2, 3])
+@settings(deadline=None)
 @given(dt_s=st.floats(1e-3, 600.0))
 def test_each_coefficient_grows_with_its_power_of_dt(states: int, dt_s: float) -> None:
     powers = np.array(design.white_noise_powers(states))
