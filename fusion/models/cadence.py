@@ -38,7 +38,8 @@ def absorb(state: Records, m: Records) -> tuple[timer.Rows, timer.Times, Floats]
     t_ns = np.maximum(m["t_ns"], before_ns)
     span = timer.counted_s(state, rows, before_ns, t_ns)
     counted_by_body = t_ns - state["body_t_ns"][rows] <= body.SILENT_NS
-    span = np.where((span > GAP_S) | counted_by_body, 0.0, span)
+    holed = (t_ns - before_ns) * 1e-9 > GAP_S  # the gap itself: a pause may have eaten a part of it
+    span = np.where(holed | counted_by_body, 0.0, span)
     known = np.where(before_ns == 0, m["spm"], state["cadence_spm"][rows])
     steps = 0.5 * (known + m["spm"]) * span / 60.0
     state["cadence_steps"][rows] += steps

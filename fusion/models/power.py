@@ -30,7 +30,7 @@ def absorb(state: Records, m: Records) -> tuple[timer.Rows, timer.Times, timer.T
     before_ns = state["power_t_ns"][rows]
     t_ns = np.maximum(m["t_ns"], before_ns)
     span = timer.counted_s(state, rows, before_ns, t_ns)
-    span = np.where(span > GAP_S, 0.0, span)
+    span = np.where((t_ns - before_ns) * 1e-9 > GAP_S, 0.0, span)  # the gap itself, a pause in it or not
     state["power_area"][rows] += span * m["watts"]
     state["power_time_s"][rows] += span
     state["power_w"][rows] = m["watts"]
