@@ -9,43 +9,28 @@ from typing import Any, Final
 
 import msgspec
 
+from server.codecs import samples
 from server.deadlines import DeadlineReport
 from server.messages import (
-    Baro,
-    Battery,
     Birth,
-    Cadence,
     Command,
     Death,
     DeviceHealth,
-    Foot,
-    Gnss,
-    HeartRate,
     ImuJson,
     Live,
     Pong,
-    Power,
     Reply,
     ServerStatus,
-    Wheel,
     Workout,
 )
 
 PATH: Final = Path(__file__).resolve().parents[2] / "docs" / "schema" / "protocol-v1.json"
 
-_SAMPLES: Final[dict[str, Any]] = {
-    "hr": HeartRate,
-    "gnss": Gnss,
-    "baro": Baro,
-    "power": Power,
-    "cadence": Cadence,
-    "wheel": Wheel,
-    "foot": Foot,
-    "battery": Battery,
-}
-
 TOPICS: Final[dict[str, Any]] = {
-    **{f"in/{{device}}/{kind}": struct | GenericAlias(list, (struct,)) for kind, struct in _SAMPLES.items()},
+    **{
+        f"in/{{device}}/{kind}": struct | GenericAlias(list, (struct,))
+        for kind, struct in samples.LISTED.items()
+    },
     "in/{device}/imu": ImuJson,
     "in/{device}/status": Birth | Death,
     "in/{device}/pong": Pong,
