@@ -367,7 +367,12 @@ class Link:
                 self._number += 1
                 self._unconfirmed[self._number] = self._pending.popleft()
                 self._remember(publication)
-                group.create_task(self._confirm(client, self._number, window), name="mqtt confirm")
+                confirming = self._confirm(client, self._number, window)
+                try:
+                    group.create_task(confirming, name="mqtt confirm")
+                except RuntimeError:  # the connection broke while a write was being confirmed: the group ends
+                    confirming.close()
+                    raise aiomqtt.MqttError("disconnected while sending") from None
                 continue
             waited_ns = self._clock.monotonic_ns() - publication.put_ns
             if waited_ns > LIFESPAN_NS and not publication.retain:
