@@ -83,7 +83,10 @@ def summary_of(recording: Recording, config: Config) -> Workout:
 
     def flush() -> None:
         nonlocal ended
-        for out in engine.advance(chunk, arrived_ns):
+        published = engine.advance(chunk, arrived_ns)
+        while engine.behind:
+            published += engine.advance([], arrived_ns)
+        for out in published:
             if out.topic.endswith("/workout"):
                 workout = msgspec.json.decode(out.payload, type=Workout)
                 ended = workout if workout.event == "ended" else ended

@@ -37,6 +37,7 @@ FUTURE_NS = 5_000_000_000  # a live device's sample may seem this far ahead of i
 SILENT_NS = 10_000_000_000  # an athlete without any packet for this long is silent,
 IDLE_NS = 30_000_000_000  # and without a workout tells so this often;
 END_NS = 600_000_000_000  # a workout ends by itself after this much silence
+STEPS_MAX = 8  # jobs of one athlete in one tick: who is behind catches up in the next ones
 ENDS_MAX = 3  # live workouts that are ended in one tick: to smooth one takes up to 5 ms
 
 
@@ -191,7 +192,7 @@ class Engine:
         device, t_ns, item, cause = found
         athlete = device.athlete
         lane = athlete.lane
-        reason = lane.refusal(t_ns)
+        reason = lane.refusal(t_ns, -1 if item is None else item.kind)
         if not device.recorded and t_ns > message.arrived_ns + FUTURE_NS:
             reason = "future"
         if item is None:
@@ -276,7 +277,7 @@ class Engine:
         self._looked_silent_ns = utc_ns
         for athlete in self.registry.athletes.values():
             silent = athlete.arrived_ns and utc_ns - athlete.arrived_ns > END_NS
-            if silent and self.workouts.is_open(athlete):
+            if silent and self.workouts.is_open(athlete) and not athlete.lane.jobs:
                 out += [self.end_workout(athlete)]
 
     # Steps and orders.
@@ -289,7 +290,7 @@ class Engine:
         busy = [athlete for athlete in self.registry.athletes.values() if athlete.lane.jobs]
         ends = 0
         self.behind = False
-        while busy:
+        for _ in range(STEPS_MAX):
             steps: list[tuple[Athlete, Step]] = []
             remaining = []
             for athlete in busy:
@@ -299,7 +300,7 @@ class Engine:
                     if ends > ENDS_MAX:
                         self.behind = True
                         continue
-                job = jobs.pop(0)
+                job = jobs.popleft()
                 if isinstance(job, Step):
                     steps.append((athlete, job))
                 else:
@@ -311,6 +312,7 @@ class Engine:
             if steps:
                 self._step(steps, utc_ns, out)
             busy = remaining
+        self.behind = self.behind or bool(busy)
 
     def _ends(self, athlete: Athlete, job: Step | Order) -> bool:
         """Return True when a job ends a workout, which is then smoothed."""

@@ -7,6 +7,7 @@ arrival alone: live, replayed and analysed streams step alike.
 """
 
 import zlib
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ STEP_NS = 1_000_000_000
 PHASES = 10  # athletes step in this many groups a second, so that a tick never meets all of them at once
 LIFESPAN_NS = 10_000_000_000  # older than this behind the newest measurement: no use any more
 JUMP_NS = 24 * 3600 * 1_000_000_000  # a recording does not skip a day: such a stamp is an error
+SAMPLES_MAX = 50  # measurements of one kind that a step takes in: ten times what honest devices send
+JOBS_MAX = 100_000  # jobs that may wait in a lane: a day of steps; whoever is further behind is refused
 CATCH_UP_NS = 600 * 1_000_000_000  # over a longer silence one step is enough
 
 
@@ -52,7 +55,8 @@ class Lane:
     watermark_ns: int | None = None  # the newest aligned time seen
     due_ns: int = 0
     held: list[Item] = field(default_factory=list)
-    jobs: list[Step | Order] = field(default_factory=list)
+    counts: Counter[int] = field(default_factory=Counter)  # of what is held, by kind
+    jobs: deque[Step | Order] = field(default_factory=deque)
 
     @classmethod
     def of(cls, athlete: str, row: int) -> "Lane":
@@ -62,11 +66,14 @@ class Lane:
     def reset(self, t_ns: int) -> None:
         """Begin anew at ``t_ns``: a recording starts (again), or the clock was set."""
         self.held.clear()
+        self.counts.clear()
         self.watermark_ns = t_ns
         self.due_ns = self._grid_after(t_ns)
 
-    def refusal(self, t_ns: int) -> str | None:
+    def refusal(self, t_ns: int, kind: int = -1) -> str | None:
         """Return why a measurement of ``t_ns`` is of no use, or None when it is."""
+        if self.counts[kind] >= SAMPLES_MAX or len(self.jobs) >= JOBS_MAX:
+            return "too_fast"
         if self.watermark_ns is None:
             return None
         if t_ns < self.watermark_ns - LIFESPAN_NS:
@@ -81,6 +88,7 @@ class Lane:
         if self.watermark_ns is None:
             self.reset(t_ns)
         self.held.append(item)
+        self.counts[item.kind] += 1
         self.advance_to(t_ns, cause, received_ns)
 
     def advance_to(self, t_ns: int, cause: Cause | None, received_ns: int) -> None:
@@ -113,8 +121,10 @@ class Lane:
         taken = [item for item in self.held if item.record[1] <= due_ns]
         if len(taken) == len(self.held):
             self.held.clear()
+            self.counts.clear()
         elif taken:
             self.held = [item for item in self.held if item.record[1] > due_ns]
+            self.counts = Counter(item.kind for item in self.held)
         return taken
 
     def _grid_after(self, t_ns: int) -> int:

@@ -1,6 +1,7 @@
 """``kinefuse serve``: the asyncio shell around the engine: a link to the broker, ticks and reports."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -82,15 +83,7 @@ class Server:
         """Drain, advance, publish; at the latest every TICK_S."""
         inbox, engine, clock = self._link.inbox, self._engine, self._clock
         while True:
-            arrivals: list[Incoming] = []
-            try:
-                async with asyncio.timeout(LINGER_S if engine.behind else TICK_S):
-                    arrivals = await inbox.drain(BATCH_MAX)
-            except TimeoutError:
-                pass
-            if arrivals:
-                await asyncio.sleep(LINGER_S)
-                arrivals += inbox.take(BATCH_MAX - len(arrivals))
+            arrivals = inbox.take(BATCH_MAX) if engine.behind else await self._arrivals()
             out = engine.advance(arrivals, clock.utc_ns())
             began_ns = clock.monotonic_ns()
             for publication in out:
@@ -104,6 +97,18 @@ class Server:
             if out:
                 engine.deadlines.observe("publish", clock.monotonic_ns() - began_ns)
             await asyncio.sleep(0)  # the socket's turn, also when the inbox never runs empty
+
+    async def _arrivals(self) -> list[Incoming]:
+        """Wait for messages, at most TICK_S, and for what comes right after them."""
+        inbox = self._link.inbox
+        arrivals: list[Incoming] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TICK_S):
+                arrivals = await inbox.drain(BATCH_MAX)
+        if arrivals:
+            await asyncio.sleep(LINGER_S)
+            arrivals += inbox.take(BATCH_MAX - len(arrivals))
+        return arrivals
 
     async def _report(self) -> None:
         """Publish the deadline report every second, the status now and then."""

@@ -5,9 +5,10 @@ import pytest
 
 from server.codecs import samples
 from server.config import Config
-from server.engine import END_NS, IDLE_NS, SILENT_NS, Engine
+from server.engine import END_NS, IDLE_NS, LOOK_SILENT_NS, SILENT_NS, STEPS_MAX, Engine
 from server.envelopes import Incoming, Outgoing
 from server.messages import Birth, Clock, Command, Gnss, HeartRate, Live, Packet, Reply, Workout
+from server.schedule import JOBS_MAX, SAMPLES_MAX
 
 S = 1_000_000_000
 T0 = 1_790_000_000 * S
@@ -24,11 +25,16 @@ class Desk:
     def send(self, topic: str, payload: bytes | Packet | Command, retained: bool = False) -> list[Outgoing]:
         body = payload if isinstance(payload, bytes) else samples.encode(payload)
         message = Incoming(f"{ROOT}/{topic}", body, retained, self.now_ns, 0)
-        return self.engine.advance([message], self.now_ns)
+        return self._all(self.engine.advance([message], self.now_ns))
 
     def wait(self, ns: int) -> list[Outgoing]:
         self.now_ns += ns
-        return self.engine.advance([], self.now_ns)
+        return self._all(self.engine.advance([], self.now_ns))
+
+    def _all(self, out: list[Outgoing]) -> list[Outgoing]:
+        while self.engine.behind:
+            out += self.engine.advance([], self.now_ns)
+        return out
 
     def refused(self, device: str) -> dict[str, int]:
         return dict(self.engine.registry.devices[device].refused)
@@ -126,7 +132,7 @@ def test_a_workout_without_a_measurement_ends_where_it_began() -> None:
 def test_silence_ends_a_workout_and_then_one_message_tells_of_thirty_seconds() -> None:
     desk = Desk()
     desk.send("in/x/hr", HeartRate(bpm=60.0))
-    (ended,) = on(desk.wait(END_NS + S), "/workout")
+    (ended,) = on(desk.wait(END_NS + S) + desk.wait(LOOK_SILENT_NS), "/workout")
     assert msgspec.json.decode(ended, type=Workout).event == "ended"
     counts = [len(on(desk.wait(S), "/live")) for _ in range(2 * IDLE_NS // S)]
     assert 1 <= sum(counts) <= 2
@@ -175,3 +181,21 @@ def test_enrolment_stops_at_the_limit() -> None:
         desk.send(f"in/d{number}/hr", HeartRate(bpm=60.0))
     assert len(desk.engine.registry.devices) == 3
     assert desk.engine.ingest.refused == {"devices_max": 2}
+
+
+def test_a_flood_of_steps_of_one_athlete_is_spread_over_ticks() -> None:
+    desk = Desk()
+    desk.send("in/x/status", Birth(clock=Clock(recorded=True)))
+    flood = b",".join(b'{"bpm": 60, "t": %d}' % (T0 + i * 590 * S) for i in range(1000))
+    message = Incoming(f"{ROOT}/in/x/hr", b"[" + flood + b"]", False, desk.now_ns, 0)
+    assert len(on(desk.engine.advance([message], desk.now_ns), "/live")) <= STEPS_MAX
+    assert desk.engine.behind
+    assert len(desk.engine.registry.athletes["x"].lane.jobs) <= JOBS_MAX + 600
+    assert desk.refused("x")["too_fast"] > 0
+
+
+def test_samples_of_one_kind_in_a_step_are_bounded() -> None:
+    desk = Desk()
+    flood = b",".join(b'{"bpm": 60, "t": %d}' % (10 * S + i) for i in range(1000))
+    desk.send("in/x/hr", b"[" + flood + b"]")
+    assert desk.refused("x") == {"too_fast": 1000 - SAMPLES_MAX}

@@ -26,9 +26,9 @@ def steps(of: Lane) -> list[Step]:
 def test_a_step_fires_on_the_first_measurement_at_or_after_its_due_time() -> None:
     one = lane()
     one.feed(item(T0 + S // 2), None, 0)
-    assert one.jobs == []
+    assert not one.jobs
     one.feed(item(T0 + S - 1), None, 0)
-    assert one.jobs == []
+    assert not one.jobs
     one.feed(item(T0 + S), None, 7)
     assert [(step.due_ns, step.received_ns) for step in steps(one)] == [(T0 + S, 7)]
 
