@@ -26,7 +26,7 @@ from server.ingest import Order as Ordered
 from server.messages import Battery, Birth, Cause, Death, Pong, Reply, Workout
 from server.publications import MetricColumns
 from server.registry import Athlete, Device, Registry
-from server.schedule import Item, Order, Step
+from server.schedule import LIFESPAN_NS, Item, Order, Step
 from server.workouts import Workouts
 
 LATE_STATUS = STATUS_NAMES.index("late")  # from here on a packet is well formed, but of no use
@@ -70,6 +70,7 @@ class Engine:
         self._root = config.broker.root
         self._monotonic_ns = monotonic_ns
         self._looked_ns = self._looked_silent_ns = 0
+        self._waiting: dict[str, Athlete] = {}  # whose turn to end did not come, who waits longest first
 
     def advance(self, messages: list[Incoming], utc_ns: int) -> list[Outgoing]:
         """Take in messages in the order of their arrival and return what is to be published.
@@ -193,8 +194,11 @@ class Engine:
         athlete = device.athlete
         lane = athlete.lane
         reason = lane.refusal(t_ns, -1 if item is None else item.kind)
-        if not device.recorded and t_ns > message.arrived_ns + FUTURE_NS:
-            reason = "future"
+        if not device.recorded:
+            if t_ns > message.arrived_ns + FUTURE_NS:
+                reason = "future"
+            elif lane.watermark_ns is None and t_ns < message.arrived_ns - LIFESPAN_NS:
+                reason = "stale"  # there is no newer measurement yet, but the arrival tells as much
         if item is None:
             if reason is None and lane.watermark_ns is not None:
                 lane.advance_to(t_ns, cause, message.received_ns)
@@ -286,10 +290,12 @@ class Engine:
         """Run the lanes' jobs: in each round the first of every lane, all steps among them at once.
 
         Where a whole class stops at once, most lanes wait for the next ticks: results do not depend on that.
+        Who waits is served before who comes, so that nobody waits for ever.
         """
-        busy = [athlete for athlete in self.registry.athletes.values() if athlete.lane.jobs]
+        first, self._waiting = self._waiting, {}
+        others = [a for a in self.registry.athletes.values() if a.lane.jobs and a.id not in first]
+        busy = [*first.values(), *others]
         ends = 0
-        self.behind = False
         for _ in range(STEPS_MAX):
             steps: list[tuple[Athlete, Step]] = []
             remaining = []
@@ -298,7 +304,7 @@ class Engine:
                 if not athlete.recorded and self._ends(athlete, jobs[0]):
                     ends += 1
                     if ends > ENDS_MAX:
-                        self.behind = True
+                        self._waiting[athlete.id] = athlete
                         continue
                 job = jobs.popleft()
                 if isinstance(job, Step):
@@ -312,7 +318,7 @@ class Engine:
             if steps:
                 self._step(steps, utc_ns, out)
             busy = remaining
-        self.behind = self.behind or bool(busy)
+        self.behind = bool(busy or self._waiting)
 
     def _ends(self, athlete: Athlete, job: Step | Order) -> bool:
         """Return True when a job ends a workout, which is then smoothed."""

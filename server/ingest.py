@@ -20,7 +20,7 @@ from server.codecs.sensor_logger import SensorLogger, SensorLoggerBatch
 from server.config import Config
 from server.envelopes import Incoming
 from server.errors import DecodeError
-from server.messages import ID_PATTERN, Command, Death, Packet
+from server.messages import ID_PATTERN, Birth, Command, Death, Packet
 from server.registry import Device, NotEnrolledError, Registry
 
 _ID = re.compile(ID_PATTERN)
@@ -128,6 +128,10 @@ class Ingest:
                 device = self._registry.device(device_id)
                 for packet in packets:
                     assert not isinstance(packet, Command), "its kind is refused above"
+                    if isinstance(packet, Birth):
+                        device.native = not packet.clock.recorded  # a phone's recording is born here, too
+                    elif not isinstance(packet, Death):
+                        device.native = True
                     batch.arrivals.append(Arrival(device, kind, packet, -1, message))
             for reason in refused:
                 self.refuse(device_id, reason)
@@ -144,6 +148,7 @@ class Ingest:
             rows = imu_json.decode(message.payload)
             device = self._registry.device(device_id)
             index = self._add_rows(device, rows, message, batch)
+        device.native = True
         batch.arrivals.append(Arrival(device, "imu", None, index, message))
 
     def _add_rows(self, device: Device, decoded: ImuRows, message: Incoming, batch: Batch) -> int:
@@ -164,6 +169,8 @@ class Ingest:
         except DecodeError as error:
             self.refused[error.reason] += 1
             return
+        if self._is_taken(decoded.device):
+            return
         try:
             if decoded.packets or decoded.watch is not None:
                 device = self._registry.device(decoded.device)
@@ -181,10 +188,22 @@ class Ingest:
                 batch.arrivals.append(Arrival(device, "imu", None, index, message))
             else:
                 batch.arrivals.append(Arrival(device, type(packet).__name__, packet, -1, message))
-        if decoded.watch is not None:
-            watch = self._registry.device(f"{decoded.device[:58]}-watch", worn_with=device)
+        watch_id = f"{decoded.device[:58]}-watch"
+        if decoded.watch is not None and not self._is_taken(watch_id):
+            watch = self._registry.device(watch_id, worn_with=device)
             index = self._add_rows(watch, decoded.watch, message, batch)
             batch.arrivals.append(Arrival(watch, "imu", None, index, message))
+
+    def _is_taken(self, device_id: str) -> bool:
+        """Return True, and count it at the server, where a device of this id speaks on topics of its own.
+
+        All phones share a topic, so each could give itself any id; ``in/{device}`` belongs to its device.
+        """
+        device = self._registry.devices.get(device_id)
+        if device is None or not device.native:
+            return False
+        self.refused["taken"] += 1
+        return True
 
     def _command(self, athlete: str, message: Incoming, batch: Batch) -> None:
         try:

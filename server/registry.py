@@ -29,6 +29,7 @@ class Device:
     placement: Placement
     model: str = ""
     recorded: bool = False
+    native: bool = False  # it speaks on topics of its own: nobody else may speak for it
     online: bool = True
     battery: float | None = None
     rate_hz: float = 0.0
@@ -87,7 +88,8 @@ class NotEnrolledError(ServerError):
 class Registry:
     """Devices and athletes by id. Athletes of the configuration are there from the start.
 
-    A device that nobody named becomes a new athlete of the same id where ``server.enroll`` is ``auto``.
+    A device that nobody named becomes a new athlete of the same id where ``server.enroll`` is ``auto``. Where
+    the configuration has an athlete of that id it is refused: it names that athlete's devices.
     """
 
     def __init__(self, config: Config, core: CoreTable, timebase: TimeBase, table: Athletes) -> None:
@@ -120,17 +122,19 @@ class Registry:
 
     def _enrol(self, device_id: str, worn_with: Device | None) -> Device:
         known = self._known.get(device_id)
-        if known is None and not self._enrolls and worn_with is None:
+        unnamed = known is None and worn_with is None
+        if unnamed and (not self._enrolls or device_id in self.athletes):
             raise NotEnrolledError("unknown_device")
         if len(self.devices) >= self._devices_max:
             raise NotEnrolledError("devices_max")
-        beside = worn_with.athlete if worn_with is not None else self.athletes.get(device_id)
-        if known is None and beside is None and len(self.athletes) >= self._athletes_max:
+        if unnamed and len(self.athletes) >= self._athletes_max:
             raise NotEnrolledError("athletes_max")
         if known is not None:
             athlete, placement = self.athletes[known[0].id], known[1]
+        elif worn_with is not None:
+            athlete, placement = worn_with.athlete, "unknown"
         else:
-            athlete, placement = beside or self._add_athlete(device_id, None), "unknown"
+            athlete, placement = self._add_athlete(device_id, None), "unknown"
         try:
             row = self._core.add(placement=placement)
         except CoreFull:

@@ -3,12 +3,13 @@
 import msgspec
 import pytest
 
-from server.codecs import samples
+from server.codecs import imu_json, samples, sensor_logger
+from server.codecs.sensor_logger import Reading
 from server.config import Config
 from server.engine import END_NS, IDLE_NS, LOOK_SILENT_NS, SILENT_NS, STEPS_MAX, Engine
 from server.envelopes import Incoming, Outgoing
-from server.messages import Birth, Clock, Command, Gnss, HeartRate, Live, Packet, Reply, Workout
-from server.schedule import JOBS_MAX, SAMPLES_MAX
+from server.messages import Birth, Clock, Command, Gnss, HeartRate, ImuJson, Live, Packet, Reply, Workout
+from server.schedule import JOBS_MAX, LIFESPAN_NS, SAMPLES_MAX
 
 S = 1_000_000_000
 T0 = 1_790_000_000 * S
@@ -199,3 +200,100 @@ def test_samples_of_one_kind_in_a_step_are_bounded() -> None:
     flood = b",".join(b'{"bpm": 60, "t": %d}' % (10 * S + i) for i in range(1000))
     desk.send("in/x/hr", b"[" + flood + b"]")
     assert desk.refused("x") == {"too_fast": 1000 - SAMPLES_MAX}
+
+
+@pytest.mark.parametrize("t", [-(2**62) - 1, -(2**63)])
+def test_a_first_stamp_of_long_ago_opens_no_workout(t: int) -> None:
+    desk = Desk()
+    assert on(desk.send("in/x/hr", HeartRate(t=t, bpm=60.0)), "/workout") == []
+    assert desk.refused("x") == {"stale": 1}
+    assert len(on(desk.send("in/x/hr", HeartRate(t=1 * S, bpm=60.0)), "/workout")) == 1
+
+
+@pytest.mark.parametrize("t", [-50 * 365 * 86_400 * S, 0, T0 - 3600 * S])
+def test_a_clock_that_does_not_show_utc_opens_a_workout_on_arrival(t: int) -> None:
+    desk = Desk()
+    (started,) = on(desk.send("in/x/hr", HeartRate(t=t, bpm=60.0)), "/workout")
+    assert msgspec.json.decode(started, type=Workout).t_ms == T0 // 1_000_000
+
+
+def test_a_list_that_reaches_far_back_opens_a_workout_at_most_a_lifespan_before_its_arrival() -> None:
+    desk = Desk()
+    beats = b",".join(b'{"bpm": 60, "t": %d}' % (i * S) for i in range(60, 0, -4))
+    (started,) = on(desk.send("in/x/hr", b"[" + beats + b"]"), "/workout")
+    assert msgspec.json.decode(started, type=Workout).t_ms == (T0 - 8 * S) // 1_000_000
+    assert desk.refused("x") == {"stale": 12}
+
+
+def test_a_packet_of_slow_rows_opens_a_workout_at_most_a_lifespan_before_its_arrival() -> None:
+    desk = Desk()
+    rows = [(0.0, 0.0, 9.8)] * 10
+    out = desk.send("in/x/imu", imu_json.encode(ImuJson(t=5 * S, dt=4 * S, accel=rows, gyro=rows)))
+    for started in on(out, "/workout"):
+        assert msgspec.json.decode(started, type=Workout).t_ms >= (T0 - LIFESPAN_NS) // 1_000_000
+    assert desk.refused("x")["stale"] > 0
+
+
+def phone(desk: Desk, device: str, *readings: Reading) -> list[Outgoing]:
+    payload = sensor_logger.encode(device=device, session="s", message_id=1, readings=readings)
+    return desk.engine.advance([Incoming("sensor-logger", payload, False, desk.now_ns, 0)], desk.now_ns)
+
+
+BEAT = Reading("heartrate", T0, {"bpm": 200})
+WRIST = Reading(
+    "wristmotion",
+    T0,
+    {f"{kind}{axis}": 0.1 for kind in ("rotationRate", "gravity", "acceleration") for axis in "XYZ"},
+)
+
+
+@pytest.mark.parametrize("first", [HeartRate(bpm=60.0), Birth()])
+def test_a_phone_does_not_speak_for_a_device_with_topics_of_its_own(first: Packet) -> None:
+    desk = Desk()
+    desk.send("in/good/status" if isinstance(first, Birth) else "in/good/hr", first)
+    before = desk.engine.registry.devices["good"].packets
+    phone(desk, "good", BEAT)
+    assert desk.engine.registry.devices["good"].packets == before
+    assert desk.refused("good") == {}
+    assert desk.engine.ingest.refused == {"taken": 1}
+
+
+def test_a_phone_s_watch_does_not_speak_for_a_device_with_topics_of_its_own() -> None:
+    desk = Desk()
+    imu = ImuJson(dt=10_000_000, accel=[(0.0, 0.0, 9.8)], gyro=[(0.0, 0.0, 0.0)])
+    desk.send("in/good-watch/imu", imu_json.encode(imu))
+    phone(desk, "good", BEAT, WRIST)
+    devices = desk.engine.registry.devices
+    assert (devices["good"].packets, devices["good-watch"].packets) == (1, 1)
+    assert desk.engine.ingest.refused == {"taken": 1}
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_phone_speaks_for_a_configured_device_and_for_one_that_plays_a_recording(recorded: bool) -> None:
+    config = msgspec.convert({"athletes": [{"id": "ann", "devices": [{"id": "pocket"}]}]}, Config)
+    desk = Desk(config)
+    if recorded:
+        desk.send("in/pocket/status", Birth(clock=Clock(recorded=True)))
+    assert len([out for out in phone(desk, "pocket", BEAT) if out.topic.endswith("ann/workout")]) == 1
+    assert desk.engine.ingest.refused == {}
+
+
+def test_a_device_takes_its_id_back_from_a_phone() -> None:
+    desk = Desk()
+    phone(desk, "good", BEAT)
+    desk.now_ns += S
+    desk.send("in/good/hr", HeartRate(bpm=60.0))
+    phone(desk, "good", BEAT)
+    assert desk.engine.registry.devices["good"].packets == 2
+    assert desk.engine.ingest.refused == {"taken": 1}
+
+
+def test_an_unknown_device_does_not_join_the_configured_athlete_whose_id_it_has() -> None:
+    config = msgspec.convert({"server": {"enroll": "auto"}, "athletes": [{"id": "ann"}]}, Config)
+    desk = Desk(config)
+    assert desk.send("in/ann/hr", HeartRate(bpm=60.0)) == []
+    phone(desk, "ann", BEAT)
+    assert desk.engine.registry.devices == {}
+    assert desk.engine.ingest.refused == {"unknown_device": 2}
+    named = msgspec.convert({"athletes": [{"id": "ann", "devices": [{"id": "ann"}]}]}, Config)
+    assert on(Desk(named).send("in/ann/hr", HeartRate(bpm=60.0)), "ann/workout")

@@ -69,3 +69,21 @@ def test_the_health_of_devices_that_began_together_is_told_in_turns() -> None:
     later = told[-2 * PERIOD_NS // (S // 10) :]
     assert max(counter.total() for counter in later) <= len(NAMES) // 10
     assert sum(later, Counter()) == {f"kinefuse/v1/devices/{name}/health": 2 for name in NAMES}
+
+
+def test_a_stop_is_not_kept_waiting_by_those_who_start_and_stop_all_the_time() -> None:
+    engine = Engine(Config(), lambda: 0)
+    engine.advance(beats(T0), T0)
+    churners, patient = NAMES[:-1], NAMES[-1]
+    stop = message(f"command/{patient}", samples.encode(Command("stop", "end")), T0 + S)
+    out: list[Outgoing] = []
+    for tick in range(len(NAMES)):
+        now_ns = T0 + S + tick * S // 100
+        starts = [
+            message(f"command/{name}", samples.encode(Command("start", f"again-{tick}")), now_ns)
+            for name in churners
+        ]
+        out += engine.advance([stop, *starts] if tick == 0 else starts, now_ns)
+    names = ended(out)
+    assert names.index(patient) < len(NAMES)  # the others had one turn each before it
+    assert set(names) == set(NAMES)
