@@ -106,7 +106,7 @@ class Athletes:
         self.state: Records = np.zeros(4, dtype=STATE)
         self._count = 0
         self._limit = limit
-        self._track = History(position.STATES, 3, position.transition)
+        self._track = History(position.STATES, 4, position.transition)
         self._heights = History(altitude.STATES, 6, altitude.transition)
         self._track_rows: dict[int, int] = {}
         self._heights_rows: dict[int, int] = {}
@@ -208,10 +208,10 @@ class Athletes:
             int(s[name][0]) for name in ("start_ns", "dist_t_ns", "moving_t_ns", "hr_t_ns", "body_t_ns")
         )
         t = np.array([newest if t_ns is None else t_ns], dtype=np.int64)
-        told = s["moving_source"][0] != Source.NONE
+        by_clock_s = 0.0 if s["moving_source"][0] != Source.NONE else float(timer.running_s(s, t)[0])
         return {
             "elapsed_s": float(timer.elapsed_s(s, t)[0]),
-            "moving_s": float(s["moving_s"][0] if told else timer.running_s(s, t)[0]),
+            "moving_s": max(float(s["moving_s"][0]), by_clock_s),
             "distance_m": float(s["dist_filter_m"][0] + s["dist_fill_m"][0]),
         }
 
@@ -282,6 +282,7 @@ class Athletes:
         for one in rounds(m.cadence):
             row, t_ns, steps = cadence.absorb(self.state, one)
             self._on_foot(row, t_ns, steps, self.state["cadence_spm"][row], steps < 0.0, Source.CADENCE)
+        moving.by_clock(self.state, rows, due_ns)
         return evaluate(METRICS, Picked(self.state, rows), due_ns)
 
     def _bodies(self, windows: Records) -> Records:

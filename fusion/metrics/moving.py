@@ -21,7 +21,7 @@ CLOCK = int(Source.CLOCK)
 PRIOR_NS = 10_000_000_000  # a better source that spoke in this time decides
 
 FIELDS: list[tuple[Any, ...]] = [
-    ("moving_s", np.float64),
+    ("moving_s", np.float64),  # it only grows: by the clock while no source ever spoke, then by sources
     ("moving_t_ns", np.int64),  # accounted for up to here
     ("moving_source", np.int32),
     ("moving_lost_s", np.float64),  # of which nothing told
@@ -38,8 +38,7 @@ def accrue(state: Records, rows: timer.Rows, t_ns: timer.Times, moving: Mask, so
     if not len(rows):
         return
     counted = timer.counts(state, rows, t_ns)
-    silent = state["moving_source"][rows] == 0
-    state["moving_source"][rows[counted]] = source if np.ndim(source) == 0 else source[counted]
+    sources = np.broadcast_to(source, rows.shape)
     for turn in turns(rows):
         row, now_ns, counts = rows[turn], t_ns[turn], counted[turn]
         before_ns = state["moving_t_ns"][row]
@@ -47,16 +46,30 @@ def accrue(state: Records, rows: timer.Rows, t_ns: timer.Times, moving: Mask, so
         span = timer.counted_s(state, row, since, now_ns)
         lost_s = timer.counted_s(state, row, before_ns, since)
         moves = counts & moving[turn]
-        if silent.any():
-            # What came before the first source stays what the clock made of it: a total does not fall.
-            first = silent[turn] & counts & (before_ns == state["start_ns"][row])
-            moves |= first
-            resumed_ns = np.maximum(since, state["resume_ns"][row])
-            lost_s = np.where(first, timer.running_s(Picked(state, row), resumed_ns), lost_s)
-            state["moving_s"][row] += np.where(first, lost_s, 0.0)
+        first = counts & (state["moving_source"][row] == 0)
+        if first.any():
+            by_clock(state, row[first], now_ns[first])
+            moves &= ~first
+            heard_ns = np.maximum(now_ns - REACH_NS, state["resume_ns"][row])
+            lost_s = np.where(first, timer.running_s(Picked(state, row), heard_ns), lost_s)
+        state["moving_source"][row[counts]] = sources[turn][counts]
         state["moving_lost_s"][row] += np.where(counts, lost_s, 0.0)
         state["moving_s"][row] += np.where(moves, span, 0.0)
-        state["moving_t_ns"][row] = np.where(counts, np.maximum(now_ns, since), before_ns)
+        state["moving_t_ns"][row] = np.where(counts, np.maximum(now_ns, before_ns), before_ns)
+
+
+def by_clock(state: Records, rows: timer.Rows, t_ns: timer.Times) -> None:
+    """Account for the time up to t_ns by the timer, for rows in which no source ever spoke.
+
+    Each row at most once. What was told already stays, also where the first source then speaks of before.
+    """
+    silent = (state["moving_source"][rows] == 0) & (state["open"][rows] != 0)
+    if not silent.any():
+        return
+    row, now_ns = rows[silent], t_ns[silent]
+    ran_s = timer.running_s(Picked(state, row), now_ns)
+    state["moving_s"][row] = np.maximum(state["moving_s"][row], ran_s)
+    state["moving_t_ns"][row] = np.maximum(state["moving_t_ns"][row], now_ns)
 
 
 def unclaimed(state: Records, rows: timer.Rows, t_ns: timer.Times, *names: str) -> Mask:
@@ -76,10 +89,6 @@ def sigma_of(s: Fields, moving_s: Floats) -> Floats:
 def value(view: View) -> Raw:
     """Return moving time."""
     s = view.state
-    told = s["moving_source"] != 0
-    moving = np.where(told, s["moving_s"], timer.running_s(s, view.due_ns))
-    t_ns = np.where(told, s["moving_t_ns"], view.due_ns)
-    reason = of_workout(view, OK)
-    unheard = np.where(told, timer.unheard_s(s, s["moving_t_ns"], view.due_ns), 0.0)
-    sigma = sigma_of(s, moving) + LOST_SHARE * unheard
-    return Raw(moving, sigma, t_ns, np.where(told, s["moving_source"], CLOCK), reason)
+    moving, t_ns, source = s["moving_s"], s["moving_t_ns"], s["moving_source"]
+    sigma = sigma_of(s, moving) + LOST_SHARE * timer.unheard_s(s, t_ns, view.due_ns)
+    return Raw(moving, sigma, t_ns, np.where(source != 0, source, CLOCK), of_workout(view, OK))

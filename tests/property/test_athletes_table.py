@@ -102,20 +102,14 @@ def opened(sport: Sport, rows: int = 1) -> Athletes:
 def test_totals_never_fall_within_a_workout_and_never_vanish(
     seed: int, sport: Sport, kinds: set[str], turns: set[int]
 ) -> None:
-    """But for moving time, once, by as much as what is first heard of it is late."""
     athletes, world = opened(sport), World(seed, kinds)
     before = dict.fromkeys(TOTALS, np.nan)
-    guessed = True
     for t in range(1, 101):
         if t in turns:
             now_ns = START_NS + t * SECOND_NS
             assert athletes.pause(0, now_ns) or athletes.resume(0, now_ns)
         live = at(athletes, t, world.second(t))
         now = totals(live)
-        if guessed and live["moving"].source[0] != Source.CLOCK:
-            guessed = False
-            late_ns = START_NS + (t - 1) * SECOND_NS - live["moving"].t_ns[0]
-            before["moving"] -= max(late_ns, 0) * 1e-9 + 1e-6
         for name in TOTALS:
             assert np.isnan(before[name]) or now[name] >= before[name], name
         before = now

@@ -157,3 +157,25 @@ def test_moving_time_does_not_fall_when_a_first_source_speaks(first_s: int) -> N
         assert now >= moving
         moving = now
     assert moving == first_s  # then the athlete stood
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.5, 1.5, 8.0])
+def test_moving_time_does_not_fall_when_the_first_source_speaks_of_before_the_last_update(
+    late_s: float,
+) -> None:
+    table = athlete()
+    for t in range(1, 21):
+        before = step(table, t)["moving"].value[0]
+    assert before == 20.0
+    now = step(table, 21, speeds=[(20.0 - late_s, 0.0, int(Source.FOOT))])["moving"]
+    assert (now.value[0], now.source[0]) == (20.0, Source.FOOT)
+    assert step(table, 22, speeds=[(21.5, 3.0, int(Source.FOOT))])["moving"].value[0] == 21.5
+    assert table.totals(0, START_NS + 22 * 10**9)["moving_s"] == 21.5
+
+
+def test_moving_time_does_not_fall_when_a_pause_is_told_late() -> None:
+    table = athlete()
+    before = [step(table, t)["moving"].value[0] for t in range(1, 21)][-1]
+    table.pause(0, START_NS + 15 * 10**9)
+    assert step(table, 21)["moving"].value[0] == before
+    assert table.end(0, START_NS + 22 * 10**9).values["moving_s"] == pytest.approx(15.0)
