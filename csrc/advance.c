@@ -9,7 +9,7 @@
 #define USUAL_JUMP 3.0
 
 _Static_assert(sizeof(kf_profile) == 16 && sizeof(kf_packet) == 40 && sizeof(kf_row) == 24, "no padding");
-_Static_assert(sizeof(kf_summary) == 128 && sizeof(kf_window) == 56 && sizeof(kf_step) == 16, "no padding");
+_Static_assert(sizeof(kf_summary) == 136 && sizeof(kf_window) == 56 && sizeof(kf_step) == 16, "no padding");
 _Static_assert(sizeof(struct kf_device) % 8 == 0 && sizeof(struct kf_pairing) % 8 == 0, "rows stay aligned");
 
 size_t kf_device_size(void)
@@ -81,7 +81,8 @@ void kf_sample_take(kf_device *device, const kf_sample *s, kf_sink *sink)
     const double dt_s = join(device, s->t_ns, sink);
     device->t_ns = s->t_ns;
     device->stream |= KF_STREAM_TIME;
-    const kf_motion m = kf_orientation_step(&device->orientation, s, dt_s, usual_s);
+    const kf_motion m = kf_orientation_step(&device->orientation, s, dt_s,
+                                            s->interval_s > 0 ? (double)s->interval_s : usual_s);
     kf_window_add(device, s, &m, dt_s, usual_s);
     if (m.has_accel) {
         kf_steps_take(device, s->t_ns, m.free_e.z, dt_s, sink);
@@ -175,14 +176,6 @@ static void take_binary(kf_device *device, const kf_frame *f, kf_sink *sink)
     }
 }
 
-static void fill_quaternion(float out[4], kf_quat q)
-{
-    out[0] = (float)q.w;
-    out[1] = (float)q.x;
-    out[2] = (float)q.y;
-    out[3] = (float)q.z;
-}
-
 /* What the device knows after the packet. */
 static void fill_state(const kf_device *device, const kf_sink *sink, kf_summary *out)
 {
@@ -194,11 +187,10 @@ static void fill_state(const kf_device *device, const kf_sink *sink, kf_summary 
     out->samples = sink->samples;
     out->rate_hz = (float)(device->step_s > 0 ? 1 / device->step_s : 0);
     out->steps = device->steps.count;
-    fill_quaternion(out->q6, o->q6);
-    fill_quaternion(out->q9, kf_orientation_q9(o));
-    out->bias_b[0] = (float)o->bias_b.x;
-    out->bias_b[1] = (float)o->bias_b.y;
-    out->bias_b[2] = (float)o->bias_b.z;
+    memcpy(out->q6, o->filter.q, sizeof out->q6);
+    kf_orientation_q9(o, out->q9);
+    memcpy(out->bias_b, o->filter.bias, sizeof out->bias_b);
+    out->bias_sigma = (float)kf_orientation_bias_sigma(o);
     out->tilt_sigma = (float)kf_orientation_tilt_sigma(o);
     out->heading_sigma = (float)kf_orientation_heading_sigma(o);
     out->free_accel_e[0] = (float)mean.x;

@@ -15,7 +15,6 @@
 
 #define ABSENT (-32768)
 #define EXTREME 32767
-#define NEAR_RANGE 0.999 /* a sensor's last counts before its range */
 
 static uint16_t u16_at(const uint8_t *p)
 {
@@ -146,7 +145,7 @@ static bool triple(const uint8_t *p, double scale, double range, double limit, k
         if (raw == EXTREME || raw == -EXTREME)
             *clipped = true;
         value[i] = (double)raw * scale;
-        if (range > 0 && fabs(value[i]) >= NEAR_RANGE * range)
+        if (range > 0 && fabs(value[i]) >= KF_NEAR_RANGE * range)
             *clipped = true;
         value[i] = held(value[i], limit, clipped);
     }
@@ -163,6 +162,7 @@ kf_sample kf_binary_sample(const kf_frame *frame, size_t index, const kf_profile
 
     s.t_ns = frame->t_first_ns + (int64_t)((uint64_t)frame->dt_ns * index);
     s.means = frame->flags & KF_MEANS;
+    s.interval_s = (float)(frame->dt_ns / KF_NS_PER_S);
     if (triple(p, (double)frame->scale[0], (double)profile->accel_range, KF_ACCEL_MAX, &s.accel_b,
                &clipped)) {
         s.has |= KF_BIT_ACCEL;
@@ -199,7 +199,7 @@ kf_pending kf_row_pending(const kf_row *row, const kf_profile *profile)
     const double limit = limits[row->sensor];
     const double range = ranges[row->sensor];
     const double top = fmax(fmax(fabs((double)row->x), fabs((double)row->y)), fabs((double)row->z));
-    bool clipped = range > 0 && top >= NEAR_RANGE * range;
+    bool clipped = range > 0 && top >= KF_NEAR_RANGE * range;
     kf_pending p = {.t_ns = row->t_ns};
 
     p.x = (float)held((double)row->x, limit, &clipped);

@@ -28,7 +28,7 @@ ffi.set_source(
     '#include "kinefuse.h"',
     sources=sources(),
     include_dirs=["csrc"],
-    depends=["csrc/kinefuse.h", "csrc/internal.h"],
+    depends=["csrc/kinefuse.h", "csrc/internal.h", "csrc/filter.h", "csrc/lanes.h"],
     extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra"],
     libraries=["m"],
     py_limited_api=True,

@@ -19,14 +19,16 @@
 #define KF_BIT_GYRO 2u
 #define KF_BIT_MAG 4u
 
-#define KF_GRAVITY 9.80665 /* m/s^2, nominal */
-#define KF_ACCEL_MAX 1.0e4 /* m/s^2; beyond it a component is held there and counts as clipped */
-#define KF_GYRO_MAX 1.0e3  /* rad/s */
-#define KF_MAG_MAX 1.0e5   /* uT */
+#define KF_GRAVITY 9.80665  /* m/s^2, nominal */
+#define KF_ACCEL_MAX 1.0e4  /* m/s^2; beyond it a component is held there and counts as clipped */
+#define KF_GYRO_MAX 1.0e3   /* rad/s */
+#define KF_MAG_MAX 1.0e5    /* uT */
+#define KF_NEAR_RANGE 0.999 /* a sensor's last counts before its range */
 #define KF_NS_PER_S 1.0e9
 #define KF_PI 3.14159265358979323846
 
 #define KF_TILT_STATES 7     /* tilt xy in e, velocity xy in e, gyroscope bias in b */
+#define KF_BLOCK_S 0.035F    /* the filter corrects once this much time has been summed */
 #define KF_STEP_QUEUE 16     /* steps that wait to be told */
 #define KF_STEP_CANDIDATES 6 /* steps that wait for the gait to prove regular */
 #define KF_PENDING 512       /* rows that wait for their partner: 2.5 s at 200 Hz */
@@ -48,52 +50,92 @@ typedef struct {
     uint32_t has;
     uint32_t clipped;
     uint32_t means;
-    uint32_t reserved;
+    float interval_s; /* its own; 0 where the stream does not tell: then the usual one */
 } kf_sample;
 
 /* What the orientation says of one sample; e has the heading of q6. */
 typedef struct {
-    kf_vec free_e;    /* free acceleration at the stamp, m/s^2 */
+    kf_vec free_e;    /* free acceleration, mean over the step that ends at the stamp, m/s^2 */
     kf_vec dv_e;      /* its integral since the sample before, m/s */
     double covered_s; /* seconds over which dv_e is integrated */
     double rate;      /* norm of the angular rate without bias, rad/s */
     bool has_accel;
 } kf_motion;
 
-/* Tilt, bias and heading; see orientation.c for the model. */
+/* The types below are made of 32-bit numbers alone, so that filter.h can lay devices side by side. */
+
+/* A step between two samples: what increments.c makes of samples and filter.h takes. */
+#define KF_INCREMENT_FIELDS(real)                                                                            \
+    real dt_s;             /* 0: nothing joins this sample to one before */                                  \
+    real turn[3];          /* rotation vector over the step, b, rad; with the bias still in it */            \
+    real accel[3], mag[3]; /* means over the step, b, m/s^2 and uT */                                        \
+    real accel_s, mag_s;   /* seconds that they stand for; 0: none came */                                   \
+    real open;             /* variance of each angle that the step leaves open, rad^2 */                     \
+    real open_velocity;    /* likewise, of velocity, (m/s)^2 */
+
 typedef struct {
-    kf_quat q6;
-    kf_vec bias_b;
-    double velocity[2];
-    double P[KF_TILT_STATES][KF_TILT_STATES];
-    /* vertical channel: velocity, and what gravity reads beyond KF_GRAVITY */
-    double up_mps, gravity_error;
-    double Pz[3]; /* var(up), cov, var(gravity_error) */
-    /* the sample before */
-    kf_vec gyro_prev_b, free_prev_e;
-    /* sums since the last correction */
-    double block_s, block_accel_s, block_rate2, block_open;
-    double block_dv[3];
-    double block_turn[2][3];
-    /* rest */
-    kf_vec gyro_low_b, accel_low_b;
-    double still_s;
-    /* heading: e9 = turn about z by heading of e6 */
-    double heading, heading_var;
-    double norm_ref, dip_ref, norm_new, dip_new;
-    double fit_s, misfit_s, new_s, mag_s;
-    int64_t mag_t_ns;
-    double age_s;
-    uint32_t prev; /* KF_BIT_... that the sample before had */
-    uint32_t state;
+    KF_INCREMENT_FIELDS(float)
+} kf_increment;
+
+/* What the filter says of a step. */
+#define KF_FREE_FIELDS(real)                                                                                 \
+    real accel[3]; /* free acceleration, mean over the step, e of q6, m/s^2 */                               \
+    real rate;     /* norm of the rate without bias, rad/s */
+
+typedef struct {
+    KF_FREE_FIELDS(float)
+} kf_free;
+
+/* The filter's state; see filter.h. */
+#define KF_FILTER_FIELDS(real)                                                                               \
+    real q[4];        /* q6 */                                                                               \
+    real bias[3];     /* b, rad/s */                                                                         \
+    real velocity[2]; /* e */                                                                                \
+    real P[28];       /* of tilt, velocity, bias; packed */                                                  \
+    real up_mps, gravity_error, Pz[3];                                                                       \
+    real half[2], heading_var;   /* cos, sin of half the heading: e9 is e6 turned about z */                 \
+    real field[2], field_new[2]; /* reference: horizontal, up, uT */                                         \
+    real fit_s, misfit_s, new_s, mag_s;                                                                      \
+    real gyro_low[3], force_low[3], still_s, age_s;                                                          \
+    /* sums since the last correction */                                                                     \
+    real block_s, block_accel_s, block_mag_s, block_rate2, block_open, block_open_velocity;                  \
+    real block_turn[3], block_force[3], block_field[3];                                                      \
+    /* 1 or 0 */                                                                                             \
+    real tilt_known, heading_known, still, field_off;
+
+typedef struct {
+    KF_FILTER_FIELDS(float)
+} kf_filter;
+
+/* What increments.c keeps of an axis of the gyroscope that stands at the end of its range. */
+typedef struct {
+    float span_s;   /* since the last good sample; 0: the axis is good */
+    float rate;     /* at that sample */
+    float slope;    /* there, rad/s^2 */
+    float measured; /* angle that was read since then, rad */
+    float assumed;  /* angle that was added to it */
+} kf_clip;
+
+/* What increments.c keeps of a stream; newest first. */
+typedef struct {
+    float gyro[3][3], step_s[2], accel[3];
+    float turn[3];
+    float gap_s, gap_bend[3], gap_turn[3]; /* a gap that waits for two samples after it */
+    kf_clip clips[3];
+    float clip_turn[3]; /* rotation since the first of them began */
+    uint32_t count;     /* samples in gyro, at most 3 */
+    uint32_t gap_after; /* samples since the gap; 0: no gap waits */
+    uint32_t clip_over; /* bit i: axis i is good again, and its clip waits for the next sample */
+    uint32_t has;       /* KF_BIT_... of the sample before */
+} kf_stream;
+
+typedef struct {
+    kf_filter filter;
+    kf_stream stream;
+    int64_t mag_t_ns; /* of the newest field that was used */
 } kf_orientation;
 
-/* Bits of kf_orientation.state. */
-#define KF_TILT_KNOWN 1u
-#define KF_HEADING_KNOWN 2u
-#define KF_FIELD_OFF 4u
-#define KF_STILL 8u
-#define KF_MAG_SEEN 16u
+_Static_assert(sizeof(kf_orientation) <= 512, "orientation is to take 512 bytes a device");
 
 typedef struct {
     int64_t end_ns;
@@ -276,25 +318,20 @@ void kf_pairing_take(kf_device *device, kf_pairing *pairing, const kf_row *row, 
                      kf_sink *sink);
 void kf_pairing_clear(kf_pairing *pairing);
 
+/* increments.c */
+void kf_increments_break(kf_stream *s);
+kf_increment kf_increments_take(kf_stream *s, const kf_sample *sample, double dt_s, double own_s);
+
 /* orientation.c */
 void kf_orientation_reset(kf_orientation *o);
 void kf_orientation_break(kf_orientation *o, double gap_s);
-kf_motion kf_orientation_step(kf_orientation *o, const kf_sample *s, double dt_s, double usual_s);
-kf_quat kf_orientation_q9(const kf_orientation *o);
+kf_motion kf_orientation_step(kf_orientation *o, const kf_sample *s, double dt_s, double own_s);
+void kf_orientation_q9(const kf_orientation *o, float q9[4]);
 kf_vec kf_orientation_to_e9(const kf_orientation *o, kf_vec e6);
 double kf_orientation_tilt_sigma(const kf_orientation *o);
 double kf_orientation_heading_sigma(const kf_orientation *o);
+double kf_orientation_bias_sigma(const kf_orientation *o);
 uint32_t kf_orientation_flags(const kf_orientation *o);
-
-/* tilt.c */
-void kf_tilt_reset(kf_orientation *o);
-void kf_tilt_break(kf_orientation *o, double gap_s);
-void kf_tilt_open_all(kf_orientation *o);
-void kf_tilt_correct(kf_orientation *o);
-
-/* heading.c */
-void kf_heading_step(kf_orientation *o, const kf_sample *s, double rate);
-void kf_heading_drift(kf_orientation *o, double dt_s, double rate2_s, double open);
 
 /* windows.c */
 int64_t kf_window_end(int64_t t_ns);

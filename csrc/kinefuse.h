@@ -20,7 +20,7 @@
 
 /* [cffi] the build reads from here to the closing mark; only declarations and plain numbers stand here */
 
-#define KF_STATE_VERSION 1
+#define KF_STATE_VERSION 2
 
 #define KF_MAGIC 0x4B
 #define KF_PACKET_VERSION 1
@@ -121,11 +121,13 @@ typedef struct {
     float q6[4];           /* q_eb without the magnetometer */
     float q9[4];           /* q_eb with it */
     float bias_b[3];       /* of the gyroscope, rad/s */
+    float bias_sigma;      /* rms over the axes, rad/s */
     float tilt_sigma;      /* rad */
     float heading_sigma;   /* rad; pi or more: not known */
     float free_accel_e[3]; /* mean over the packet, m/s^2 */
     uint32_t windows;      /* that this packet completed; they stand in the packets' order */
     uint32_t new_steps;    /* that it brought, likewise */
+    uint32_t reserved;
 } kf_summary;
 
 /* One for each KF_WINDOW_NS of the device clock that holds samples. */
@@ -149,6 +151,22 @@ typedef struct {
     float strength; /* peak to peak of the vertical acceleration, m/s^2 */
     int64_t t_ns;
 } kf_step;
+
+/* One sample of a recording. A vector that is not finite is absent. */
+typedef struct {
+    int64_t t_ns;
+    float gyro_b[3], accel_b[3], mag_b[3]; /* rad/s, m/s^2, uT */
+    float interval_s;                      /* its own; 0: the usual one */
+} kf_instant;
+
+/* What is known at a sample of a recording; fields as in kf_summary. */
+typedef struct {
+    float q6[4], q9[4];
+    float bias_b[3];
+    float bias_sigma, tilt_sigma, heading_sigma;
+    float free_accel_e[3]; /* mean over the step that ends here, m/s^2 */
+    uint32_t flags;        /* as in kf_summary; of gaps and clipping those of this sample */
+} kf_pose;
 
 typedef struct kf_device kf_device;
 typedef struct kf_pairing kf_pairing;
@@ -181,6 +199,14 @@ int kf_valid(const kf_device *device);
 int kf_advance(kf_device *devices, kf_pairing *pairings, size_t count, const uint8_t *bytes,
                size_t byte_count, const kf_packet *packets, size_t packet_count, kf_summary *summaries,
                kf_window *windows, kf_step *steps, size_t capacity, size_t *window_count, size_t *step_count);
+
+/* Advance one device by the samples of a recording, and tell what is known at each.
+ *
+ * in:  instants  count samples in the order of time; one that is not after the newest changes nothing
+ *      flags     KF_MEANS, or 0
+ * out: poses     count
+ */
+void kf_track(kf_device *device, const kf_instant *instants, size_t count, uint32_t flags, kf_pose *poses);
 
 /* [/cffi] */
 

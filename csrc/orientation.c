@@ -1,275 +1,194 @@
-/* orientation.c: which way the sensor points.
- *
- * Per sample the quaternion q_eb is turned by the rate without bias over the real time step: over the
- * interval's mean where samples are means, by the trapezoid with the coning term otherwise (Savage 1998,
- * doi 10.2514/2.4228). Rotated specific force and rotation are summed; every BLOCK_S tilt.c corrects tilt,
- * bias and gravity by the sums. Heading: heading.c; it never touches tilt.
- */
-#include "internal.h"
+/* orientation.c: which way the sensor points: increments.c and filter.h for one device, and what it says. */
+#define KF_LANES 1
+#include "filter.h"
 
-#define BLOCK_S 0.03
-
-/* What a step leaves open. */
-#define BLIND_RATE 1.5 /* rad/s, where there is no gyroscope */
-#define OPEN_SHARE 0.3 /* of the turn in an interval with samples missing that may be wrong */
-#define CLIP_SHARE 0.5
-#define SNAP_GAP_S 1.0 /* after a longer gap tilt is taken from specific force anew */
-
-/* Rest: deviation from a low-passed mean, held for a while. */
-#define REST_RATE 0.035 /* rad/s */
-#define REST_ACCEL 0.5  /* m/s^2 */
-#define REST_NORM 0.15  /* m/s^2: mean specific force is gravity, also in a lift */
-#define REST_AFTER_S 1.5
-#define REST_LOW_S 0.5
+#define SNAP_GAP_S 1.0F    /* after a longer gap tilt is taken from specific force anew */
+#define FORCE_MIN 1.0e-3   /* m/s^2: less of it has no direction */
+#define STALE_TURN 0.1F    /* rad that the device may turn between field and sample */
+#define FIELD_S_MAX 0.25F  /* a field stands for no longer than this */
+#define FIELD_MIN 1.0e-3F  /* uT */
 #define SETTLED_SIGMA 0.06 /* rad */
-#define SETTLED_AGE_S 2.0
+#define SETTLED_AGE_S 2.0F
 
-/* Rows of the rotation matrix of q. */
-typedef struct {
-    kf_vec x, y, z;
-} matrix;
-
-static matrix rotation(kf_quat q)
+static void open_tilt(kf_filter *f)
 {
-    const double xx = q.x * q.x, yy = q.y * q.y, zz = q.z * q.z;
-    const double xy = q.x * q.y, xz = q.x * q.z, yz = q.y * q.z;
-    const double wx = q.w * q.x, wy = q.w * q.y, wz = q.w * q.z;
-
-    return (matrix){{1 - 2 * (yy + zz), 2 * (xy - wz), 2 * (xz + wy)},
-                    {2 * (xy + wz), 1 - 2 * (xx + zz), 2 * (yz - wx)},
-                    {2 * (xz - wy), 2 * (yz + wx), 1 - 2 * (xx + yy)}};
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < KF_TILT_STATES; j++)
+            f->P[kf_at[i][j]] = 0;
+    f->P[P00] = f->P[P11] = TILT_SIGMA * TILT_SIGMA;
+    f->P[P22] = f->P[P33] = VELOCITY_SIGMA * VELOCITY_SIGMA;
+    f->velocity[0] = f->velocity[1] = 0;
 }
 
-static kf_vec rotate(const matrix *m, kf_vec v)
+static void begin_block(kf_filter *f)
 {
-    return (kf_vec){kf_dot(m->x, v), kf_dot(m->y, v), kf_dot(m->z, v)};
+    f->block_s = f->block_accel_s = f->block_mag_s = 0;
+    f->block_rate2 = f->block_open = f->block_open_velocity = 0;
+    for (int i = 0; i < 3; i++)
+        f->block_turn[i] = f->block_force[i] = f->block_field[i] = 0;
 }
 
-static kf_vec cross(kf_vec a, kf_vec b)
+static void open_vertical(kf_filter *f)
 {
-    return (kf_vec){a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x};
-}
-
-/* The smallest turn that takes v to straight up. */
-static kf_quat upright(kf_vec v)
-{
-    const double n = kf_norm(v);
-
-    if (n < 1e-6)
-        return (kf_quat){1, 0, 0, 0};
-    const kf_vec u = kf_scale(1 / n, v);
-    if (u.z < -0.999999)
-        return (kf_quat){0, 1, 0, 0};
-    return kf_normalised((kf_quat){1 + u.z, u.y, -u.x, 0});
+    f->up_mps = 0;
+    f->Pz[0] = VELOCITY_SIGMA * VELOCITY_SIGMA;
+    f->Pz[1] = 0;
 }
 
 void kf_orientation_reset(kf_orientation *o)
 {
-    *o = (kf_orientation){.q6 = {1, 0, 0, 0}};
-    kf_tilt_reset(o);
-    o->heading_var = KF_PI * KF_PI;
+    *o = (kf_orientation){.filter = {.q = {1, 0, 0, 0}, .half = {1, 0}, .heading_var = HEADING_VAR_MAX}};
+    open_tilt(&o->filter);
+    open_vertical(&o->filter);
+    o->filter.P[P44] = o->filter.P[P55] = o->filter.P[P66] = BIAS_SIGMA * BIAS_SIGMA;
+    o->filter.Pz[2] = GRAVITY_SIGMA * GRAVITY_SIGMA;
 }
 
-/* The stream is broken: nothing is known of the time between. */
+/* The stream is broken; nothing is known of the time between: a turn of a radian a second, any velocity. */
 void kf_orientation_break(kf_orientation *o, double gap_s)
 {
-    o->prev = 0;
-    o->still_s = 0;
-    o->state &= ~(KF_STILL | KF_MAG_SEEN);
-    if (gap_s > SNAP_GAP_S) {
-        o->state &= ~KF_TILT_KNOWN;
-        o->age_s = 0;
-    }
-    kf_tilt_break(o, gap_s);
-    kf_heading_drift(o, 0, 0, gap_s * gap_s);
+    kf_filter *f = &o->filter;
+    const float gap = (float)fmin(gap_s, 1e3);
+
+    kf_increments_break(&o->stream);
+    begin_block(f);
+    open_vertical(f);
+    f->P[P00] += gap * gap;
+    f->P[P11] += gap * gap;
+    kf_hold_tilt(f, 0);
+    kf_hold_tilt(f, 1);
+    kf_begin_velocity(f, KF_TRUE(true));
+    f->P[P22] = f->P[P33] = VELOCITY_SIGMA * VELOCITY_SIGMA;
+    f->still = f->still_s = 0;
+    f->heading_var = fminf(f->heading_var + gap * gap, HEADING_VAR_MAX);
+    o->mag_t_ns = 0;
+    if (gap > SNAP_GAP_S)
+        f->tilt_known = f->age_s = 0;
+}
+
+/* The smallest turn that takes v, of length 1, to straight up. */
+static kf_quat upright(kf_vec v)
+{
+    if (v.z < -0.999999)
+        return (kf_quat){0, 1, 0, 0};
+    return kf_normalised((kf_quat){1 + v.z, v.y, -v.x, 0});
+}
+
+static kf_quat as_quat(const float q[4])
+{
+    return (kf_quat){q[0], q[1], q[2], q[3]};
 }
 
 /* Take tilt from specific force; heading stays as near as it can. */
-static void snap(kf_orientation *o, kf_vec accel_b)
+static void snap(kf_filter *f, const float accel_b[3])
 {
-    const matrix m = rotation(o->q6);
+    float R[3][3], v[3];
 
-    o->q6 = kf_normalised(kf_multiply(upright(rotate(&m, accel_b)), o->q6));
-    kf_tilt_open_all(o);
-    o->state |= KF_TILT_KNOWN;
-}
-
-/* Whether the device lies still. */
-static void judge_rest(kf_orientation *o, const kf_sample *s, double dt_s)
-{
-    const double k = dt_s / (REST_LOW_S + dt_s);
-    const bool both = (s->has & (KF_BIT_ACCEL | KF_BIT_GYRO)) == (KF_BIT_ACCEL | KF_BIT_GYRO);
-
-    if (!both || s->clipped) {
-        o->still_s = 0;
-        o->state &= ~KF_STILL;
+    kf_matrix(f->q, R);
+    kf_rotate(R, accel_b, v);
+    const kf_vec force = {v[0], v[1], v[2]};
+    const double n = kf_norm(force);
+    if (n < FORCE_MIN)
         return;
-    }
-    if (o->age_s <= 0) {
-        o->gyro_low_b = s->gyro_b;
-        o->accel_low_b = s->accel_b;
-    }
-    const kf_vec rate = kf_sub(s->gyro_b, o->gyro_low_b), accel = kf_sub(s->accel_b, o->accel_low_b);
-    o->gyro_low_b = kf_add(o->gyro_low_b, kf_scale(k, rate));
-    o->accel_low_b = kf_add(o->accel_low_b, kf_scale(k, accel));
-    const kf_vec off = kf_sub(o->gyro_low_b, o->bias_b);
-    const double sigma2 = o->P[4][4] + o->P[5][5] + o->P[6][6];
-    const double weight_off = kf_norm(o->accel_low_b) - KF_GRAVITY - o->gravity_error;
-    const bool calm = fabs(weight_off) < REST_NORM + 3 * sqrt(o->Pz[2]) &&
-                      kf_dot(rate, rate) < REST_RATE * REST_RATE &&
-                      kf_dot(accel, accel) < REST_ACCEL * REST_ACCEL &&
-                      kf_dot(off, off) < REST_RATE * REST_RATE + 9 * sigma2;
-    o->still_s = calm ? fmin(o->still_s + dt_s, REST_AFTER_S) : 0;
-    o->state = o->still_s >= REST_AFTER_S ? o->state | KF_STILL : o->state & ~KF_STILL;
+    const kf_quat q = kf_normalised(kf_multiply(upright(kf_scale(1 / n, force)), as_quat(f->q)));
+    f->q[0] = (float)q.w;
+    f->q[1] = (float)q.x;
+    f->q[2] = (float)q.y;
+    f->q[3] = (float)q.z;
+    open_tilt(f);
+    f->tilt_known = 1;
 }
 
-/* The rotation over the step that ends with s, without bias. */
-static kf_vec step_turn(const kf_orientation *o, const kf_sample *s, double dt_s)
+/* Put the field that came with s into the step, weighed by the time since the last one. */
+static void take_field(kf_orientation *o, const kf_sample *s, kf_increment *step)
 {
-    if (!(s->has & KF_BIT_GYRO))
-        return (kf_vec){0, 0, 0};
-    const kf_vec rate = kf_sub(s->gyro_b, o->bias_b);
-    if (s->means || !(o->prev & KF_BIT_GYRO))
-        return kf_scale(dt_s, rate);
-    const kf_vec before = kf_sub(o->gyro_prev_b, o->bias_b);
-    return kf_add(kf_scale(dt_s / 2, kf_add(before, rate)), kf_scale(dt_s * dt_s / 12, cross(before, rate)));
+    const float turned = sqrtf(kf_square(step->turn));
+    const float share = step->dt_s > 0 ? (float)kf_seconds(s->mag_t_ns, s->t_ns) / step->dt_s : 0;
+    const double norm = kf_norm(s->mag_b);
+
+    if ((o->mag_t_ns != 0 && s->mag_t_ns <= o->mag_t_ns) || turned * share > STALE_TURN || norm < FIELD_MIN)
+        return;
+    const float since = o->mag_t_ns != 0 ? (float)kf_seconds(o->mag_t_ns, s->mag_t_ns) : step->dt_s;
+    o->mag_t_ns = s->mag_t_ns;
+    step->mag[0] = (float)s->mag_b.x;
+    step->mag[1] = (float)s->mag_b.y;
+    step->mag[2] = (float)s->mag_b.z;
+    step->mag_s = fminf(since, FIELD_S_MAX);
 }
 
-static kf_vec free_of(const kf_orientation *o, const matrix *m, kf_vec accel_b)
-{
-    kf_vec a = rotate(m, accel_b);
-
-    a.z -= KF_GRAVITY + o->gravity_error;
-    return a;
-}
-
-static void add_turn(kf_orientation *o, const matrix *m, double dt_s)
-{
-    o->block_turn[0][0] += dt_s * m->x.x;
-    o->block_turn[0][1] += dt_s * m->x.y;
-    o->block_turn[0][2] += dt_s * m->x.z;
-    o->block_turn[1][0] += dt_s * m->y.x;
-    o->block_turn[1][1] += dt_s * m->y.y;
-    o->block_turn[1][2] += dt_s * m->y.z;
-}
-
-/* Variance of the turn that this step leaves open, beyond noise: samples missing, clipped, or no gyroscope.
+/* Take one sample, dt_s after the one before (0: nothing joins it), own_s long itself (0: as long as dt_s).
  */
-static double open_share(const kf_sample *s, double rate, double dt_s, double usual_s)
+kf_motion kf_orientation_step(kf_orientation *o, const kf_sample *s, double dt_s, double own_s)
 {
-    double open = 0;
+    kf_filter *f = &o->filter;
+    kf_free free_of_step;
+    kf_motion out = {.has_accel = s->has & KF_BIT_ACCEL};
 
-    if (!(s->has & KF_BIT_GYRO))
-        return BLIND_RATE * BLIND_RATE * dt_s * 0.1;
-    if (usual_s > 0 && dt_s > 1.8 * usual_s) {
-        const double share = OPEN_SHARE * rate * (dt_s - usual_s);
-        open += share * share;
-    }
-    if (s->clipped & KF_BIT_GYRO) {
-        const double share = CLIP_SHARE * rate * dt_s;
-        open += share * share;
-    }
-    return open;
-}
-
-/* Add specific force over the step to the sums; m holds at its end, middle halfway. */
-static void add_force(kf_orientation *o, const kf_sample *s, const matrix *middle, double dt_s,
-                      kf_motion *out)
-{
-    if (s->means)
-        out->dv_e = kf_scale(dt_s, free_of(o, middle, s->accel_b));
-    else if (o->prev & KF_BIT_ACCEL)
-        out->dv_e = kf_scale(dt_s / 2, kf_add(o->free_prev_e, out->free_e));
-    else
-        out->dv_e = kf_scale(dt_s, out->free_e);
-    out->covered_s = dt_s;
-    o->block_accel_s += dt_s;
-    o->block_dv[0] += out->dv_e.x;
-    o->block_dv[1] += out->dv_e.y;
-    o->block_dv[2] += out->dv_e.z;
-}
-
-/* Take one sample, dt_s after the one before (0: nothing joins it). usual_s is the usual step, 0 if not
- * known. */
-kf_motion kf_orientation_step(kf_orientation *o, const kf_sample *s, double dt_s, double usual_s)
-{
-    kf_motion out = {0};
-    const bool gyro = s->has & KF_BIT_GYRO;
-
-    out.has_accel = s->has & KF_BIT_ACCEL;
-    out.rate = gyro ? kf_norm(kf_sub(s->gyro_b, o->bias_b)) : 0;
-    if (!(o->state & KF_TILT_KNOWN)) {
-        if (!out.has_accel)
-            return out;
-        snap(o, s->accel_b);
+    if (f->tilt_known <= 0 && out.has_accel) {
+        const float accel[3] = {(float)s->accel_b.x, (float)s->accel_b.y, (float)s->accel_b.z};
+        snap(f, accel);
         dt_s = 0;
     }
-    judge_rest(o, s, dt_s);
-    const kf_vec r = step_turn(o, s, dt_s);
-    const matrix middle = s->means ? rotation(kf_multiply(o->q6, kf_turn(kf_scale(0.5, r)))) : (matrix){0};
-    o->q6 = kf_multiply(o->q6, kf_turn(r));
-    const matrix m = rotation(o->q6);
-    if (out.has_accel)
-        out.free_e = free_of(o, &m, s->accel_b);
-    if (dt_s > 0) {
-        const double open = open_share(s, out.rate, dt_s, usual_s);
-        if (out.has_accel)
-            add_force(o, s, &middle, dt_s, &out);
-        add_turn(o, &m, dt_s);
-        o->block_s += dt_s;
-        o->block_rate2 += out.rate * out.rate * dt_s;
-        o->block_open += open;
-        o->age_s += dt_s;
-        kf_heading_drift(o, dt_s, out.rate * out.rate * dt_s, open);
-        if (o->block_s >= BLOCK_S)
-            kf_tilt_correct(o);
-    }
+    if (f->tilt_known <= 0)
+        return out;
+    kf_increment step = kf_increments_take(&o->stream, s, dt_s, own_s);
     if (s->has & KF_BIT_MAG)
-        kf_heading_step(o, s, out.rate);
-    o->gyro_prev_b = s->gyro_b;
-    o->free_prev_e = out.free_e;
-    o->prev = s->has;
+        take_field(o, s, &step);
+    kf_turn_by(f, &step, &free_of_step);
+    if (out.has_accel) {
+        out.free_e = (kf_vec){free_of_step.accel[0], free_of_step.accel[1], free_of_step.accel[2]};
+        out.covered_s = step.accel_s;
+        out.dv_e = kf_scale(step.accel_s, out.free_e);
+    }
+    out.rate = free_of_step.rate;
+    if (f->block_s >= KF_BLOCK_S)
+        kf_correct(f);
     return out;
 }
 
-kf_quat kf_orientation_q9(const kf_orientation *o)
+void kf_orientation_q9(const kf_orientation *o, float q9[4])
 {
-    if (!(o->state & KF_HEADING_KNOWN))
-        return o->q6;
-    return kf_multiply((kf_quat){cos(o->heading / 2), 0, 0, sin(o->heading / 2)}, o->q6);
+    const float turn[4] = {o->filter.half[0], 0, 0, o->filter.half[1]};
+
+    kf_product(turn, o->filter.q, q9);
 }
 
 /* A vector of q6's earth in that of q9. */
 kf_vec kf_orientation_to_e9(const kf_orientation *o, kf_vec e6)
 {
-    if (!(o->state & KF_HEADING_KNOWN))
-        return e6;
-    const double c = cos(o->heading), s = sin(o->heading);
-    return (kf_vec){c * e6.x - s * e6.y, s * e6.x + c * e6.y, e6.z};
+    const double c = o->filter.half[0], h = o->filter.half[1];
+    const double cosine = c * c - h * h, sine = 2 * c * h;
+
+    return (kf_vec){cosine * e6.x - sine * e6.y, sine * e6.x + cosine * e6.y, e6.z};
 }
 
 double kf_orientation_tilt_sigma(const kf_orientation *o)
 {
-    return sqrt(fmax(0, (o->P[0][0] + o->P[1][1]) / 2));
+    return sqrt(fmax(0, (o->filter.P[P00] + o->filter.P[P11]) / 2));
 }
 
 double kf_orientation_heading_sigma(const kf_orientation *o)
 {
-    return (o->state & KF_HEADING_KNOWN) ? fmin(sqrt(o->heading_var), KF_PI) : KF_PI;
+    return o->filter.heading_known > 0 ? fmin(sqrt(o->filter.heading_var), KF_PI) : KF_PI;
+}
+
+double kf_orientation_bias_sigma(const kf_orientation *o)
+{
+    return sqrt(fmax(0, (o->filter.P[P44] + o->filter.P[P55] + o->filter.P[P66]) / 3));
 }
 
 uint32_t kf_orientation_flags(const kf_orientation *o)
 {
+    const kf_filter *f = &o->filter;
     uint32_t flags = 0;
 
-    if (o->state & KF_STILL)
+    if (f->still > 0)
         flags |= KF_REST;
-    if (o->state & KF_HEADING_KNOWN)
+    if (f->heading_known > 0)
         flags |= KF_HAS_MAG;
-    if (o->state & KF_FIELD_OFF)
+    if (f->field_off > 0)
         flags |= KF_MAG_DISTURBED;
-    if ((o->state & KF_TILT_KNOWN) && o->age_s >= SETTLED_AGE_S &&
-        kf_orientation_tilt_sigma(o) < SETTLED_SIGMA)
+    if (f->tilt_known > 0 && f->age_s >= SETTLED_AGE_S && kf_orientation_tilt_sigma(o) < SETTLED_SIGMA)
         flags |= KF_SETTLED;
     return flags;
 }

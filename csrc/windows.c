@@ -27,7 +27,7 @@ static double dv_sigma(const kf_device *device, const kf_window_state *w)
     const double tilt = kf_orientation_tilt_sigma(&device->orientation);
     const double sideways = tilt * hypot(w->dv_e.x, w->dv_e.y);
     const double lean = KF_GRAVITY * tilt * tilt / 2 * T;
-    const double offset2 = device->orientation.Pz[2] * T * T;
+    const double offset2 = (double)device->orientation.filter.Pz[2] * T * T;
     const double noise = DV_NOISE * DV_NOISE * T + DV_SHARE * DV_SHARE * w->accel2_s;
 
     return sqrt(sideways * sideways + lean * lean + offset2 + noise + w->open);

@@ -27,7 +27,7 @@ def _field_type(ctype: Any) -> Any:
     return np.dtype(_NUMPY[ctype.cname])
 
 
-def _record(name: str) -> np.dtype[np.void]:
+def record(name: str) -> np.dtype[np.void]:
     """Return the dtype of a public struct of the core, from the compiler's own offsets."""
     ctype = ffi.typeof(name)
     fields = dict(ctype.fields)
@@ -41,11 +41,11 @@ def _record(name: str) -> np.dtype[np.void]:
     )
 
 
-PACKET: Final = _record("kf_packet")
-ROW: Final = _record("kf_row")
-SUMMARY: Final = _record("kf_summary")
-WINDOW: Final = _record("kf_window")
-STEP: Final = _record("kf_step")
+PACKET: Final = record("kf_packet")
+ROW: Final = record("kf_row")
+SUMMARY: Final = record("kf_summary")
+WINDOW: Final = record("kf_window")
+STEP: Final = record("kf_step")
 
 STATUS_NAMES: Final[tuple[str, ...]] = (
     "ok",

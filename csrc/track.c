@@ -1,0 +1,72 @@
+/* track.c: a whole recording of one device, and what is known at each of its samples. */
+#include <string.h>
+
+#include "internal.h"
+
+static bool finite(const float v[3])
+{
+    return isfinite(v[0]) && isfinite(v[1]) && isfinite(v[2]);
+}
+
+/* v held within +-limit; clipped where it was beyond, or at the end of its range. */
+static kf_vec held(const float v[3], double limit, double range, bool *clipped)
+{
+    const double top = fmax(fmax(fabs((double)v[0]), fabs((double)v[1])), fabs((double)v[2]));
+
+    *clipped = top > limit || (range > 0 && top >= KF_NEAR_RANGE * range);
+    return (kf_vec){fmax(-limit, fmin((double)v[0], limit)), fmax(-limit, fmin((double)v[1], limit)),
+                    fmax(-limit, fmin((double)v[2], limit))};
+}
+
+static kf_sample sample_of(const kf_instant *in, const kf_profile *profile, uint32_t flags)
+{
+    kf_sample s = {.t_ns = in->t_ns, .mag_t_ns = in->t_ns, .means = flags & KF_MEANS};
+    bool clipped = false;
+
+    s.interval_s = isfinite(in->interval_s) && in->interval_s > 0 ? in->interval_s : 0;
+    if (finite(in->gyro_b)) {
+        s.gyro_b = held(in->gyro_b, KF_GYRO_MAX, (double)profile->gyro_range, &clipped);
+        s.has |= KF_BIT_GYRO;
+        s.clipped |= clipped ? KF_BIT_GYRO : 0u;
+    }
+    if (finite(in->accel_b)) {
+        s.accel_b = held(in->accel_b, KF_ACCEL_MAX, (double)profile->accel_range, &clipped);
+        s.has |= KF_BIT_ACCEL;
+        s.clipped |= clipped ? KF_BIT_ACCEL : 0u;
+    }
+    if (finite(in->mag_b)) {
+        s.mag_b = held(in->mag_b, KF_MAG_MAX, 0, &clipped);
+        s.has |= clipped ? 0u : KF_BIT_MAG;
+    }
+    return s;
+}
+
+static void fill(const kf_orientation *o, const kf_sink *sink, kf_pose *out)
+{
+    const kf_vec free_e = kf_orientation_to_e9(o, sink->free_sum_e);
+
+    memcpy(out->q6, o->filter.q, sizeof out->q6);
+    kf_orientation_q9(o, out->q9);
+    memcpy(out->bias_b, o->filter.bias, sizeof out->bias_b);
+    out->bias_sigma = (float)kf_orientation_bias_sigma(o);
+    out->tilt_sigma = (float)kf_orientation_tilt_sigma(o);
+    out->heading_sigma = (float)kf_orientation_heading_sigma(o);
+    out->free_accel_e[0] = (float)free_e.x;
+    out->free_accel_e[1] = (float)free_e.y;
+    out->free_accel_e[2] = (float)free_e.z;
+    out->flags = sink->flags | kf_orientation_flags(o);
+}
+
+void kf_track(kf_device *device, const kf_instant *instants, size_t count, uint32_t flags, kf_pose *poses)
+{
+    kf_window windows[2];
+    kf_step steps[KF_STEP_QUEUE];
+
+    for (size_t i = 0; i < count; i++) {
+        kf_sink sink = {.windows = windows, .steps = steps};
+        const kf_sample s = sample_of(&instants[i], &device->profile, flags);
+        if (s.has & (KF_BIT_GYRO | KF_BIT_ACCEL))
+            kf_sample_take(device, &s, &sink);
+        fill(&device->orientation, &sink, &poses[i]);
+    }
+}
