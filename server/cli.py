@@ -3,7 +3,7 @@
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from cyclopts import App
+from cyclopts import App, CycloptsError
 
 _EPILOGUE = """\
 Examples:
@@ -52,10 +52,13 @@ for name, (target, summary) in _COMMANDS.items():
 
 def main() -> None:
     """Run the command line; what a user did wrong is one line on stderr."""
-    from server.errors import ConfigError, ServerError
+    from server.errors import ConfigError, ServerError, printable
 
     try:
-        app()
+        app(sys.argv[1:], print_error=False, exit_on_error=False)
+    except CycloptsError as error:
+        print(f"kinefuse: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+        sys.exit(2)
     except ConfigError as error:
         print(f"kinefuse: {error}", file=sys.stderr)
         sys.exit(2)

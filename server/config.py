@@ -59,6 +59,8 @@ class Broker(_Section, frozen=True):
     def __post_init__(self) -> None:
         if self.external is False and not is_loopback(self.host):
             raise ValueError(f'host is "{self.host}", but a broker of our own listens on this machine only')
+        if self.websocket_port == self.port:
+            raise ValueError(f"websocket_port is {self.port}, and so is port: each needs one of its own")
         if self.tls and not self.is_external:
             raise ValueError("tls needs external = true: a broker of our own speaks plain MQTT on loopback")
         if self.tls_key_file and not self.tls_cert_file:
@@ -177,9 +179,9 @@ def load(path: Path | None, environ: Mapping[str, str], *, port: int | None = No
         path = Path(environ["KINEFUSE_CONFIG"])
     raw: dict[str, Any] = {} if path is None else _read(path)
     where = "" if path is None else f"{path}: "
-    _apply(raw, environ)
+    _apply(raw, environ, where)
     if port is not None:
-        _set(raw, "broker", "port", _value(port, Port, "--port"))
+        _set(raw, "broker", "port", port, Port, "--port", where)
     try:
         config = msgspec.convert(raw, Config)
     except (msgspec.ValidationError, RecursionError):
@@ -213,7 +215,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(str(path), f"is not TOML: {_line(error)}") from None
 
 
-def _apply(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
+def _apply(raw: dict[str, Any], environ: Mapping[str, str], where: str) -> None:
     """Put the environment's values into ``raw``; a name that means nothing is refused."""
     fields = {
         f"{ENVIRONMENT_PREFIX}{section}_{field.name}".upper(): (section, field)
@@ -228,13 +230,18 @@ def _apply(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
         section, field = fields[name]
         is_list = get_origin(_bare(field.type)) is list
         value: Any = [part.strip() for part in text.split(",") if part.strip()] if is_list else text
-        _set(raw, section, field.name, _value(value, field.type, name))
+        _set(raw, section, field.name, value, field.type, name, where)
 
 
-def _set(raw: dict[str, Any], section: str, key: str, value: Any) -> None:
+def _set(raw: dict[str, Any], section: str, key: str, value: Any, type_: Any, by: str, where: str) -> None:
+    """Put a value from outside the file, called ``by``, over the file's, which must be valid, too."""
     table = raw.setdefault(section, {})
-    if isinstance(table, dict):  # else the conversion refuses it, by name
-        table[key] = value
+    if not isinstance(table, dict):  # the conversion refuses it, by name
+        return
+    if key in table and not _fits(table[key], type_):
+        fault = _fault(table[key], type_, f"{section}.{key}")
+        raise ConfigError(where + fault.key, fault.problem)
+    table[key] = _value(value, type_, by)
 
 
 def _value(value: Any, type_: Any, key: str) -> Any:

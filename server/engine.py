@@ -343,7 +343,8 @@ class Engine:
             if not athlete.recorded:
                 self.deadlines.observe("sensor_age", max(0, utc_ns - step.due_ns))
             topic = f"{self._root}/athletes/{athlete.id}/live"
-            out.append(Outgoing(topic, payload, caused_ns=step.received_ns))
+            # A recording comes as fast as it is played: how long it waits says nothing of the server.
+            out.append(Outgoing(topic, payload, caused_ns=0 if athlete.recorded else step.received_ns))
 
     def _told(self, athlete: Athlete, event: Workout) -> Outgoing:
         topic = f"{self._root}/athletes/{athlete.id}/workout"

@@ -15,6 +15,11 @@ Anything else that is raised is a bug, and ends the process.
 from pathlib import Path
 
 
+def printable(text: str) -> str:
+    """Return the text with what would break a line, or steer a terminal, as Python escapes it."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 class ServerError(Exception):
     """The base of all errors that this package raises on purpose."""
 
@@ -57,7 +62,7 @@ class ConfigError(ServerError):
         self.problem = problem
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.problem}" if self.key else self.problem
+        return printable(f"{self.key}: {self.problem}" if self.key else self.problem)
 
 
 class FileError(ServerError):
@@ -69,7 +74,7 @@ class FileError(ServerError):
         self.cause = cause
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.cause}"
+        return printable(f"{self.path}: {self.cause}")
 
 
 class BrokerError(ServerError):

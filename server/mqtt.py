@@ -6,7 +6,9 @@ and jitter; nothing on either side of it is touched by that. After a reconnect t
 of each topic is sent again (the broker may have forgotten it, or have published the last will in its place).
 
 A publication with QoS 1 is kept until the broker has confirmed it. One with QoS 0 is not worth more than its
-lifespan: if the connection was away for longer it is dropped and counted, never sent stale.
+lifespan: if the connection was away for longer it is dropped and counted, never sent stale. All is
+sent in its order, but a broker slow to confirm does not hold up what is live: what may not be on its way yet
+waits in a box of its own.
 """
 
 import asyncio
@@ -43,6 +45,8 @@ ABANDON_S_MAX = 0.1
 
 # Refusals that trying again does not cure: protocol version, identifier, user or password, permission.
 REFUSALS_FINAL = frozenset({132, 133, 134, 135, 1, 2, 4, 5})
+
+START_S_MAX = 10.0  # how long a command that wants a broker at its start waits for one
 
 _log = logging.getLogger(__name__)
 _library_log = logging.getLogger(f"{__name__}.library")
@@ -134,7 +138,8 @@ class Link:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.inbox = Inbox[Incoming](size=_size) if inbox is None else inbox
-        self.outbox = Inbox[Publication](size=_size)
+        self._outbox = Inbox[Publication](size=_size)
+        self._assured = Inbox[Publication](size=_size)  # QoS 1 from the outbox that waits for confirmations
         self.received = self.sent = self.refused = self.stale = self.losses = 0
         self.reason = "not tried yet"
         self._broker = broker
@@ -149,7 +154,7 @@ class Link:
         self._jitter = jitter
         self._tls = _tls_context(broker)
         self._retained: OrderedDict[str, Publication] = OrderedDict()  # the newest sent, by topic
-        self._pending: deque[Publication] = deque()  # taken from the outbox, not yet handed to the broker
+        self._pending: deque[Publication] = deque()  # taken from the outbox, not yet sent
         self._unconfirmed: dict[int, Publication] = {}  # QoS 1 on its way, by our own number
         self._number = 0
         self._connected = asyncio.Event()
@@ -165,16 +170,37 @@ class Link:
         """True while the connection and its subscriptions stand."""
         return self._connected.is_set()
 
+    @property
+    def dropped(self) -> int:
+        """Publications that had to make room for newer ones."""
+        return self._outbox.dropped + self._assured.dropped
+
     def publish(
         self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False, caused_ns: int = 0
     ) -> None:
         """Hand over a publication, at once; see the module for what becomes of it."""
-        self._idle.clear()
-        self.outbox.put(Publication(topic, payload, qos, retain, self._clock.monotonic_ns(), caused_ns))
+        self._outbox.put(Publication(topic, payload, qos, retain, self._clock.monotonic_ns(), caused_ns))
+        if len(self._outbox):
+            self._idle.clear()
 
-    async def ready(self) -> None:
-        """Wait until connected and subscribed; raise `BrokerError` if the broker will never have us."""
-        await self._unless_ended(self._connected)
+    async def ready(self, within_s: float | None = None) -> None:
+        """Wait until connected and subscribed.
+
+        Raises
+        ------
+        BrokerError
+            The broker will never have us, or none answered ``within_s`` seconds.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                await self._unless_ended(self._connected)
+        except TimeoutError:
+            broker = self._broker
+            start = "start it" if broker.is_external else f"start one with kinefuse up --port {broker.port}"
+            raise BrokerError(
+                f"no broker answers at {broker.host}:{broker.port} ({self.reason}): {start}, "
+                "or name another with KINEFUSE_BROKER_HOST and --port"
+            ) from None
 
     async def flush(self) -> None:
         """Wait until all that was published is sent and, with QoS 1, confirmed."""
@@ -203,7 +229,7 @@ class Link:
         task = self._task
         if task is None:
             return
-        self.outbox.close()
+        self._outbox.close()
         self._leaving.set()
         try:
             await asyncio.wait({task}, timeout=CLOSE_S_MAX)
@@ -346,33 +372,24 @@ class Link:
             if not first:
                 for publication in list(self._retained.values()):
                     await client.publish(publication.topic, publication.payload, publication.qos, retain=True)
-            self._pending.extendleft(reversed(self._unconfirmed.values()))
-            self._unconfirmed.clear()
+            for number in self._unconfirmed:
+                self._assure(client, group, number)
             await self._send_all(client, group)
             watch.cancel()
 
     async def _send_all(self, client: aiomqtt.Client, group: asyncio.TaskGroup) -> None:
         """Send from the outbox until it is closed and empty, and all is confirmed."""
-        window = asyncio.Semaphore(WINDOW)
+        self._fill(client, group)
         while True:
             if not self._pending:
-                if not len(self.outbox) and not self._unconfirmed:
-                    self._idle.set()
-                self._pending.extend(await self.outbox.drain(BATCH))
+                self._rest()
+                self._pending.extend(await self._outbox.drain(BATCH))
             if not self._pending:
                 break
             publication = self._pending[0]
             if publication.qos:
-                await window.acquire()
-                self._number += 1
-                self._unconfirmed[self._number] = self._pending.popleft()
-                self._remember(publication)
-                confirming = self._confirm(client, self._number, window)
-                try:
-                    group.create_task(confirming, name="mqtt confirm")
-                except RuntimeError:  # the connection broke while a write was being confirmed: the group ends
-                    confirming.close()
-                    raise aiomqtt.MqttError("disconnected while sending") from None
+                self._assured.put(self._pending.popleft())
+                self._fill(client, group)
                 continue
             waited_ns = self._clock.monotonic_ns() - publication.put_ns
             if waited_ns > LIFESPAN_NS and not publication.retain:
@@ -383,18 +400,38 @@ class Link:
                 self.sent += 1
                 self._on_sent(publication)
             self._pending.popleft()
-        for _ in range(WINDOW):
-            await window.acquire()
+        await self._idle.wait()
 
-    async def _confirm(self, client: aiomqtt.Client, number: int, window: asyncio.Semaphore) -> None:
+    def _fill(self, client: aiomqtt.Client, group: asyncio.TaskGroup) -> None:
+        """Send what waits with QoS 1, as much as may be on its way at once."""
+        while len(self._unconfirmed) < WINDOW and (batch := self._assured.take(1)):
+            self._number += 1
+            self._unconfirmed[self._number] = batch[0]
+            self._remember(batch[0])
+            self._assure(client, group, self._number)
+
+    def _assure(self, client: aiomqtt.Client, group: asyncio.TaskGroup, number: int) -> None:
+        """Have a publication of QoS 1 sent and confirmed."""
+        confirming = self._confirm(client, group, number)
+        try:
+            group.create_task(confirming, name="mqtt confirm")
+        except RuntimeError:  # the connection broke while a write was being confirmed: the group ends
+            confirming.close()
+            raise aiomqtt.MqttError("disconnected while sending") from None
+
+    async def _confirm(self, client: aiomqtt.Client, group: asyncio.TaskGroup, number: int) -> None:
         """Send one publication of QoS 1 and wait for the broker's word."""
         publication = self._unconfirmed[number]
         await client.publish(publication.topic, publication.payload, publication.qos, publication.retain)
         del self._unconfirmed[number]
         self.sent += 1
         self._on_sent(publication)
-        window.release()
-        if not (self._unconfirmed or self._pending or len(self.outbox)):
+        self._fill(client, group)
+        self._rest()
+
+    def _rest(self) -> None:
+        """Tell those who flush, if nothing is left to send or to be confirmed."""
+        if not (self._unconfirmed or self._pending or len(self._assured) or len(self._outbox)):
             self._idle.set()
 
     def _remember(self, publication: Publication) -> None:
@@ -421,6 +458,23 @@ class _Door(asyncio.Queue[aiomqtt.Message]):
     def put_nowait(self, item: aiomqtt.Message) -> None:
         """Pass the message on."""
         self._arrive(item)
+
+
+def warn_as(command: str) -> None:
+    """Show warnings of links on stderr, as of a command; those of one moment make one line."""
+    warned_s = float("-inf")
+
+    def is_fresh(record: logging.LogRecord) -> bool:
+        nonlocal warned_s
+        fresh = record.created - warned_s > 1.0
+        warned_s = record.created if fresh else warned_s
+        return fresh
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(f"kinefuse: {command}: %(message)s"))
+    handler.addFilter(is_fresh)
+    _log.addHandler(handler)
+    _log.propagate = False
 
 
 async def _until_disconnected(client: aiomqtt.Client) -> None:

@@ -15,8 +15,9 @@ from cyclopts import Parameter
 from server.config import Broker, load
 from server.errors import BrokerError, ConfigError
 from server.files import Recording, read
+from server.loop import run
 from server.messages import Death, Workout
-from server.mqtt import Link
+from server.mqtt import START_S_MAX, Link, warn_as
 from server.playback import play
 from server.publications import encode
 
@@ -65,6 +66,7 @@ def replay(
     factor = float("inf") if speed == "max" else speed
     settings = load(config, os.environ, port=port)
     recordings = [read(path) for path in paths]
+    warn_as("replay")
 
     async def main() -> None:
         playing = asyncio.current_task()
@@ -80,9 +82,9 @@ def replay(
 
     with contextlib.suppress(asyncio.CancelledError):
         try:
-            asyncio.run(main())
+            run(main())
         except* BrokerError as errors:
-            raise BrokerError("; ".join(str(error) for error in errors.exceptions)) from None
+            raise BrokerError("; ".join(dict.fromkeys(str(error) for error in errors.exceptions))) from None
 
 
 async def _play(recording: Recording, broker: Broker, speed: float, as_json: bool) -> None:
@@ -91,7 +93,7 @@ async def _play(recording: Recording, broker: Broker, speed: float, as_json: boo
     status = f"{broker.root}/in/{recording.device}/status"
     goodbye = encode(Death())
     async with Link(broker, subscriptions=[told]) as link:
-        await link.ready()
+        await link.ready(START_S_MAX)
         try:
             await _publish(recording, link, broker.root, speed)
             workout = await _ended(link, recording)

@@ -16,6 +16,7 @@ from server.engine import Engine
 from server.envelopes import Incoming
 from server.errors import BrokerError
 from server.inbox import Inbox
+from server.loop import run
 from server.messages import ServerStatus
 from server.mqtt import Link, Publication, Will
 from server.publications import encode
@@ -139,7 +140,7 @@ class Server:
             workouts=sum(self._engine.workouts.is_open(athlete) for athlete in athletes),
             received=self._link.received,
             dropped=self._link.inbox.dropped,
-            unsent=self._link.outbox.dropped + self._link.stale,
+            unsent=self._link.dropped + self._link.stale,
             refused=refused,
         )
         self._link.publish(f"{self._root}/server/status", encode(status), qos=1, retain=True)
@@ -211,12 +212,7 @@ def serve(*, config: Path | None = None, port: int | None = None) -> None:
                 error = error.exceptions[0]
             refusal.append(error)
 
-    if sys.platform == "win32":
-        asyncio.run(main())
-    else:
-        import uvloop
-
-        uvloop.run(main())
+    run(main())
     if refusal:
         raise refusal[0]
 

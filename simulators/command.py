@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 import json
-import logging
 import os
 import signal
 import sys
@@ -17,6 +16,8 @@ from cyclopts import Parameter
 from server.clock import SystemClock
 from server.config import Broker, load
 from server.errors import ConfigError
+from server.loop import run
+from server.mqtt import warn_as
 from simulators import scenarios
 from simulators.faults import parse
 from simulators.fleet import Connection, Fleet
@@ -101,7 +102,7 @@ def simulate(
         made = scenarios.build(
             scenario, athletes, seed=seed, start_ns=start_ns, faults=parse(faults), rate_hz=rate
         )
-    logging.basicConfig(format="kinefuse: simulate: %(message)s", level=logging.WARNING)
+    warn_as("simulate")
     if not json_:
         _introduce(made, broker)
     with _open(truth) as sink:
@@ -133,11 +134,7 @@ def _run(fleet: Fleet, seconds: float) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await running
 
-    with contextlib.suppress(ImportError):
-        import uvloop
-
-        return uvloop.run(main())
-    return asyncio.run(main())
+    run(main())
 
 
 def _broker(config: Path | None, host: str | None, port: int | None, root: str | None) -> Broker:

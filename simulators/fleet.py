@@ -24,7 +24,7 @@ from server.codecs import samples
 from server.config import Broker
 from server.errors import BrokerError
 from server.messages import Command
-from server.mqtt import Link, Will
+from server.mqtt import START_S_MAX, Link, Will
 from simulators.device import Device
 from simulators.faults import Message
 from simulators.record import TruthWriter, totals
@@ -98,7 +98,7 @@ class Group:
 
     async def attend(self) -> None:
         """Say what the devices are, then see to it that the workouts start; for ever."""
-        await self.link.ready()
+        await self.link.ready(START_S_MAX)
         for device in self._devices.values():
             self.link.publish(self._status(device), device.birth(self._now_s()), qos=1, retain=True)
         while True:
@@ -191,7 +191,8 @@ class Fleet:
         Raises
         ------
         BrokerError
-            Where the broker will never have us. One that is away is waited for.
+            Where the broker will never have us, or none is there within START_S_MAX. One that goes away later
+            is waited for.
         """
         self._start_s = asyncio.get_running_loop().time()
         self._groups = self._group()

@@ -1,12 +1,13 @@
 """The configuration says in one line what is wrong with it."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from fusion.athletes import ZONES_MAX, Athletes, Profile
 from server.config import Config, load
-from server.errors import ConfigError
+from server.errors import ConfigError, FileError
 
 
 def written(folder: Path, text: str) -> Path:
@@ -66,7 +67,24 @@ def test_unknown_devices_are_enrolled_on_loopback_only_unless_told() -> None:
     assert load(None, {"KINEFUSE_BROKER_HOST": "::1"}).enrolls
 
 
+def test_a_wrong_value_of_the_file_is_refused_also_where_a_later_one_wins(tmp_path: Path) -> None:
+    path = written(tmp_path, "[broker]\nport = 0\n")
+    environ = {"KINEFUSE_BROKER_PORT": "1884"}
+    for given in (partial(load, path, {}, port=1884), partial(load, path, environ)):
+        with pytest.raises(ConfigError, match=r"broker\.port: is 0, allowed: an integer from 1 to 65535"):
+            given()
+
+
+def test_a_file_s_name_breaks_no_line_and_steers_no_terminal(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path / "a\nb\x1b[31m.toml", {})
+    assert str(refused.value).isprintable()
+    assert r"a\nb\x1b[31m.toml" in str(refused.value)
+    assert str(FileError("a\nb", "no such file")) == r"a\nb: no such file"
+
+
 REFUSED = [
+    ("[broker]\nwebsocket_port = 1883", "broker: websocket_port is 1883, and so is port"),
     ("[broker]\nport = 70000", "broker.port: is 70000, allowed: an integer from 1 to 65535"),
     ("[broker]\nport = '1883'", 'broker.port: is "1883", allowed: an integer from 1 to 65535'),
     ("[broker]\nprot = 1", "broker.prot: is no known key; did you mean"),

@@ -297,3 +297,18 @@ def test_an_unknown_device_does_not_join_the_configured_athlete_whose_id_it_has(
     assert desk.engine.ingest.refused == {"unknown_device": 2}
     named = msgspec.convert({"athletes": [{"id": "ann", "devices": [{"id": "ann"}]}]}, Config)
     assert on(Desk(named).send("in/ann/hr", HeartRate(bpm=60.0)), "ann/workout")
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_live_message_is_held_to_the_end_to_end_budget_unless_it_is_of_a_recording(recorded: bool) -> None:
+    desk = Desk()
+    desk.send("in/x/status", Birth(clock=Clock(recorded=recorded)))
+    out: list[Outgoing] = []
+    for second in range(5):
+        body = samples.encode(HeartRate(t=desk.now_ns, bpm=100.0))
+        message = Incoming(f"{ROOT}/in/x/hr", body, False, desk.now_ns, 7 + second)
+        out += desk.engine.advance([message], desk.now_ns)
+        desk.now_ns += S
+    caused = {each.caused_ns for each in out if each.topic.endswith("/live")}
+    assert caused
+    assert (caused == {0}) is recorded

@@ -1,0 +1,98 @@
+"""What a link sends waits for nothing that it need not wait for, and not for ever for a broker."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from server import mqtt, replay
+from server.config import Broker
+from server.errors import BrokerError
+from simulators import fleet, scenarios
+from tests.support.brokers import free_port
+
+
+class Unconfirming:
+    """A broker's connection that takes all and confirms nothing until it is told to."""
+
+    def __init__(self) -> None:
+        self.confirmed = asyncio.Event()
+        self.taken: list[str] = []
+
+    async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        self.taken.append(topic)
+        if qos:
+            await self.confirmed.wait()
+
+
+@pytest.fixture
+def undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let connections stand for ever."""
+
+    async def watch(client: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(mqtt, "_until_disconnected", watch)
+
+
+@pytest.mark.usefixtures("undisturbed")
+async def test_publications_that_wait_for_confirmation_hold_up_nothing_else() -> None:
+    told = asyncio.Event()
+    link = mqtt.Link(Broker(port=1), on_sent=lambda publication: told.set() if not publication.qos else None)
+    client = Unconfirming()
+    serving = asyncio.create_task(link._serve(client))  # type: ignore[arg-type]
+    for number in range(3 * mqtt.WINDOW):
+        link.publish(f"workout/{number}", b"", qos=1)
+    link.publish("live", b"")
+    await asyncio.wait_for(told.wait(), 5)
+    assert client.taken.count("live") == 1
+    assert len(client.taken) <= mqtt.WINDOW + 1
+    client.confirmed.set()
+    link._outbox.close()
+    await asyncio.wait_for(serving, 5)
+    assert [topic for topic in client.taken if topic != "live"] == [f"workout/{i}" for i in range(60)]
+    assert link.sent == 61
+
+
+@pytest.mark.usefixtures("undisturbed")
+async def test_what_was_not_confirmed_is_sent_again_first_and_in_order() -> None:
+    link = mqtt.Link(Broker(port=1))
+    for number in range(30):
+        link.publish(str(number), b"", qos=1)
+    lost = Unconfirming()
+    serving = asyncio.create_task(link._serve(lost))  # type: ignore[arg-type]
+    async with asyncio.timeout(5):
+        while len(lost.taken) < mqtt.WINDOW:  # noqa: ASYNC110  (a fake: there is nothing to wait on)
+            await asyncio.sleep(0)
+    serving.cancel()
+    await asyncio.wait({serving})
+    client = Unconfirming()
+    client.confirmed.set()
+    link._outbox.close()
+    await asyncio.wait_for(link._serve(client), 5)  # type: ignore[arg-type]
+    assert client.taken == [str(number) for number in range(30)]
+
+
+async def test_where_no_broker_answers_in_time_one_line_says_where_and_how_to_start_one() -> None:
+    port = free_port()
+    async with mqtt.Link(Broker(port=port)) as link:
+        with pytest.raises(BrokerError, match=f"no broker answers at 127.0.0.1:{port}") as refused:
+            await link.ready(0.1)
+    assert f"kinefuse up --port {port}" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+async def test_a_simulation_and_a_replay_give_up_where_no_broker_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fleet, "START_S_MAX", 0.1)
+    monkeypatch.setattr(replay, "START_S_MAX", 0.1)
+    broker = Broker(port=free_port())
+    start_ns = 1_790_000_000 * 10**9
+    athletes = scenarios.build("demo", None, seed=1, start_ns=start_ns)
+    with pytest.raises(BrokerError, match="no broker answers"):
+        await asyncio.wait_for(fleet.Fleet(athletes, broker, start_ns=start_ns).run(60.0), 10)
+    recording: Any = SimpleNamespace(device="d")
+    with pytest.raises(BrokerError, match="no broker answers"):
+        await asyncio.wait_for(replay._play(recording, broker, 1.0, as_json=False), 10)
