@@ -7,6 +7,7 @@
 #define STEP_BACK_NS 1000000000ull /* the clock was set back if a newer packet is older by more */
 #define USUAL_SHARE (1.0 / 32)
 #define USUAL_JUMP 3.0
+#define TILE_PACKETS 64 /* that a tile spans, at most: some of them may not go side by side */
 
 _Static_assert(sizeof(kf_profile) == 16 && sizeof(kf_packet) == 40 && sizeof(kf_row) == 24, "no padding");
 _Static_assert(sizeof(kf_summary) == 136 && sizeof(kf_window) == 56 && sizeof(kf_step) == 16, "no padding");
@@ -46,6 +47,15 @@ int kf_valid(const kf_device *device)
            device->steps.candidate_count < KF_STEP_CANDIDATES;
 }
 
+/* Follow the usual step. */
+static void learn_step(kf_device *device, double dt_s)
+{
+    if (device->step_s <= 0)
+        device->step_s = dt_s;
+    else
+        device->step_s += USUAL_SHARE * (fmin(dt_s, USUAL_JUMP * device->step_s) - device->step_s);
+}
+
 /* The step that ends at t_ns, s; 0 where the stream is broken before it. */
 static double join(kf_device *device, int64_t t_ns, kf_sink *sink)
 {
@@ -62,11 +72,30 @@ static double join(kf_device *device, int64_t t_ns, kf_sink *sink)
         kf_steps_break(&device->steps);
         return 0;
     }
-    if (device->step_s <= 0)
-        device->step_s = dt_s;
-    else
-        device->step_s += USUAL_SHARE * (fmin(dt_s, USUAL_JUMP * device->step_s) - device->step_s);
+    learn_step(device, dt_s);
     return dt_s;
+}
+
+/* Hand on what a sample said to what follows orientation. */
+static void follow(kf_device *device, const kf_sample *s, const kf_motion *m, double dt_s, double usual_s,
+                   kf_sink *sink)
+{
+    kf_window_add(device, s, m, dt_s, usual_s);
+    if (m->has_accel) {
+        kf_steps_take(device, s->t_ns, m->free_e.z, dt_s, sink);
+        sink->free_sum_e = kf_add(sink->free_sum_e, m->free_e);
+        sink->free_count++;
+    }
+    if (s->clipped)
+        sink->flags |= KF_CLIPPED;
+    sink->samples++;
+    if (s->t_ns == device->window.end_ns)
+        kf_window_close(device, sink);
+}
+
+static double own_interval(const kf_sample *s, double usual_s)
+{
+    return s->interval_s > 0 ? (double)s->interval_s : usual_s;
 }
 
 /* Take one sample; those not after the newest are dropped. */
@@ -81,19 +110,8 @@ void kf_sample_take(kf_device *device, const kf_sample *s, kf_sink *sink)
     const double dt_s = join(device, s->t_ns, sink);
     device->t_ns = s->t_ns;
     device->stream |= KF_STREAM_TIME;
-    const kf_motion m = kf_orientation_step(&device->orientation, s, dt_s,
-                                            s->interval_s > 0 ? (double)s->interval_s : usual_s);
-    kf_window_add(device, s, &m, dt_s, usual_s);
-    if (m.has_accel) {
-        kf_steps_take(device, s->t_ns, m.free_e.z, dt_s, sink);
-        sink->free_sum_e = kf_add(sink->free_sum_e, m.free_e);
-        sink->free_count++;
-    }
-    if (s->clipped)
-        sink->flags |= KF_CLIPPED;
-    sink->samples++;
-    if (s->t_ns == device->window.end_ns)
-        kf_window_close(device, sink);
+    const kf_motion m = kf_orientation_step(&device->orientation, s, dt_s, own_interval(s, usual_s));
+    follow(device, s, &m, dt_s, usual_s, sink);
 }
 
 /* Place the packet in its stream: boot, order, loss. Return KF_OK or why it is not used; nothing changes
@@ -180,10 +198,11 @@ static void take_binary(kf_device *device, const kf_frame *f, kf_sink *sink)
 static void fill_state(const kf_device *device, const kf_sink *sink, kf_summary *out)
 {
     const kf_orientation *o = &device->orientation;
-    const kf_vec mean = kf_orientation_to_e9(
-        o, kf_scale(sink->free_count ? 1.0 / (double)sink->free_count : 0, sink->free_sum_e));
+    const kf_view view = kf_filter_view(&o->filter);
+    const kf_vec mean = kf_to_e9(
+        view.half, kf_scale(sink->free_count ? 1.0 / (double)sink->free_count : 0, sink->free_sum_e));
 
-    out->flags |= sink->flags | kf_orientation_flags(o);
+    out->flags |= sink->flags | view.flags;
     out->samples = sink->samples;
     out->rate_hz = (float)(device->step_s > 0 ? 1 / device->step_s : 0);
     out->steps = device->steps.count;
@@ -191,46 +210,178 @@ static void fill_state(const kf_device *device, const kf_sink *sink, kf_summary 
     kf_orientation_q9(o, out->q9);
     memcpy(out->bias_b, o->filter.bias, sizeof out->bias_b);
     out->bias_sigma = (float)kf_orientation_bias_sigma(o);
-    out->tilt_sigma = (float)kf_orientation_tilt_sigma(o);
+    out->tilt_sigma = sqrtf(view.tilt_variance);
     out->heading_sigma = (float)kf_orientation_heading_sigma(o);
     out->free_accel_e[0] = (float)mean.x;
     out->free_accel_e[1] = (float)mean.y;
     out->free_accel_e[2] = (float)mean.z;
 }
 
+/* Read a packet's head and place it in its device's stream; where it is taken, KF_OK, f is what to take. */
+static void begin_packet(kf_device *device, kf_pairing *pairing, const kf_packet *p, const uint8_t *body,
+                         kf_frame *f, kf_summary *out)
+{
+    const bool rows = p->kind == KF_ROWS;
+
+    *out = (kf_summary){.device = p->device};
+    out->status = rows ? kf_decode_rows(body, (size_t)p->length, p->flags, f)
+                       : kf_decode_binary(body, (size_t)p->length, f);
+    out->boot = rows ? p->boot : f->boot;
+    out->seq = rows ? p->seq : f->seq;
+    if (out->status != KF_OK)
+        return;
+    f->boot = out->boot;
+    f->seq = out->seq;
+    out->t_first_ns = f->t_first_ns;
+    out->t_last_ns = f->t_last_ns;
+    const bool late =
+        rows ? rows_late(pairing, f) : (device->stream & KF_STREAM_TIME) && f->t_last_ns <= device->t_ns;
+    out->status = place(device, f, late, out);
+    if (out->status == KF_OK)
+        enter(device, pairing, f, late, out->flags);
+}
+
+static void begin_sink(kf_sink *sink, uint32_t device)
+{
+    sink->device = device;
+    sink->flags = sink->samples = sink->free_count = 0;
+    sink->free_sum_e = (kf_vec){0, 0, 0};
+}
+
 static void advance_packet(kf_device *device, kf_pairing *pairing, const kf_packet *p, const uint8_t *body,
                            kf_summary *out, kf_sink *sink)
 {
     kf_frame f;
-    const bool rows = p->kind == KF_ROWS;
 
-    *out = (kf_summary){.device = p->device};
-    sink->device = p->device;
-    sink->flags = sink->samples = sink->free_count = 0;
-    sink->free_sum_e = (kf_vec){0, 0, 0};
-    out->status = rows ? kf_decode_rows(body, (size_t)p->length, p->flags, &f)
-                       : kf_decode_binary(body, (size_t)p->length, &f);
-    out->boot = rows ? p->boot : f.boot;
-    out->seq = rows ? p->seq : f.seq;
-    if (out->status == KF_OK) {
-        if (rows) {
-            f.boot = p->boot;
-            f.seq = p->seq;
-        }
-        out->t_first_ns = f.t_first_ns;
-        out->t_last_ns = f.t_last_ns;
-        const bool late =
-            rows ? rows_late(pairing, &f) : (device->stream & KF_STREAM_TIME) && f.t_last_ns <= device->t_ns;
-        out->status = place(device, &f, late, out);
-        if (out->status == KF_OK) {
-            enter(device, pairing, &f, late, out->flags);
-            if (rows)
-                take_rows(device, pairing, &f, sink);
-            else
-                take_binary(device, &f, sink);
-        }
-    }
+    begin_sink(sink, p->device);
+    begin_packet(device, pairing, p, body, &f, out);
+    if (out->status == KF_OK && p->kind == KF_ROWS)
+        take_rows(device, pairing, &f, sink);
+    else if (out->status == KF_OK)
+        take_binary(device, &f, sink);
     fill_state(device, sink, out);
+}
+
+/* A tile: packets of different devices, one after the other in the call, whose samples go through the filter
+ * side by side. What surrounds the filter is done for one after the other, before it and after it; so results
+ * are those of advance_packet, bit for bit. */
+typedef struct {
+    kf_sample sample;
+    double dt_s, usual_s;
+} moment;
+
+typedef struct {
+    size_t packets; /* that the tile spans */
+    size_t count;   /* rows: those of them that are staged */
+    uint32_t devices[TILE_PACKETS];
+    int row_of[TILE_PACKETS]; /* -1: the packet is not staged */
+    kf_tile_row rows[KF_TILE_ROWS];
+    moment moments[KF_TILE_ROWS][KF_TILE_STEPS];
+} tile;
+
+/* Whether a packet follows on what was: nothing but the filter then looks at its samples first. */
+static bool follows_on(const kf_device *device, const kf_packet *p, const uint8_t *body)
+{
+    kf_frame f;
+    kf_summary out = {0};
+
+    if (p->kind != KF_BINARY || device->orientation.filter.tilt_known <= 0 ||
+        (device->stream & (KF_STREAM_TIME | KF_STREAM_BROKEN)) != KF_STREAM_TIME ||
+        kf_decode_binary(body, (size_t)p->length, &f) != KF_OK)
+        return false;
+    return f.count <= KF_TILE_STEPS && f.dt_ns > 0 && f.dt_ns <= KF_GAP_NS && f.t_first_ns > device->t_ns &&
+           kf_elapsed(device->t_ns, f.t_first_ns) <= KF_GAP_NS && place(device, &f, false, &out) == KF_OK &&
+           !(out.flags & KF_NEW_BOOT);
+}
+
+/* Turn a packet's samples into steps. */
+static void stage(kf_device *device, const kf_packet *p, const uint8_t *body, kf_tile_row *row,
+                  moment *moments, kf_summary *out)
+{
+    kf_frame f;
+
+    begin_packet(device, NULL, p, body, &f, out);
+    row->filter = &device->orientation.filter;
+    row->count = (uint32_t)f.count;
+    for (size_t k = 0; k < f.count; k++) {
+        moment *at = &moments[k];
+        at->sample = kf_binary_sample(&f, k, &device->profile);
+        at->dt_s = kf_seconds(device->t_ns, at->sample.t_ns);
+        at->usual_s = device->step_s;
+        learn_step(device, at->dt_s);
+        device->t_ns = at->sample.t_ns;
+        row->steps[k] = kf_orientation_increment(&device->orientation, &at->sample, at->dt_s,
+                                                 own_interval(&at->sample, at->usual_s));
+    }
+}
+
+/* Hand on what the filter said of a staged packet. */
+static void unstage(kf_device *device, const kf_tile_row *row, const moment *moments, kf_sink *sink)
+{
+    for (uint32_t k = 0; k < row->count; k++) {
+        const kf_sample *s = &moments[k].sample;
+        kf_motion m = {.has_accel = s->has & KF_BIT_ACCEL};
+        kf_window_begin(device, s->t_ns, sink);
+        kf_motion_fill(&m, &row->steps[k], &row->frees[k]);
+        m.view = row->views[row->corrections[k]];
+        follow(device, s, &m, moments[k].dt_s, moments[k].usual_s, sink);
+    }
+}
+
+static bool holds(const tile *t, uint32_t device)
+{
+    for (size_t i = 0; i < t->packets; i++)
+        if (t->devices[i] == device)
+            return true;
+    return false;
+}
+
+/* Stage packets until the tile is full, or a device comes again. */
+static void fill_tile(tile *t, kf_device *devices, const uint8_t *bytes, const kf_packet *packets, size_t count,
+                      kf_summary *summaries)
+{
+    t->packets = t->count = 0;
+    while (t->packets < count && t->packets < TILE_PACKETS && t->count < KF_TILE_ROWS) {
+        const kf_packet *p = &packets[t->packets];
+        kf_device *device = &devices[p->device];
+        if (holds(t, p->device))
+            return;
+        t->devices[t->packets] = p->device;
+        t->row_of[t->packets] = -1;
+        if (follows_on(device, p, bytes + p->offset)) {
+            stage(device, p, bytes + p->offset, &t->rows[t->count], t->moments[t->count],
+                  &summaries[t->packets]);
+            t->row_of[t->packets] = (int)t->count++;
+        }
+        t->packets++;
+    }
+}
+
+static void run_tile(kf_tile_row *rows, size_t count, uint32_t path)
+{
+#ifdef KF_X86
+    if (path == KF_PATH_AVX512) {
+        kf_tile_avx512(rows, count);
+        return;
+    }
+    if (path == KF_PATH_AVX2) {
+        kf_tile_avx2(rows, count);
+        return;
+    }
+#endif
+    (void)path;
+    kf_tile_plain(rows, count);
+}
+
+uint32_t kf_best_path(void)
+{
+#ifdef KF_X86
+    if (__builtin_cpu_supports("avx512f"))
+        return KF_PATH_AVX512;
+    if (__builtin_cpu_supports("avx2"))
+        return KF_PATH_AVX2;
+#endif
+    return KF_PATH_PLAIN;
 }
 
 /* Whether every reference lies within its array, and the outputs have room. */
@@ -255,19 +406,33 @@ static bool in_range(const kf_pairing *pairings, size_t count, size_t byte_count
 
 int kf_advance(kf_device *devices, kf_pairing *pairings, size_t count, const uint8_t *bytes,
                size_t byte_count, const kf_packet *packets, size_t packet_count, kf_summary *summaries,
-               kf_window *windows, kf_step *steps, size_t capacity, size_t *window_count, size_t *step_count)
+               kf_window *windows, kf_step *steps, size_t capacity, size_t *window_count, size_t *step_count,
+               uint32_t path)
 {
     kf_sink sink = {.windows = windows, .steps = steps};
+    tile t;
 
-    if (!in_range(pairings, count, byte_count, packets, packet_count, capacity))
+    if (!in_range(pairings, count, byte_count, packets, packet_count, capacity) || path > kf_best_path())
         return -1;
-    for (size_t i = 0; i < packet_count; i++) {
-        const kf_packet *p = &packets[i];
-        kf_pairing *pairing = pairings ? &pairings[p->device] : NULL;
-        const size_t windows_before = sink.window_count, steps_before = sink.step_count;
-        advance_packet(&devices[p->device], pairing, p, bytes + p->offset, &summaries[i], &sink);
-        summaries[i].windows = (uint32_t)(sink.window_count - windows_before);
-        summaries[i].new_steps = (uint32_t)(sink.step_count - steps_before);
+    for (size_t first = 0; first < packet_count; first += t.packets) {
+        fill_tile(&t, devices, bytes, packets + first, packet_count - first, summaries + first);
+        run_tile(t.rows, t.count, path);
+        for (size_t i = 0; i < t.packets; i++) {
+            const kf_packet *p = &packets[first + i];
+            kf_summary *out = &summaries[first + i];
+            kf_device *device = &devices[p->device];
+            const size_t windows_before = sink.window_count, steps_before = sink.step_count;
+            if (t.row_of[i] < 0) {
+                advance_packet(device, pairings ? &pairings[p->device] : NULL, p, bytes + p->offset, out,
+                               &sink);
+            } else {
+                begin_sink(&sink, p->device);
+                unstage(device, &t.rows[t.row_of[i]], t.moments[t.row_of[i]], &sink);
+                fill_state(device, &sink, out);
+            }
+            out->windows = (uint32_t)(sink.window_count - windows_before);
+            out->new_steps = (uint32_t)(sink.step_count - steps_before);
+        }
     }
     *window_count = sink.window_count;
     *step_count = sink.step_count;

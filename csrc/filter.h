@@ -45,6 +45,8 @@
 #define GRAVITY_SIGMA 0.1F      /* m/s^2 */
 #define HEADING_VAR_MAX 9.8696044F
 #define AGE_MAX_S 1.0e6F
+#define SETTLED_SIGMA 0.06F /* rad */
+#define SETTLED_AGE_S 2.0F
 #define BIAS_MAX 0.35F /* rad/s, of each axis */
 
 /* Rest: blocks like their low-passed mean, for a while. */
@@ -441,6 +443,9 @@ static inline void kf_correct(kf_filters *s)
         GYRO_NOISE * GYRO_NOISE * T + GYRO_RATE_NOISE * GYRO_RATE_NOISE * s->block_rate2 + s->block_open;
     s->heading_var = kf_least(s->heading_var, kf_of(HEADING_VAR_MAX));
     kf_correct_heading(s, kf_root(s->block_rate2 * inverse_s));
+    const kf_mask known =
+        KF_TRUE(s->P[P00] + s->P[P11] < 2 * SETTLED_SIGMA * SETTLED_SIGMA) & KF_TRUE(s->age_s >= SETTLED_AGE_S);
+    s->settled = kf_where(known, kf_of(1), kf_of(0));
 
     s->block_s = s->block_accel_s = s->block_mag_s = s->block_rate2 = s->block_open = s->block_open_velocity =
         kf_of(0);

@@ -200,33 +200,32 @@ static void follow_clips(kf_stream *s, const kf_sample *sample, const float gyro
 {
     const float top = CLIP_AXIS * fmaxf(fabsf(gyro[0]), fmaxf(fabsf(gyro[1]), fabsf(gyro[2])));
     const uint32_t over = s->clip_over;
-    bool any = false;
+    uint32_t now = 0, returned = 0;
 
-    s->clip_over = 0;
     for (int i = 0; i < 3; i++) {
         kf_clip *clip = &s->clips[i];
-        if (over >> i & 1u) {
+        if (over >> i & 1u)
             end_clip(s, i, gyro[i], dt_s, turn, out);
-            clip->span_s = 0;
-        }
         const bool clipped = (sample->clipped & KF_BIT_GYRO) && fabsf(gyro[i]) >= top;
-        if (!clipped && clip->span_s <= 0)
+        if (!clipped && !(s->clipped >> i & 1u))
             continue;
-        if (clip->span_s <= 0)
+        if (!(s->clipped >> i & 1u))
             begin_clip(s, i);
-        any = true;
         clip->span_s += dt_s;
         clip->measured += dt_s * (s->gyro[0][i] + gyro[i]) / 2;
         if (clipped) {
             hold_clip(clip, gyro[i], dt_s, &turn[i]);
             const float open = CLIP_STEP_OPEN * dt_s * gyro[i];
             out->open += open * open;
+            now |= 1u << i;
         } else {
-            s->clip_over |= 1u << i;
+            returned |= 1u << i;
         }
     }
+    s->clipped = (uint8_t)now;
+    s->clip_over = (uint8_t)returned;
     for (int k = 0; k < 3; k++)
-        s->clip_turn[k] = any ? s->clip_turn[k] + turn[k] : 0;
+        s->clip_turn[k] = now | returned ? s->clip_turn[k] + turn[k] : 0;
 }
 
 /* Hold a rotation vector to what filter.h can turn by; whole turns change nothing. */
@@ -268,7 +267,8 @@ static void take_turn(kf_stream *s, const kf_sample *sample, const float gyro[3]
         else if (s->gap_after)
             s->gap_after = 2;
     }
-    follow_clips(s, sample, gyro, dt_s, out->turn, out);
+    if ((sample->clipped & KF_BIT_GYRO) || s->clipped || s->clip_over)
+        follow_clips(s, sample, gyro, dt_s, out->turn, out);
     hold_turn(out->turn);
     for (int i = 0; i < 3; i++)
         s->turn[i] = plain[i];
@@ -343,7 +343,7 @@ kf_increment kf_increments_take(kf_stream *s, const kf_sample *sample, double dt
             s->gyro[1][i] = s->gyro[0][i];
             s->gyro[0][i] = gyro[i];
         }
-        s->count = s->count < 3 ? s->count + 1 : 3;
+        s->count = s->count < 3 ? (uint8_t)(s->count + 1) : 3;
     }
     if (sample->has & KF_BIT_ACCEL)
         for (int i = 0; i < 3; i++)

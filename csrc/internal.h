@@ -14,6 +14,10 @@
 
 #include "kinefuse.h"
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#define KF_X86 /* with vector paths, chosen when the program runs */
+#endif
+
 /* Sensors present, and sensors clipped, in a sample. */
 #define KF_BIT_ACCEL 1u
 #define KF_BIT_GYRO 2u
@@ -53,6 +57,14 @@ typedef struct {
     float interval_s; /* its own; 0 where the stream does not tell: then the usual one */
 } kf_sample;
 
+/* What is known of the orientation after a sample, as windows need it. */
+typedef struct {
+    float tilt_variance;    /* rad^2 */
+    float gravity_variance; /* (m/s^2)^2 */
+    float half[2];          /* cos, sin of half the turn about z from the earth of q6 to that of q9 */
+    uint32_t flags;         /* KF_REST, KF_HAS_MAG, KF_MAG_DISTURBED, KF_SETTLED */
+} kf_view;
+
 /* What the orientation says of one sample; e has the heading of q6. */
 typedef struct {
     kf_vec free_e;    /* free acceleration, mean over the step that ends at the stamp, m/s^2 */
@@ -60,6 +72,7 @@ typedef struct {
     double covered_s; /* seconds over which dv_e is integrated */
     double rate;      /* norm of the angular rate without bias, rad/s */
     bool has_accel;
+    kf_view view;
 } kf_motion;
 
 /* The types below are made of 32-bit numbers alone, so that filter.h can lay devices side by side. */
@@ -101,15 +114,28 @@ typedef struct {
     real block_s, block_accel_s, block_mag_s, block_rate2, block_open, block_open_velocity;                  \
     real block_turn[3], block_force[3], block_field[3];                                                      \
     /* 1 or 0 */                                                                                             \
-    real tilt_known, heading_known, still, field_off;
+    real tilt_known, heading_known, settled, still, field_off;
 
 typedef struct {
     KF_FILTER_FIELDS(float)
 } kf_filter;
 
+/* Steps of one device that go through the filter together with others' (tile.h). */
+#define KF_TILE_STEPS 32
+#define KF_TILE_ROWS 16
+
+typedef struct {
+    kf_filter *filter;
+    uint32_t count; /* of steps */
+    kf_increment steps[KF_TILE_STEPS];
+    kf_free frees[KF_TILE_STEPS];
+    uint8_t corrections[KF_TILE_STEPS]; /* of the filter, up to and with this step */
+    kf_view views[KF_TILE_STEPS + 1];   /* before the first correction, and after each */
+} kf_tile_row;
+
 /* What increments.c keeps of an axis of the gyroscope that stands at the end of its range. */
 typedef struct {
-    float span_s;   /* since the last good sample; 0: the axis is good */
+    float span_s;   /* since the last good sample */
     float rate;     /* at that sample */
     float slope;    /* there, rad/s^2 */
     float measured; /* angle that was read since then, rad */
@@ -123,10 +149,11 @@ typedef struct {
     float gap_s, gap_bend[3], gap_turn[3]; /* a gap that waits for two samples after it */
     kf_clip clips[3];
     float clip_turn[3]; /* rotation since the first of them began */
-    uint32_t count;     /* samples in gyro, at most 3 */
-    uint32_t gap_after; /* samples since the gap; 0: no gap waits */
-    uint32_t clip_over; /* bit i: axis i is good again, and its clip waits for the next sample */
     uint32_t has;       /* KF_BIT_... of the sample before */
+    uint8_t count;      /* samples in gyro, at most 3 */
+    uint8_t gap_after;  /* samples since the gap; 0: no gap waits */
+    uint8_t clipped;    /* bit i: axis i stood at its end */
+    uint8_t clip_over;  /* bit i: it is good again, and its clip waits for the next sample */
 } kf_stream;
 
 typedef struct {
@@ -147,7 +174,7 @@ typedef struct {
     uint32_t flags;
     uint32_t steps;
     uint32_t is_open; /* end_ns stands */
-    uint32_t reserved;
+    kf_view view;     /* after its newest sample */
 } kf_window_state;
 
 typedef struct {
@@ -326,12 +353,38 @@ kf_increment kf_increments_take(kf_stream *s, const kf_sample *sample, double dt
 void kf_orientation_reset(kf_orientation *o);
 void kf_orientation_break(kf_orientation *o, double gap_s);
 kf_motion kf_orientation_step(kf_orientation *o, const kf_sample *s, double dt_s, double own_s);
+kf_increment kf_orientation_increment(kf_orientation *o, const kf_sample *s, double dt_s, double own_s);
+kf_view kf_filter_view(const kf_filter *f);
 void kf_orientation_q9(const kf_orientation *o, float q9[4]);
-kf_vec kf_orientation_to_e9(const kf_orientation *o, kf_vec e6);
-double kf_orientation_tilt_sigma(const kf_orientation *o);
 double kf_orientation_heading_sigma(const kf_orientation *o);
 double kf_orientation_bias_sigma(const kf_orientation *o);
-uint32_t kf_orientation_flags(const kf_orientation *o);
+
+/* Tell what a step with specific force said. */
+static inline void kf_motion_fill(kf_motion *out, const kf_increment *step, const kf_free *said)
+{
+    out->rate = (double)said->rate;
+    if (!out->has_accel)
+        return;
+    out->free_e = (kf_vec){(double)said->accel[0], (double)said->accel[1], (double)said->accel[2]};
+    out->covered_s = (double)step->accel_s;
+    out->dv_e = kf_scale(out->covered_s, out->free_e);
+}
+
+/* A vector of q6's earth in that of q9. */
+static inline kf_vec kf_to_e9(const float half[2], kf_vec e6)
+{
+    const double c = (double)half[0], h = (double)half[1];
+    const double cosine = c * c - h * h, sine = 2 * c * h;
+
+    return (kf_vec){cosine * e6.x - sine * e6.y, sine * e6.x + cosine * e6.y, e6.z};
+}
+
+/* tile_*.c; rows are at most KF_TILE_ROWS, of devices that are all different */
+void kf_tile_plain(kf_tile_row *rows, size_t count);
+#ifdef KF_X86
+void kf_tile_avx2(kf_tile_row *rows, size_t count);
+void kf_tile_avx512(kf_tile_row *rows, size_t count);
+#endif
 
 /* windows.c */
 int64_t kf_window_end(int64_t t_ns);

@@ -72,6 +72,11 @@
 #define KF_NEW_BOOT 32     /* the device started anew with this packet */
 #define KF_SETTLED 64      /* tilt is known well enough to use dv_e */
 
+/* Paths of kf_advance: one device after the other, or 8 or 16 side by side. */
+#define KF_PATH_PLAIN 0
+#define KF_PATH_AVX2 1
+#define KF_PATH_AVX512 2
+
 /* Where a device is worn. */
 #define KF_UNKNOWN 0
 #define KF_WRIST 1
@@ -191,14 +196,20 @@ int kf_valid(const kf_device *device);
  * inout: devices, pairings  count rows each (pairings holds what a device of kind KF_ROWS waits for)
  * in:    bytes              the packets' payloads, joined
  *        packets            packet_count references into bytes
+ *        path               KF_PATH_...: how, not what; all give the same, bit for bit
  * out:   summaries          packet_count
  *        windows, steps     room for capacity each; window_count and step_count tell how many were written
- * Returns 0; or -1, having touched nothing, where a reference lies outside its array or capacity is less
- * than the sum over all packets of length / 12, which is never too little.
+ * Returns 0; or -1, having touched nothing, where a reference lies outside its array, the machine
+ * cannot take the path, or capacity is less than the sum over all packets of length / 12, which is never too
+ * little.
  */
 int kf_advance(kf_device *devices, kf_pairing *pairings, size_t count, const uint8_t *bytes,
                size_t byte_count, const kf_packet *packets, size_t packet_count, kf_summary *summaries,
-               kf_window *windows, kf_step *steps, size_t capacity, size_t *window_count, size_t *step_count);
+               kf_window *windows, kf_step *steps, size_t capacity, size_t *window_count, size_t *step_count,
+               uint32_t path);
+
+/* The fastest path that this machine can take; those below it, it can take too. */
+uint32_t kf_best_path(void);
 
 /* Advance one device by the samples of a recording, and tell what is known at each.
  *

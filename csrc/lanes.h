@@ -54,9 +54,7 @@ static inline kf_real kf_where(kf_mask m, kf_real a, kf_real b)
 
 static inline kf_real kf_root(kf_real a)
 {
-    for (int i = 0; i < KF_LANES; i++)
-        a[i] = sqrtf(a[i]);
-    return a;
+    return KF_ROOT(a); /* of the file that includes this: each lane's, rounded as sqrtf */
 }
 
 static inline int kf_any(kf_mask m)

@@ -2,13 +2,11 @@
 #define KF_LANES 1
 #include "filter.h"
 
-#define SNAP_GAP_S 1.0F    /* after a longer gap tilt is taken from specific force anew */
-#define FORCE_MIN 1.0e-3   /* m/s^2: less of it has no direction */
-#define STALE_TURN 0.1F    /* rad that the device may turn between field and sample */
-#define FIELD_S_MAX 0.25F  /* a field stands for no longer than this */
-#define FIELD_MIN 1.0e-3F  /* uT */
-#define SETTLED_SIGMA 0.06 /* rad */
-#define SETTLED_AGE_S 2.0F
+#define SNAP_GAP_S 1.0F     /* after a longer gap tilt is taken from specific force anew */
+#define FORCE_MIN 1.0e-3    /* m/s^2: less of it has no direction */
+#define STALE_TURN 0.1F     /* rad that the device may turn between field and sample */
+#define FIELD_S_MAX 0.25F   /* a field stands for no longer than this */
+#define FIELD_MIN 1.0e-3F   /* uT */
 
 static void open_tilt(kf_filter *f)
 {
@@ -59,7 +57,7 @@ void kf_orientation_break(kf_orientation *o, double gap_s)
     kf_hold_tilt(f, 1);
     kf_begin_velocity(f, KF_TRUE(true));
     f->P[P22] = f->P[P33] = VELOCITY_SIGMA * VELOCITY_SIGMA;
-    f->still = f->still_s = 0;
+    f->settled = f->still = f->still_s = 0;
     f->heading_var = fminf(f->heading_var + gap * gap, HEADING_VAR_MAX);
     o->mag_t_ns = 0;
     if (gap > SNAP_GAP_S)
@@ -116,8 +114,18 @@ static void take_field(kf_orientation *o, const kf_sample *s, kf_increment *step
     step->mag_s = fminf(since, FIELD_S_MAX);
 }
 
-/* Take one sample, dt_s after the one before (0: nothing joins it), own_s long itself (0: as long as dt_s).
- */
+/* The step that a sample makes, dt_s after the one before (0: nothing joins it), own_s long itself (0: as long
+ * as dt_s). */
+kf_increment kf_orientation_increment(kf_orientation *o, const kf_sample *s, double dt_s, double own_s)
+{
+    kf_increment step = kf_increments_take(&o->stream, s, dt_s, own_s);
+
+    if (s->has & KF_BIT_MAG)
+        take_field(o, s, &step);
+    return step;
+}
+
+/* Take one sample; times as above. */
 kf_motion kf_orientation_step(kf_orientation *o, const kf_sample *s, double dt_s, double own_s)
 {
     kf_filter *f = &o->filter;
@@ -129,21 +137,33 @@ kf_motion kf_orientation_step(kf_orientation *o, const kf_sample *s, double dt_s
         snap(f, accel);
         dt_s = 0;
     }
-    if (f->tilt_known <= 0)
-        return out;
-    kf_increment step = kf_increments_take(&o->stream, s, dt_s, own_s);
-    if (s->has & KF_BIT_MAG)
-        take_field(o, s, &step);
-    kf_turn_by(f, &step, &free_of_step);
-    if (out.has_accel) {
-        out.free_e = (kf_vec){free_of_step.accel[0], free_of_step.accel[1], free_of_step.accel[2]};
-        out.covered_s = step.accel_s;
-        out.dv_e = kf_scale(step.accel_s, out.free_e);
+    if (f->tilt_known > 0) {
+        const kf_increment step = kf_orientation_increment(o, s, dt_s, own_s);
+        kf_turn_by(f, &step, &free_of_step);
+        if (f->block_s >= KF_BLOCK_S)
+            kf_correct(f);
+        kf_motion_fill(&out, &step, &free_of_step);
     }
-    out.rate = free_of_step.rate;
-    if (f->block_s >= KF_BLOCK_S)
-        kf_correct(f);
+    out.view = kf_filter_view(f);
     return out;
+}
+
+/* The rows one after the other: the plain path. */
+void kf_tile_plain(kf_tile_row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        kf_tile_row *row = &rows[i];
+        uint8_t corrections = 0;
+        row->views[0] = kf_filter_view(row->filter);
+        for (uint32_t k = 0; k < row->count; k++) {
+            kf_turn_by(row->filter, &row->steps[k], &row->frees[k]);
+            if (row->filter->block_s >= KF_BLOCK_S) {
+                kf_correct(row->filter);
+                row->views[++corrections] = kf_filter_view(row->filter);
+            }
+            row->corrections[k] = corrections;
+        }
+    }
 }
 
 void kf_orientation_q9(const kf_orientation *o, float q9[4])
@@ -151,20 +171,6 @@ void kf_orientation_q9(const kf_orientation *o, float q9[4])
     const float turn[4] = {o->filter.half[0], 0, 0, o->filter.half[1]};
 
     kf_product(turn, o->filter.q, q9);
-}
-
-/* A vector of q6's earth in that of q9. */
-kf_vec kf_orientation_to_e9(const kf_orientation *o, kf_vec e6)
-{
-    const double c = o->filter.half[0], h = o->filter.half[1];
-    const double cosine = c * c - h * h, sine = 2 * c * h;
-
-    return (kf_vec){cosine * e6.x - sine * e6.y, sine * e6.x + cosine * e6.y, e6.z};
-}
-
-double kf_orientation_tilt_sigma(const kf_orientation *o)
-{
-    return sqrt(fmax(0, (o->filter.P[P00] + o->filter.P[P11]) / 2));
 }
 
 double kf_orientation_heading_sigma(const kf_orientation *o)
@@ -177,18 +183,17 @@ double kf_orientation_bias_sigma(const kf_orientation *o)
     return sqrt(fmax(0, (o->filter.P[P44] + o->filter.P[P55] + o->filter.P[P66]) / 3));
 }
 
-uint32_t kf_orientation_flags(const kf_orientation *o)
+kf_view kf_filter_view(const kf_filter *f)
 {
-    const kf_filter *f = &o->filter;
-    uint32_t flags = 0;
+    kf_view view = {fmaxf(0, (f->P[P00] + f->P[P11]) / 2), f->Pz[2], {f->half[0], f->half[1]}, 0};
 
     if (f->still > 0)
-        flags |= KF_REST;
+        view.flags |= KF_REST;
     if (f->heading_known > 0)
-        flags |= KF_HAS_MAG;
+        view.flags |= KF_HAS_MAG;
     if (f->field_off > 0)
-        flags |= KF_MAG_DISTURBED;
-    if (f->tilt_known > 0 && f->age_s >= SETTLED_AGE_S && kf_orientation_tilt_sigma(o) < SETTLED_SIGMA)
-        flags |= KF_SETTLED;
-    return flags;
+        view.flags |= KF_MAG_DISTURBED;
+    if (f->settled > 0)
+        view.flags |= KF_SETTLED;
+    return view;
 }

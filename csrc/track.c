@@ -3,7 +3,7 @@
 
 #include "internal.h"
 
-static bool finite(const float v[3])
+static bool all_finite(const float v[3])
 {
     return isfinite(v[0]) && isfinite(v[1]) && isfinite(v[2]);
 }
@@ -24,17 +24,17 @@ static kf_sample sample_of(const kf_instant *in, const kf_profile *profile, uint
     bool clipped = false;
 
     s.interval_s = isfinite(in->interval_s) && in->interval_s > 0 ? in->interval_s : 0;
-    if (finite(in->gyro_b)) {
+    if (all_finite(in->gyro_b)) {
         s.gyro_b = held(in->gyro_b, KF_GYRO_MAX, (double)profile->gyro_range, &clipped);
         s.has |= KF_BIT_GYRO;
         s.clipped |= clipped ? KF_BIT_GYRO : 0u;
     }
-    if (finite(in->accel_b)) {
+    if (all_finite(in->accel_b)) {
         s.accel_b = held(in->accel_b, KF_ACCEL_MAX, (double)profile->accel_range, &clipped);
         s.has |= KF_BIT_ACCEL;
         s.clipped |= clipped ? KF_BIT_ACCEL : 0u;
     }
-    if (finite(in->mag_b)) {
+    if (all_finite(in->mag_b)) {
         s.mag_b = held(in->mag_b, KF_MAG_MAX, 0, &clipped);
         s.has |= clipped ? 0u : KF_BIT_MAG;
     }
@@ -43,18 +43,19 @@ static kf_sample sample_of(const kf_instant *in, const kf_profile *profile, uint
 
 static void fill(const kf_orientation *o, const kf_sink *sink, kf_pose *out)
 {
-    const kf_vec free_e = kf_orientation_to_e9(o, sink->free_sum_e);
+    const kf_view view = kf_filter_view(&o->filter);
+    const kf_vec free_e = kf_to_e9(view.half, sink->free_sum_e);
 
     memcpy(out->q6, o->filter.q, sizeof out->q6);
     kf_orientation_q9(o, out->q9);
     memcpy(out->bias_b, o->filter.bias, sizeof out->bias_b);
     out->bias_sigma = (float)kf_orientation_bias_sigma(o);
-    out->tilt_sigma = (float)kf_orientation_tilt_sigma(o);
+    out->tilt_sigma = sqrtf(view.tilt_variance);
     out->heading_sigma = (float)kf_orientation_heading_sigma(o);
     out->free_accel_e[0] = (float)free_e.x;
     out->free_accel_e[1] = (float)free_e.y;
     out->free_accel_e[2] = (float)free_e.z;
-    out->flags = sink->flags | kf_orientation_flags(o);
+    out->flags = sink->flags | view.flags;
 }
 
 void kf_track(kf_device *device, const kf_instant *instants, size_t count, uint32_t flags, kf_pose *poses)

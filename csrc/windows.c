@@ -21,13 +21,13 @@ int64_t kf_window_end(int64_t t_ns)
     return t_ns > INT64_MAX - (KF_WINDOW_NS - over) ? INT64_MAX : t_ns - over + KF_WINDOW_NS;
 }
 
-static double dv_sigma(const kf_device *device, const kf_window_state *w)
+static double dv_sigma(const kf_window_state *w)
 {
     const double T = w->covered_s;
-    const double tilt = kf_orientation_tilt_sigma(&device->orientation);
+    const double tilt = sqrt((double)w->view.tilt_variance);
     const double sideways = tilt * hypot(w->dv_e.x, w->dv_e.y);
     const double lean = KF_GRAVITY * tilt * tilt / 2 * T;
-    const double offset2 = (double)device->orientation.filter.Pz[2] * T * T;
+    const double offset2 = (double)w->view.gravity_variance * T * T;
     const double noise = DV_NOISE * DV_NOISE * T + DV_SHARE * DV_SHARE * w->accel2_s;
 
     return sqrt(sideways * sideways + lean * lean + offset2 + noise + w->open);
@@ -38,15 +38,15 @@ void kf_window_close(kf_device *device, kf_sink *sink)
 {
     kf_window_state *w = &device->window;
     kf_window *out = &sink->windows[sink->window_count++];
-    const kf_vec dv = kf_orientation_to_e9(&device->orientation, w->dv_e);
+    const kf_vec dv = kf_to_e9(w->view.half, w->dv_e);
 
     *out = (kf_window){.device = sink->device, .t_ns = w->end_ns, .steps = w->steps};
-    out->flags = w->flags | kf_orientation_flags(&device->orientation);
+    out->flags = w->flags | w->view.flags;
     out->duration_s = (float)(w->covered_s - w->held_s);
     out->dv_e[0] = (float)dv.x;
     out->dv_e[1] = (float)dv.y;
     out->dv_e[2] = (float)dv.z;
-    out->dv_sigma = (float)dv_sigma(device, w);
+    out->dv_sigma = (float)dv_sigma(w);
     out->accel_rms = (float)(w->accel_s > 0 ? sqrt(w->accel2_s / w->accel_s) : 0);
     out->gyro_rms = (float)(w->gyro_s > 0 ? sqrt(w->gyro2_s / w->gyro_s) : 0);
     out->step_interval_s = (float)kf_steps_interval(device);
@@ -72,6 +72,7 @@ void kf_window_add(kf_device *device, const kf_sample *s, const kf_motion *m, do
 
     if (usual_s > 0 && dt_s > HELD_STEPS * usual_s)
         w->held_s += fmin(dt_s - usual_s, m->covered_s);
+    w->view = m->view;
     w->covered_s += m->covered_s;
     w->dv_e = kf_add(w->dv_e, m->dv_e);
     if (m->has_accel) {
