@@ -337,8 +337,8 @@ static bool holds(const tile *t, uint32_t device)
 }
 
 /* Stage packets until the tile is full, or a device comes again. */
-static void fill_tile(tile *t, kf_device *devices, const uint8_t *bytes, const kf_packet *packets, size_t count,
-                      kf_summary *summaries)
+static void fill_tile(tile *t, kf_device *devices, const uint8_t *bytes, const kf_packet *packets,
+                      size_t count, kf_summary *summaries)
 {
     t->packets = t->count = 0;
     while (t->packets < count && t->packets < TILE_PACKETS && t->count < KF_TILE_ROWS) {

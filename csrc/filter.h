@@ -443,8 +443,8 @@ static inline void kf_correct(kf_filters *s)
         GYRO_NOISE * GYRO_NOISE * T + GYRO_RATE_NOISE * GYRO_RATE_NOISE * s->block_rate2 + s->block_open;
     s->heading_var = kf_least(s->heading_var, kf_of(HEADING_VAR_MAX));
     kf_correct_heading(s, kf_root(s->block_rate2 * inverse_s));
-    const kf_mask known =
-        KF_TRUE(s->P[P00] + s->P[P11] < 2 * SETTLED_SIGMA * SETTLED_SIGMA) & KF_TRUE(s->age_s >= SETTLED_AGE_S);
+    const kf_mask known = KF_TRUE(s->P[P00] + s->P[P11] < 2 * SETTLED_SIGMA * SETTLED_SIGMA) &
+                          KF_TRUE(s->age_s >= SETTLED_AGE_S);
     s->settled = kf_where(known, kf_of(1), kf_of(0));
 
     s->block_s = s->block_accel_s = s->block_mag_s = s->block_rate2 = s->block_open = s->block_open_velocity =
@@ -474,7 +474,7 @@ static inline void kf_turn_by(kf_filters *s, const kf_increments *step, kf_frees
     kf_rotate(R, step->accel, force);
     kf_rotate(R, step->mag, field);
     for (int i = 0; i < 4; i++)
-        s->q[i] = end[i];
+        s->q[i] = kf_where(KF_TRUE(dt > 0), end[i], s->q[i]);
     for (int i = 0; i < 3; i++) {
         s->block_turn[i] += turn[i];
         s->block_force[i] += step->accel_s * force[i];

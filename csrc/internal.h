@@ -84,7 +84,8 @@ typedef struct {
     real accel[3], mag[3]; /* means over the step, b, m/s^2 and uT */                                        \
     real accel_s, mag_s;   /* seconds that they stand for; 0: none came */                                   \
     real open;             /* variance of each angle that the step leaves open, rad^2 */                     \
-    real open_velocity;    /* likewise, of velocity, (m/s)^2 */
+    real open_velocity;    /* likewise, of velocity, (m/s)^2 */                                              \
+    real reserved[2];      /* rows of 16 numbers are turned into columns */
 
 typedef struct {
     KF_INCREMENT_FIELDS(float)

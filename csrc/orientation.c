@@ -2,11 +2,11 @@
 #define KF_LANES 1
 #include "filter.h"
 
-#define SNAP_GAP_S 1.0F     /* after a longer gap tilt is taken from specific force anew */
-#define FORCE_MIN 1.0e-3    /* m/s^2: less of it has no direction */
-#define STALE_TURN 0.1F     /* rad that the device may turn between field and sample */
-#define FIELD_S_MAX 0.25F   /* a field stands for no longer than this */
-#define FIELD_MIN 1.0e-3F   /* uT */
+#define SNAP_GAP_S 1.0F   /* after a longer gap tilt is taken from specific force anew */
+#define FORCE_MIN 1.0e-3  /* m/s^2: less of it has no direction */
+#define STALE_TURN 0.1F   /* rad that the device may turn between field and sample */
+#define FIELD_S_MAX 0.25F /* a field stands for no longer than this */
+#define FIELD_MIN 1.0e-3F /* uT */
 
 static void open_tilt(kf_filter *f)
 {
@@ -114,8 +114,8 @@ static void take_field(kf_orientation *o, const kf_sample *s, kf_increment *step
     step->mag_s = fminf(since, FIELD_S_MAX);
 }
 
-/* The step that a sample makes, dt_s after the one before (0: nothing joins it), own_s long itself (0: as long
- * as dt_s). */
+/* The step that a sample makes, dt_s after the one before (0: nothing joins it), own_s long itself (0: as
+ * long as dt_s). */
 kf_increment kf_orientation_increment(kf_orientation *o, const kf_sample *s, double dt_s, double own_s)
 {
     kf_increment step = kf_increments_take(&o->stream, s, dt_s, own_s);
@@ -185,15 +185,9 @@ double kf_orientation_bias_sigma(const kf_orientation *o)
 
 kf_view kf_filter_view(const kf_filter *f)
 {
-    kf_view view = {fmaxf(0, (f->P[P00] + f->P[P11]) / 2), f->Pz[2], {f->half[0], f->half[1]}, 0};
-
-    if (f->still > 0)
-        view.flags |= KF_REST;
-    if (f->heading_known > 0)
-        view.flags |= KF_HAS_MAG;
-    if (f->field_off > 0)
-        view.flags |= KF_MAG_DISTURBED;
-    if (f->settled > 0)
-        view.flags |= KF_SETTLED;
-    return view;
+    return (kf_view){fmaxf(0, (f->P[P00] + f->P[P11]) / 2),
+                     f->Pz[2],
+                     {f->half[0], f->half[1]},
+                     (f->still > 0 ? KF_REST : 0u) | (f->heading_known > 0 ? KF_HAS_MAG : 0u) |
+                         (f->field_off > 0 ? KF_MAG_DISTURBED : 0u) | (f->settled > 0 ? KF_SETTLED : 0u)};
 }

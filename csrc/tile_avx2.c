@@ -14,6 +14,29 @@
 
 #define KF_LANES 8
 #define KF_ROOT(a) ((kf_real)_mm256_sqrt_ps((__m256)(a)))
+#include "lanes.h"
+
+/* Rows of 8 floats as columns. */
+static inline void transpose(const float *const rows[8], kf_real columns[8])
+{
+    __m256 a[8], b[8];
+
+    for (int i = 0; i < 4; i++) { /* pairs of rows, then fours */
+        a[2 * i] = _mm256_unpacklo_ps(_mm256_loadu_ps(rows[2 * i]), _mm256_loadu_ps(rows[2 * i + 1]));
+        a[2 * i + 1] = _mm256_unpackhi_ps(_mm256_loadu_ps(rows[2 * i]), _mm256_loadu_ps(rows[2 * i + 1]));
+    }
+    for (int i = 0; i < 8; i += 4) {
+        b[i] = _mm256_shuffle_ps(a[i], a[i + 2], 0x44);
+        b[i + 1] = _mm256_shuffle_ps(a[i], a[i + 2], 0xEE);
+        b[i + 2] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0x44);
+        b[i + 3] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0xEE);
+    }
+    for (int i = 0; i < 4; i++) {
+        columns[i] = (kf_real)_mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
+        columns[i + 4] = (kf_real)_mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
+    }
+}
+
 #include "tile.h"
 
 void kf_tile_avx2(kf_tile_row *rows, size_t count)
