@@ -207,9 +207,9 @@ static void follow_clips(kf_stream *s, const kf_sample *sample, const float gyro
         if (over >> i & 1u)
             end_clip(s, i, gyro[i], dt_s, turn, out);
         const bool clipped = (sample->clipped & KF_BIT_GYRO) && fabsf(gyro[i]) >= top;
-        if (!clipped && !(s->clipped >> i & 1u))
+        if (!clipped && !((uint32_t)s->clipped >> i & 1u))
             continue;
-        if (!(s->clipped >> i & 1u))
+        if (!((uint32_t)s->clipped >> i & 1u))
             begin_clip(s, i);
         clip->span_s += dt_s;
         clip->measured += dt_s * (s->gyro[0][i] + gyro[i]) / 2;
@@ -259,7 +259,7 @@ static void take_turn(kf_stream *s, const kf_sample *sample, const float gyro[3]
         const float share = sample->means ? 1 / 12.0F : dt_s * dt_s / 12;
         for (int i = 0; i < 3; i++) {
             out->turn[i] = plain[i] + share * coning[i];
-            if (s->gap_after)
+            if (s->gap_after == 1) /* the mend goes before the third turn */
                 s->gap_turn[i] += out->turn[i];
         }
         if (s->gap_after == 2)
