@@ -47,13 +47,18 @@ int kf_valid(const kf_device *device)
            device->steps.candidate_count < KF_STEP_CANDIDATES;
 }
 
+static double least(double a, double b)
+{
+    return a < b ? a : b;
+}
+
 /* Follow the usual step. */
 static void learn_step(kf_device *device, double dt_s)
 {
     if (device->step_s <= 0)
         device->step_s = dt_s;
     else
-        device->step_s += USUAL_SHARE * (fmin(dt_s, USUAL_JUMP * device->step_s) - device->step_s);
+        device->step_s += USUAL_SHARE * (least(dt_s, USUAL_JUMP * device->step_s) - device->step_s);
 }
 
 /* The step that ends at t_ns, s; 0 where the stream is broken before it. */
@@ -77,19 +82,18 @@ static double join(kf_device *device, int64_t t_ns, kf_sink *sink)
 }
 
 /* Hand on what a sample said to what follows orientation. */
-static void follow(kf_device *device, const kf_sample *s, const kf_motion *m, double dt_s, double usual_s,
-                   kf_sink *sink)
+static void follow(kf_device *device, const kf_motion *m, double dt_s, double usual_s, kf_sink *sink)
 {
-    kf_window_add(device, s, m, dt_s, usual_s);
-    if (m->has_accel) {
-        kf_steps_take(device, s->t_ns, m->free_e.z, dt_s, sink);
+    kf_window_add(device, m, dt_s, usual_s);
+    if (m->has & KF_BIT_ACCEL) {
+        kf_steps_take(device, m->t_ns, m->free_e.z, dt_s, sink);
         sink->free_sum_e = kf_add(sink->free_sum_e, m->free_e);
         sink->free_count++;
     }
-    if (s->clipped)
+    if (m->clipped)
         sink->flags |= KF_CLIPPED;
     sink->samples++;
-    if (s->t_ns == device->window.end_ns)
+    if (m->t_ns == device->window.end_ns)
         kf_window_close(device, sink);
 }
 
@@ -111,7 +115,7 @@ void kf_sample_take(kf_device *device, const kf_sample *s, kf_sink *sink)
     device->t_ns = s->t_ns;
     device->stream |= KF_STREAM_TIME;
     const kf_motion m = kf_orientation_step(&device->orientation, s, dt_s, own_interval(s, usual_s));
-    follow(device, s, &m, dt_s, usual_s, sink);
+    follow(device, &m, dt_s, usual_s, sink);
 }
 
 /* Place the packet in its stream: boot, order, loss. Return KF_OK or why it is not used; nothing changes
@@ -266,7 +270,8 @@ static void advance_packet(kf_device *device, kf_pairing *pairing, const kf_pack
  * side by side. What surrounds the filter is done for one after the other, before it and after it; so results
  * are those of advance_packet, bit for bit. */
 typedef struct {
-    kf_sample sample;
+    int64_t t_ns;
+    uint32_t has, clipped;
     double dt_s, usual_s;
 } moment;
 
@@ -304,14 +309,13 @@ static void stage(kf_device *device, const kf_packet *p, const uint8_t *body, kf
     row->filter = &device->orientation.filter;
     row->count = (uint32_t)f.count;
     for (size_t k = 0; k < f.count; k++) {
-        moment *at = &moments[k];
-        at->sample = kf_binary_sample(&f, k, &device->profile);
-        at->dt_s = kf_seconds(device->t_ns, at->sample.t_ns);
-        at->usual_s = device->step_s;
-        learn_step(device, at->dt_s);
-        device->t_ns = at->sample.t_ns;
-        row->steps[k] = kf_orientation_increment(&device->orientation, &at->sample, at->dt_s,
-                                                 own_interval(&at->sample, at->usual_s));
+        const kf_sample sample = kf_binary_sample(&f, k, &device->profile);
+        const double dt_s = kf_seconds(device->t_ns, sample.t_ns), usual_s = device->step_s;
+        moments[k] = (moment){sample.t_ns, sample.has, sample.clipped, dt_s, usual_s};
+        learn_step(device, dt_s);
+        device->t_ns = sample.t_ns;
+        row->steps[k] =
+            kf_orientation_increment(&device->orientation, &sample, dt_s, own_interval(&sample, usual_s));
     }
 }
 
@@ -319,12 +323,12 @@ static void stage(kf_device *device, const kf_packet *p, const uint8_t *body, kf
 static void unstage(kf_device *device, const kf_tile_row *row, const moment *moments, kf_sink *sink)
 {
     for (uint32_t k = 0; k < row->count; k++) {
-        const kf_sample *s = &moments[k].sample;
-        kf_motion m = {.has_accel = s->has & KF_BIT_ACCEL};
-        kf_window_begin(device, s->t_ns, sink);
+        const moment *at = &moments[k];
+        kf_motion m = {.t_ns = at->t_ns, .has = at->has, .clipped = at->clipped};
+        kf_window_begin(device, m.t_ns, sink);
         kf_motion_fill(&m, &row->steps[k], &row->frees[k]);
         m.view = row->views[row->corrections[k]];
-        follow(device, s, &m, moments[k].dt_s, moments[k].usual_s, sink);
+        follow(device, &m, at->dt_s, at->usual_s, sink);
     }
 }
 

@@ -200,12 +200,11 @@ static inline kf_mask kf_judge_rest(kf_filters *s, kf_real inverse_s)
 static inline void kf_begin_velocity(kf_filters *s, kf_mask m)
 {
     static const unsigned char places[] = {P02, P03, P12, P13, P22, P23, P24, P25, P26, P33, P34, P35, P36};
-    const kf_real keep = kf_where(m, kf_of(0), kf_of(1));
 
     for (unsigned i = 0; i < sizeof places; i++)
-        s->P[places[i]] *= keep;
-    s->velocity[0] *= keep;
-    s->velocity[1] *= keep;
+        s->P[places[i]] = kf_where(m, kf_of(0), s->P[places[i]]);
+    for (int i = 0; i < 2; i++)
+        s->velocity[i] = kf_where(m, kf_of(0), s->velocity[i]);
 }
 
 /* Hold the variance of a tilt at its limit; row and column shrink together, so that P stays positive. */
@@ -393,8 +392,9 @@ static inline void kf_correct_heading(kf_filters *s, kf_real rate)
     ds *= turn;
     const kf_real new_c = c * dc - h * ds, new_h = h * dc + c * ds;
     const kf_real norm = 1 / kf_root(new_c * new_c + new_h * new_h);
-    s->half[0] = new_c * norm;
-    s->half[1] = new_h * norm;
+    const kf_mask turned = begins | good | careful;
+    s->half[0] = kf_where(turned, new_c * norm, c);
+    s->half[1] = kf_where(turned, new_h * norm, h);
     s->heading_var =
         kf_where(begins, kf_of(FIELD_SIGMA * FIELD_SIGMA), s->heading_var - gain * s->heading_var);
 }

@@ -67,11 +67,12 @@ typedef struct {
 
 /* What the orientation says of one sample; e has the heading of q6. */
 typedef struct {
-    kf_vec free_e;    /* free acceleration, mean over the step that ends at the stamp, m/s^2 */
-    kf_vec dv_e;      /* its integral since the sample before, m/s */
-    double covered_s; /* seconds over which dv_e is integrated */
-    double rate;      /* norm of the angular rate without bias, rad/s */
-    bool has_accel;
+    int64_t t_ns;
+    uint32_t has, clipped; /* KF_BIT_... of the sample */
+    kf_vec free_e;         /* free acceleration, mean over the step that ends at the stamp, m/s^2 */
+    kf_vec dv_e;           /* its integral since the sample before, m/s */
+    double covered_s;      /* seconds over which dv_e is integrated */
+    double rate;           /* norm of the angular rate without bias, rad/s */
     kf_view view;
 } kf_motion;
 
@@ -364,7 +365,7 @@ double kf_orientation_bias_sigma(const kf_orientation *o);
 static inline void kf_motion_fill(kf_motion *out, const kf_increment *step, const kf_free *said)
 {
     out->rate = (double)said->rate;
-    if (!out->has_accel)
+    if (!(out->has & KF_BIT_ACCEL))
         return;
     out->free_e = (kf_vec){(double)said->accel[0], (double)said->accel[1], (double)said->accel[2]};
     out->covered_s = (double)step->accel_s;
@@ -390,7 +391,7 @@ void kf_tile_avx512(kf_tile_row *rows, size_t count);
 /* windows.c */
 int64_t kf_window_end(int64_t t_ns);
 void kf_window_begin(kf_device *device, int64_t t_ns, kf_sink *sink);
-void kf_window_add(kf_device *device, const kf_sample *s, const kf_motion *m, double dt_s, double usual_s);
+void kf_window_add(kf_device *device, const kf_motion *m, double dt_s, double usual_s);
 void kf_window_close(kf_device *device, kf_sink *sink);
 
 /* steps.c */

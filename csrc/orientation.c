@@ -100,18 +100,21 @@ static void snap(kf_filter *f, const float accel_b[3])
 /* Put the field that came with s into the step, weighed by the time since the last one. */
 static void take_field(kf_orientation *o, const kf_sample *s, kf_increment *step)
 {
-    const float turned = sqrtf(kf_square(step->turn));
-    const float share = step->dt_s > 0 ? (float)kf_seconds(s->mag_t_ns, s->t_ns) / step->dt_s : 0;
-    const double norm = kf_norm(s->mag_b);
-
-    if ((o->mag_t_ns != 0 && s->mag_t_ns <= o->mag_t_ns) || turned * share > STALE_TURN || norm < FIELD_MIN)
+    if (o->mag_t_ns != 0 && s->mag_t_ns <= o->mag_t_ns)
+        return;
+    if (s->mag_t_ns != s->t_ns && step->dt_s > 0) {
+        const float share = (float)kf_seconds(s->mag_t_ns, s->t_ns) / step->dt_s;
+        if (kf_square(step->turn) * share * share > STALE_TURN * STALE_TURN)
+            return;
+    }
+    if (kf_dot(s->mag_b, s->mag_b) < FIELD_MIN * FIELD_MIN)
         return;
     const float since = o->mag_t_ns != 0 ? (float)kf_seconds(o->mag_t_ns, s->mag_t_ns) : step->dt_s;
     o->mag_t_ns = s->mag_t_ns;
     step->mag[0] = (float)s->mag_b.x;
     step->mag[1] = (float)s->mag_b.y;
     step->mag[2] = (float)s->mag_b.z;
-    step->mag_s = fminf(since, FIELD_S_MAX);
+    step->mag_s = since < FIELD_S_MAX ? since : FIELD_S_MAX;
 }
 
 /* The step that a sample makes, dt_s after the one before (0: nothing joins it), own_s long itself (0: as
@@ -130,9 +133,9 @@ kf_motion kf_orientation_step(kf_orientation *o, const kf_sample *s, double dt_s
 {
     kf_filter *f = &o->filter;
     kf_free free_of_step;
-    kf_motion out = {.has_accel = s->has & KF_BIT_ACCEL};
+    kf_motion out = {.t_ns = s->t_ns, .has = s->has, .clipped = s->clipped};
 
-    if (f->tilt_known <= 0 && out.has_accel) {
+    if (f->tilt_known <= 0 && (s->has & KF_BIT_ACCEL)) {
         const float accel[3] = {(float)s->accel_b.x, (float)s->accel_b.y, (float)s->accel_b.z};
         snap(f, accel);
         dt_s = 0;
@@ -175,12 +178,12 @@ void kf_orientation_q9(const kf_orientation *o, float q9[4])
 
 double kf_orientation_heading_sigma(const kf_orientation *o)
 {
-    return o->filter.heading_known > 0 ? fmin(sqrt(o->filter.heading_var), KF_PI) : KF_PI;
+    return o->filter.heading_known > 0 ? fmin(sqrt((double)o->filter.heading_var), KF_PI) : KF_PI;
 }
 
 double kf_orientation_bias_sigma(const kf_orientation *o)
 {
-    return sqrt(fmax(0, (o->filter.P[P44] + o->filter.P[P55] + o->filter.P[P66]) / 3));
+    return sqrt(fmax(0, (double)(o->filter.P[P44] + o->filter.P[P55] + o->filter.P[P66]) / 3));
 }
 
 kf_view kf_filter_view(const kf_filter *f)

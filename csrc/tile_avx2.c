@@ -21,7 +21,7 @@ static inline void transpose(const float *const rows[8], kf_real columns[8])
 {
     __m256 a[8], b[8];
 
-    for (int i = 0; i < 4; i++) { /* pairs of rows, then fours */
+    for (size_t i = 0; i < 4; i++) { /* pairs of rows, then fours */
         a[2 * i] = _mm256_unpacklo_ps(_mm256_loadu_ps(rows[2 * i]), _mm256_loadu_ps(rows[2 * i + 1]));
         a[2 * i + 1] = _mm256_unpackhi_ps(_mm256_loadu_ps(rows[2 * i]), _mm256_loadu_ps(rows[2 * i + 1]));
     }

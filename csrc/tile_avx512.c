@@ -21,7 +21,7 @@ static inline void transpose(const float *const rows[16], kf_real columns[16])
 {
     __m512 a[16], b[16];
 
-    for (int i = 0; i < 8; i++) { /* pairs of rows, then fours, eights, all */
+    for (size_t i = 0; i < 8; i++) { /* pairs of rows, then fours, eights, all */
         a[2 * i] = _mm512_unpacklo_ps(_mm512_loadu_ps(rows[2 * i]), _mm512_loadu_ps(rows[2 * i + 1]));
         a[2 * i + 1] = _mm512_unpackhi_ps(_mm512_loadu_ps(rows[2 * i]), _mm512_loadu_ps(rows[2 * i + 1]));
     }

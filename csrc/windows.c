@@ -66,26 +66,26 @@ void kf_window_begin(kf_device *device, int64_t t_ns, kf_sink *sink)
 }
 
 /* Add a sample to the window that is open; usual_s is the time between samples, 0 where it is not known. */
-void kf_window_add(kf_device *device, const kf_sample *s, const kf_motion *m, double dt_s, double usual_s)
+void kf_window_add(kf_device *device, const kf_motion *m, double dt_s, double usual_s)
 {
     kf_window_state *w = &device->window;
 
     if (usual_s > 0 && dt_s > HELD_STEPS * usual_s)
-        w->held_s += fmin(dt_s - usual_s, m->covered_s);
+        w->held_s += dt_s - usual_s < m->covered_s ? dt_s - usual_s : m->covered_s;
     w->view = m->view;
     w->covered_s += m->covered_s;
     w->dv_e = kf_add(w->dv_e, m->dv_e);
-    if (m->has_accel) {
+    if (m->has & KF_BIT_ACCEL) {
         w->accel2_s += kf_dot(m->free_e, m->free_e) * dt_s;
         w->accel_s += dt_s;
     }
-    if (s->has & KF_BIT_GYRO) {
+    if (m->has & KF_BIT_GYRO) {
         w->gyro2_s += m->rate * m->rate * dt_s;
         w->gyro_s += dt_s;
     }
-    if (s->clipped) {
+    if (m->clipped) {
         w->flags |= KF_CLIPPED;
-        if (s->clipped & KF_BIT_ACCEL)
+        if (m->clipped & KF_BIT_ACCEL)
             w->open += CLIP_ACCEL * CLIP_ACCEL * dt_s * dt_s;
     }
 }

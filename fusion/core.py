@@ -72,6 +72,7 @@ PLACEMENTS: Final[dict[str, int]] = {
     "hip": lib.KF_HIP,
     "pocket": lib.KF_POCKET,
 }
+PATHS: Final[tuple[str, ...]] = ("plain", "avx2", "avx512")[: lib.kf_best_path() + 1]
 ROW_BYTES: Final = ROW.itemsize
 _DEVICE_BYTES: Final = int(lib.kf_device_size())
 _PAIRING_BYTES: Final = int(lib.kf_pairing_size())
@@ -105,12 +106,23 @@ class CoreTable:
     ----------
     limit : int
         Most devices, at least 1. The table starts small and doubles up to it.
+    path : str, optional
+        One of ``PATHS``: how many devices go through the filter side by side. Answers are the same, bit for
+        bit; the default is the fastest that this machine has.
+
+    Raises
+    ------
+    ValueError
+        The limit is less than 1, or the machine cannot take the path.
     """
 
-    def __init__(self, limit: int = 16384) -> None:
+    def __init__(self, limit: int = 16384, *, path: str | None = None) -> None:
         if limit < 1:
             raise ValueError(f"limit must be at least 1, not {limit}")
+        if path is not None and path not in PATHS:
+            raise ValueError(f"path must be one of {', '.join(PATHS)} on this machine, not {path!r}")
         self._limit = limit
+        self._path = len(PATHS) - 1 if path is None else PATHS.index(path)
         self._count = 0
         rows = min(limit, _FIRST_ROWS)
         self._devices = np.zeros((rows, _DEVICE_BYTES), np.uint8)
@@ -205,6 +217,7 @@ class CoreTable:
             capacity,
             counts,
             counts + 1,
+            self._path,
         )
         if failed:
             raise ValueError("a packet refers to what is not there, or has no known kind")

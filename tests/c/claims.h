@@ -79,7 +79,7 @@ static inline int advance(stage *s, const uint8_t *bytes, size_t byte_count, con
         capacity += (size_t)packets[i].length / 12;
     HOLDS(count <= ROOM && capacity <= ROOM);
     return kf_advance(s->devices, s->pairings, s->count, bytes, byte_count, packets, count, s->summaries,
-                      s->windows, s->steps, capacity, &s->window_count, &s->step_count);
+                      s->windows, s->steps, capacity, &s->window_count, &s->step_count, kf_best_path());
 }
 
 /* Advance device 0 by one packet, copied to a block of its exact size so that reading past it is seen. */
