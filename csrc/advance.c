@@ -314,8 +314,8 @@ static void stage(kf_device *device, const kf_packet *p, const uint8_t *body, kf
         moments[k] = (moment){sample.t_ns, sample.has, sample.clipped, dt_s, usual_s};
         learn_step(device, dt_s);
         device->t_ns = sample.t_ns;
-        row->steps[k] =
-            kf_orientation_increment(&device->orientation, &sample, dt_s, own_interval(&sample, usual_s));
+        kf_orientation_increment(&device->orientation, &sample, dt_s, own_interval(&sample, usual_s),
+                                 &row->steps[k]);
     }
 }
 

@@ -253,8 +253,9 @@ static void take_turn(kf_stream *s, const kf_sample *sample, const float gyro[3]
     } else {
         for (int i = 0; i < 3; i++)
             plain[i] = sample->means ? dt_s * gyro[i] : dt_s * (s->gyro[0][i] + gyro[i]) / 2;
-        cross(s->turn, plain, coning);
-        if (!sample->means)
+        if (sample->means)
+            cross(s->turn, plain, coning);
+        else
             cross(s->gyro[0], gyro, coning);
         const float share = sample->means ? 1 / 12.0F : dt_s * dt_s / 12;
         for (int i = 0; i < 3; i++) {
@@ -308,13 +309,13 @@ void kf_increments_break(kf_stream *s)
 
 /* Take a sample, dt_s after the one before (0: nothing joins it) and own_s long itself. The field is left to
  * the caller. */
-kf_increment kf_increments_take(kf_stream *s, const kf_sample *sample, double dt_s, double own_s)
+void kf_increments_take(kf_stream *s, const kf_sample *sample, double dt_s, double own_s, kf_increment *out)
 {
     const float gyro[3] = {(float)sample->gyro_b.x, (float)sample->gyro_b.y, (float)sample->gyro_b.z};
     const float accel[3] = {(float)sample->accel_b.x, (float)sample->accel_b.y, (float)sample->accel_b.z};
     const float dt = (float)dt_s, own = own_s > 0 && own_s < dt_s ? (float)own_s : dt;
-    kf_increment out = {.dt_s = dt};
 
+    *out = (kf_increment){.dt_s = dt};
     if (!(sample->has & KF_BIT_GYRO)) {
         const uint32_t has = s->has & KF_BIT_ACCEL;
         const float before[3] = {s->accel[0], s->accel[1], s->accel[2]};
@@ -322,19 +323,19 @@ kf_increment kf_increments_take(kf_stream *s, const kf_sample *sample, double dt
         s->has = has;
         for (int i = 0; i < 3; i++)
             s->accel[i] = before[i];
-        out.open = BLIND_RATE * BLIND_RATE * dt;
+        out->open = BLIND_RATE * BLIND_RATE * dt;
     } else if (dt > 0 && s->count) {
-        take_turn(s, sample, gyro, dt, own, &out);
+        take_turn(s, sample, gyro, dt, own, out);
     } else if (dt > 0) {
         for (int i = 0; i < 3; i++)
-            out.turn[i] = dt * gyro[i];
-        hold_turn(out.turn);
+            out->turn[i] = dt * gyro[i];
+        hold_turn(out->turn);
     }
     if ((sample->has & KF_BIT_ACCEL) && dt > 0)
-        take_force(s, sample, accel, dt, own, &out);
+        take_force(s, sample, accel, dt, own, out);
     else if (sample->has & KF_BIT_ACCEL)
         for (int i = 0; i < 3; i++)
-            out.accel[i] = accel[i];
+            out->accel[i] = accel[i];
     if (sample->has & KF_BIT_GYRO) {
         s->step_s[1] = s->step_s[0];
         s->step_s[0] = dt;
@@ -349,5 +350,4 @@ kf_increment kf_increments_take(kf_stream *s, const kf_sample *sample, double dt
         for (int i = 0; i < 3; i++)
             s->accel[i] = accel[i];
     s->has = sample->has;
-    return out;
 }

@@ -293,7 +293,7 @@ static inline double kf_norm(kf_vec a)
 /* Seconds from earlier to later; the difference of any two stamps in order fits uint64. */
 static inline double kf_seconds(int64_t earlier_ns, int64_t later_ns)
 {
-    return (double)((uint64_t)later_ns - (uint64_t)earlier_ns) / KF_NS_PER_S;
+    return (double)((uint64_t)later_ns - (uint64_t)earlier_ns) * (1 / KF_NS_PER_S);
 }
 
 /* later - earlier, ns, for stamps in order. */
@@ -349,13 +349,14 @@ void kf_pairing_clear(kf_pairing *pairing);
 
 /* increments.c */
 void kf_increments_break(kf_stream *s);
-kf_increment kf_increments_take(kf_stream *s, const kf_sample *sample, double dt_s, double own_s);
+void kf_increments_take(kf_stream *s, const kf_sample *sample, double dt_s, double own_s, kf_increment *out);
 
 /* orientation.c */
 void kf_orientation_reset(kf_orientation *o);
 void kf_orientation_break(kf_orientation *o, double gap_s);
 kf_motion kf_orientation_step(kf_orientation *o, const kf_sample *s, double dt_s, double own_s);
-kf_increment kf_orientation_increment(kf_orientation *o, const kf_sample *s, double dt_s, double own_s);
+void kf_orientation_increment(kf_orientation *o, const kf_sample *s, double dt_s, double own_s,
+                              kf_increment *out);
 kf_view kf_filter_view(const kf_filter *f);
 void kf_orientation_q9(const kf_orientation *o, float q9[4]);
 double kf_orientation_heading_sigma(const kf_orientation *o);

@@ -119,20 +119,20 @@ static void take_field(kf_orientation *o, const kf_sample *s, kf_increment *step
 
 /* The step that a sample makes, dt_s after the one before (0: nothing joins it), own_s long itself (0: as
  * long as dt_s). */
-kf_increment kf_orientation_increment(kf_orientation *o, const kf_sample *s, double dt_s, double own_s)
+void kf_orientation_increment(kf_orientation *o, const kf_sample *s, double dt_s, double own_s,
+                              kf_increment *out)
 {
-    kf_increment step = kf_increments_take(&o->stream, s, dt_s, own_s);
-
+    kf_increments_take(&o->stream, s, dt_s, own_s, out);
     if (s->has & KF_BIT_MAG)
-        take_field(o, s, &step);
-    return step;
+        take_field(o, s, out);
 }
 
 /* Take one sample; times as above. */
 kf_motion kf_orientation_step(kf_orientation *o, const kf_sample *s, double dt_s, double own_s)
 {
     kf_filter *f = &o->filter;
-    kf_free free_of_step;
+    kf_increment step;
+    kf_free said;
     kf_motion out = {.t_ns = s->t_ns, .has = s->has, .clipped = s->clipped};
 
     if (f->tilt_known <= 0 && (s->has & KF_BIT_ACCEL)) {
@@ -141,11 +141,11 @@ kf_motion kf_orientation_step(kf_orientation *o, const kf_sample *s, double dt_s
         dt_s = 0;
     }
     if (f->tilt_known > 0) {
-        const kf_increment step = kf_orientation_increment(o, s, dt_s, own_s);
-        kf_turn_by(f, &step, &free_of_step);
+        kf_orientation_increment(o, s, dt_s, own_s, &step);
+        kf_turn_by(f, &step, &said);
         if (f->block_s >= KF_BLOCK_S)
             kf_correct(f);
-        kf_motion_fill(&out, &step, &free_of_step);
+        kf_motion_fill(&out, &step, &said);
     }
     out.view = kf_filter_view(f);
     return out;

@@ -159,7 +159,8 @@ static double low_pass(kf_step_state *s, double value, double cutoff_hz, double 
 /* Follow the signal between its turning points. */
 static void follow(kf_step_state *s, const gait *g, int64_t t_ns, double value)
 {
-    const double turn = fmax(g->floor, g->share * s->amplitude);
+    const double share = g->share * s->amplitude;
+    const double turn = share > g->floor ? share : g->floor;
 
     if (s->rising) {
         if (value > s->top) {
