@@ -106,7 +106,7 @@ class Athletes:
         self.state: Records = np.zeros(4, dtype=STATE)
         self._count = 0
         self._limit = limit
-        self._track = History(position.STATES, 3, position.transition)
+        self._track = History(position.STATES, 4, position.transition)
         self._heights = History(altitude.STATES, 6, altitude.transition)
         self._track_rows: dict[int, int] = {}
         self._heights_rows: dict[int, int] = {}

@@ -15,6 +15,7 @@ from fusion.models import altitude, position
 
 Floats = NDArray[np.float64]
 
+HEART_MEAN_SHARE = 0.5  # of the mean of the sigmas: errors of neighbouring readings go together
 TURN_MAX_RAD = 1.6  # between two fixes; more is a turning round, of which only the chord is known
 
 
@@ -39,8 +40,10 @@ class WorkoutSummary:
 
 def absorb_track(one: Any, piece: Smoothed) -> None:
     """Add a smoothed piece of the track to a row's totals."""
-    one["dist_smooth_m"] += float(np.sum(arcs(piece.t_ns, piece.x, piece.way[1:, 2])))
-    speeds = np.minimum(np.hypot(piece.x[:, 2], piece.x[:, 3]), piece.way[:, 2])
+    moves = piece.way[:, 3] == 0.0
+    lengths = arcs(piece.t_ns, piece.x, piece.way[1:, 2])
+    one["dist_smooth_m"] += float(np.sum(np.where(moves[1:], lengths, 0.0)))
+    speeds = np.where(moves, np.minimum(np.hypot(piece.x[:, 2], piece.x[:, 3]), piece.way[:, 2]), 0.0)
     one["speed_max_mps"] = max(float(one["speed_max_mps"]), float(np.max(speeds)))
 
 
@@ -130,9 +133,10 @@ def _way(page: _Page, one: Records, moving_s: float) -> None:
     if s["dist_t_ns"] == 0:
         page.lack(Reason.NO_SOURCE, "distance_m", "speed_mean_mps", "speed_max_mps")
         return
-    track = float(distance.corrected(one, one["dist_smooth_m"])[0])
+    smooth = distance.rested(one, one["dist_smooth_m"])
+    track = float(distance.corrected(one, smooth)[0])
     fill = float(s["dist_fill_m"])
-    sigma = float(distance.sigma_of(one, one["dist_smooth_m"])[0])
+    sigma = float(distance.sigma_of(one, smooth)[0])
     source = Source.GNSS if track >= fill else s["dist_fill_source"]
     page.put("distance_m", track + fill, sigma, source)
     if moving_s >= 1.0:
@@ -166,9 +170,10 @@ def _heart(page: _Page, s: Any) -> None:
         reason = Reason.NO_SOURCE if s["hr_t_ns"] == 0 else Reason.NOT_ENOUGH_DATA
         page.lack(reason, "heart_rate_mean_bpm", "heart_rate_max_bpm")
         return
-    sigma = float(np.sqrt(s["hr_P"][0, 0]))
-    page.put("heart_rate_mean_bpm", float(s["hr_area"] / s["hr_time_s"]), 0.5 * sigma, s["hr_source"])
-    page.put("heart_rate_max_bpm", float(s["hr_max_bpm"]), sigma, s["hr_source"])
+    mean_s = float(s["hr_time_s"])
+    sigma = HEART_MEAN_SHARE * float(s["hr_sigma_area"]) / mean_s
+    page.put("heart_rate_mean_bpm", float(s["hr_area"]) / mean_s, sigma, s["hr_source"])
+    page.put("heart_rate_max_bpm", float(s["hr_max_bpm"]), float(s["hr_max_sigma_bpm"]), s["hr_source"])
 
 
 def _effort(page: _Page, one: Records) -> None:

@@ -24,6 +24,8 @@ from fusion.table import Fields
 HOLE_NS = 10_000_000_000  # fixes further apart leave a hole that others may fill
 EDGE_S = 8.0  # from a resume to the first fix: its speed speaks for that long
 CHORD_SHARE = 0.1  # one sigma of a straight line across a hole, of its length
+LEAVING_SHARE = 0.3  # one sigma of the way by which a rest is known to be over
+NOISE_SHARE = 0.5  # one sigma of a track's length, of what noise may have added
 TRACK_SHARE = 0.005
 STEP_SHARE = 0.15
 SILENT_MPS = position.STILL_MPS  # while nothing is heard an athlete is at least that fast
@@ -35,6 +37,11 @@ DOPPLER_MPS = 0.05  # and of the speed, where the receiver tells none
 FIELDS: list[tuple[Any, ...]] = [
     ("dist_filter_m", np.float64),  # between fixes that follow each other, by the filter
     ("dist_smooth_m", np.float64),  # the same, as far as it is smoothed
+    ("dist_arcs_m", np.float64),  # by the filter, before anything is kept back
+    ("dist_left_m", np.float64),  # of it: straight lines out of rests
+    ("dist_over_m", np.float64),  # counted at first, and then known for noise of a rest,
+    ("dist_owed_m", np.float64),  # and not kept back yet
+    ("dist_noise_m", np.float64),  # by how much noise may have lengthened it, where no Doppler speed is told
     ("dist_fill_m", np.float64),
     ("dist_fill_sigma_m", np.float64),
     ("dist_fill_source", np.int32),
@@ -65,7 +72,19 @@ def from_fixes(state: Records, step: position.Step) -> None:
     filled = state["path_fills"][rows] != 0
     arc = 0.5 * (before + now) * span
     joined = counted & step.joined
-    state["dist_filter_m"][rows] += np.where(joined, arc, 0.0)
+    left = np.where(counted, step.left_m, 0.0)
+    added = np.where(joined, arc, 0.0) + left
+    # A total does not fall: what was counted while the athlete rested already is kept back from what comes.
+    owed = state["dist_owed_m"][rows] + np.where(counted, step.over_m, 0.0)
+    paid = np.minimum(added, owed)
+    state["dist_owed_m"][rows] = owed - paid
+    state["dist_filter_m"][rows] += added - paid
+    state["dist_arcs_m"][rows] += added
+    state["dist_left_m"][rows] += left
+    state["dist_over_m"][rows] += np.where(counted, step.over_m, 0.0)
+    # Noise alone goes sqrt(pi / 2) of its sigma on each axis; across a way it adds in square.
+    way = np.sqrt(np.maximum(arc * arc - 0.5 * np.pi * step.noise_m2, 0.0))
+    state["dist_noise_m"][rows] += np.where(joined, arc - way, 0.0)
     doppler_before = state["track_doppler_mps"][rows]
     # A reading near zero may be the receiver's own floor: slow walking is left to the fixes.
     paired = joined & (doppler_before >= position.STILL_MPS) & (step.doppler_mps >= position.STILL_MPS)
@@ -73,7 +92,8 @@ def from_fixes(state: Records, step: position.Step) -> None:
     state["dist_doppler_m"][rows] += both
     state["dist_paired_m"][rows] += np.where(paired, arc, 0.0)
     state["dist_paired_s"][rows] += np.where(paired, span, 0.0)
-    told = np.where(step.doppler_sigma_mps > 0.0, step.doppler_sigma_mps, DOPPLER_MPS)
+    told = np.minimum(step.doppler_sigma_mps, position.DOPPLER_RANGE_MPS[1])
+    told = np.where(told > 0.0, told, DOPPLER_MPS)  # NaN is not more than 0
     state["dist_doppler_error_m"][rows] += np.where(paired, told * span, 0.0)
     state["track_doppler_mps"][rows] = step.doppler_mps
     holes = counted & filled & ~step.joined
@@ -160,6 +180,15 @@ def doppler_of(state: Fields) -> Floats:
     return np.where(paired > 1.0, state["dist_doppler_m"] * whole, np.nan)
 
 
+def rested(state: Fields, smooth_m: Floats) -> Floats:
+    """Return the length of a smoothed track without the rests that were known too late, m, (n,)."""
+    left, over = state["dist_left_m"], state["dist_over_m"]
+    whole = np.maximum(state["dist_arcs_m"], 1e-3)
+    share = np.minimum((smooth_m + left) / whole, 1.0)  # of what was counted, that smoothing leaves
+    length: Floats = np.maximum(smooth_m + left - share * over, 0.0)
+    return length
+
+
 def corrected(state: Records, track_m: Floats) -> Floats:
     """Return the length of a track without what the noise of raw fixes adds to it, m, (n,).
 
@@ -186,7 +215,9 @@ def sigma_of(state: Fields, track_m: Floats) -> Floats:
     apart = np.where(np.isfinite(doppler), np.abs(track_m - doppler), 0.0)
     ends = np.where(track_m > 0.0, np.minimum(np.maximum(state["pos_accuracy_m"], 1.0), 100.0), 0.0)
     fill = state["dist_fill_sigma_m"]
-    sigma: Floats = np.sqrt((TRACK_SHARE * track_m) ** 2 + apart * apart + fill * fill + ends * ends)
+    noise = NOISE_SHARE * state["dist_noise_m"] + LEAVING_SHARE * state["dist_left_m"]
+    own = (TRACK_SHARE * track_m) ** 2 + noise * noise
+    sigma: Floats = np.sqrt(own + apart * apart + fill * fill + ends * ends)
     return sigma
 
 
@@ -204,5 +235,6 @@ def value(view: View) -> Raw:
     fixed = s["pos_t_ns"] >= s["sensor_t_ns"]
     last_mps = np.where(fixed, np.hypot(s["pos_x"][:, 2], s["pos_x"][:, 3]), s["sensor_mps"])
     unheard = np.maximum(last_mps, SILENT_MPS) * timer.unheard_s(s, s["dist_t_ns"], view.due_ns)
-    sigma = np.sqrt(sigma_of(s, track) ** 2 + unheard * unheard)
+    owed = s["dist_owed_m"]
+    sigma = np.sqrt(sigma_of(s, track) ** 2 + unheard * unheard + owed * owed)
     return Raw(track + fill, sigma, s["dist_t_ns"], source, of_workout(view, reason))

@@ -2,9 +2,12 @@
 
     x = [rate bpm, slope bpm/s]        z = rate + v,   v of the source's own sigma
 
-Several sources enter the same filter, each with its own noise. After effort changes heart rate follows with
-a time constant of half a minute, at slopes of up to about 1 bpm/s; the density below lets a strap's estimate
-follow within 2 s and an optical sensor's within 4 s.
+Several sources enter the same filter, each with its own noise. When effort sets in or ends the rate's slope
+goes to 1 to 2 bpm/s and back within twenty seconds: that is the density below.
+
+A source tells a mean over beats that are past. So it is late, which the slope makes an error of, and the
+errors of neighbouring readings go together, so that the filter averages away less of them than it believes.
+Both widen its sigma; the rate is not moved by them, since lags differ between makers.
 """
 
 from typing import Any
@@ -16,10 +19,14 @@ from fusion.design import scaled_white_noise
 from fusion.kalman import REJECTS_MAX, Floats, Gate, Mask, diagonal, drive, of_rows, shear, symmetric, update
 from fusion.measurements import Records, Source
 
-SLOPE_DENSITY = 0.05  # bpm^2/s^3
+SLOPE_DENSITY = 0.1  # bpm^2/s^3
 SLOPE_SIGMA = 0.5  # bpm/s, before anything is known
 STRAP_SIGMA_BPM = 1.0
 OPTICAL_SIGMA_BPM = 3.0
+STRAP_LAG_S = 2.0  # a mean of about five beats
+OPTICAL_LAG_S = 5.0  # a window of light of about ten seconds
+SLOPE_MAX = 3.0  # bpm/s: a reading that jumps more is no heart that changes
+LASTING_SHARE = 0.5  # of a source's sigma, that does not change from reading to reading
 RANGE_BPM = (25.0, 250.0)
 GAP_S = 30.0  # the filter starts anew after a longer silence
 MEAN_GAP_S = 60.0  # and nothing is averaged over one longer than this
@@ -37,9 +44,11 @@ FIELDS: list[tuple[Any, ...]] = [
     ("hr_nis", np.float64),
     ("hr_area", np.float64),  # bpm s, over the moments that count
     ("hr_time_s", np.float64),
+    ("hr_sigma_area", np.float64),  # bpm s, of the sigma without the lag
     ("hr_max_bpm", np.float64),
+    ("hr_max_sigma_bpm", np.float64),  # at that moment
 ]
-TOTALS = ("hr_area", "hr_time_s", "hr_max_bpm")
+TOTALS = ("hr_area", "hr_time_s", "hr_sigma_area", "hr_max_bpm", "hr_max_sigma_bpm")
 
 
 def predict(x: Floats, P: Floats, dt_s: Floats) -> tuple[Floats, Floats]:
@@ -56,6 +65,20 @@ def noise(m: Records) -> Floats:
     sigma = np.where(np.isfinite(told) & (told > 0.0), told, default)
     sigma = np.minimum(np.maximum(sigma, 0.5), 50.0)
     return sigma * sigma
+
+
+def steady_variance(P: Floats, source: Any) -> Floats:
+    """Return the variance of a rate that does not change, of covariances (2, 2, n), bpm^2, (n,)."""
+    lasting = LASTING_SHARE * np.where(source == OPTICAL, OPTICAL_SIGMA_BPM, STRAP_SIGMA_BPM)
+    variance: Floats = P[0, 0] + lasting * lasting
+    return variance
+
+
+def variance(x: Floats, P: Floats, source: Any) -> Floats:
+    """Return the variance of the rate, which the source tells late, bpm^2, (n,)."""
+    late = np.where(source == OPTICAL, OPTICAL_LAG_S, STRAP_LAG_S) * np.minimum(np.abs(x[1]), SLOPE_MAX)
+    total: Floats = steady_variance(P, source) + late * late
+    return total
 
 
 def absorb(state: Records, m: Records) -> Records:
@@ -78,9 +101,9 @@ def absorb(state: Records, m: Records) -> Records:
     anew = (before_ns == 0) | (gap_s > GAP_S)
     rate_before = state["hr_x"][rows, 0]
     taken = _filter(state, rows, m, dt_s, anew)
+    state["hr_source"][rows[taken]] = m["source"][taken]
     _count(state, rows[taken], before_ns[taken], t_ns[taken], rate_before[taken])
     state["hr_t_ns"][rows[taken]] = t_ns[taken]
-    state["hr_source"][rows[taken]] = m["source"][taken]
     return m[taken]
 
 
@@ -110,14 +133,18 @@ def _filter(state: Records, rows: timer.Rows, m: Records, dt_s: Floats, anew: Ma
 def _count(
     state: Records, rows: timer.Rows, before_ns: timer.Times, t_ns: timer.Times, rate_before: Floats
 ) -> None:
-    """Add the filtered rate to the workout's mean and maximum."""
-    rate = state["hr_x"][rows, 0]
+    """Add the filtered rate and its sigma to the workout's mean and maximum."""
+    x, P = of_rows(state["hr_x"][rows]), of_rows(state["hr_P"][rows])
+    rate, source = x[0], state["hr_source"][rows]
     counted = timer.counts(state, rows, t_ns)
     span = np.where(counted, timer.counted_s(state, rows, before_ns, t_ns), 0.0)
     span = np.where(span > MEAN_GAP_S, 0.0, span)
     through = before_ns >= state["resume_ns"][rows]
     state["hr_area"][rows] += span * np.where(through, 0.5 * (rate_before + rate), rate)
     state["hr_time_s"][rows] += span
-    state["hr_max_bpm"][rows] = np.where(
-        counted, np.maximum(state["hr_max_bpm"][rows], rate), state["hr_max_bpm"][rows]
-    )
+    # The lags of a rise and of a fall cancel in a mean.
+    state["hr_sigma_area"][rows] += span * np.sqrt(steady_variance(P, source))
+    top = counted & (rate > state["hr_max_bpm"][rows])
+    state["hr_max_bpm"][rows] = np.where(top, rate, state["hr_max_bpm"][rows])
+    sigma = np.where(top, np.sqrt(variance(x, P, source)), state["hr_max_sigma_bpm"][rows])
+    state["hr_max_sigma_bpm"][rows] = sigma

@@ -42,7 +42,8 @@ from fusion.kalman import (
     symmetric,
     update,
 )
-from fusion.measurements import Records
+from fusion.measurements import Records, Sport
+from fusion.models import rest
 
 STATES = 5
 SEMI_MAJOR_M = 6_378_137.0  # WGS 84
@@ -61,13 +62,15 @@ ACCURACY_RANGE_M = (1.0, 1e4)
 DOPPLER_DEFAULT_MPS = 0.4
 DOPPLER_RANGE_MPS = (0.1, 50.0)
 COURSE_SIGMA_RAD = 1.0  # receivers tell a smoothed course, which lags in bends
-ERROR_TIME_S = 40.0  # correlation time of a fix's slow error
 
+KEPT_SHARE = 0.02  # of the variance of white noise, that the filter leaves from fix to fix
 BOUND = 1.5  # of innovations in sigmas: a hop of a fix tells nothing of the athlete
 
 CEILING_SHARE, CEILING_MPS = 1.25, 1.5  # over Doppler speed
 
 STILL_MPS = 0.3  # Doppler speed below this says: standing
+# By Sport: whether who stands on their feet stands.
+ON_FOOT = np.array([sport in (Sport.RUN, Sport.WALK, Sport.HIKE) for sport in Sport])
 STEERING_MPS = 0.8  # below this estimated speed the direction of travel is not known well enough
 SPEED_MAX_MPS = 70.0  # no athlete is faster; a step between fixes that is, is a jump
 STALE_NS = 30_000_000_000  # a fix older than this when it comes is from before
@@ -99,9 +102,10 @@ FIELDS: list[tuple[Any, ...]] = [
     ("track_slot", np.int32),  # of the smoother's history; -1: none
     ("still", np.int8),  # the body does not move, by its own sensors
     ("still_t_ns", np.int64),
+    *rest.FIELDS,
 ]
 
-TOTALS = ("pos_lean", "pos_size")
+TOTALS = ("pos_lean", "pos_size", *rest.TOTALS)
 
 
 class Step(NamedTuple):
@@ -118,6 +122,9 @@ class Step(NamedTuple):
     doppler_mps: Floats  # NaN where none
     doppler_sigma_mps: Floats
     chord_m: Floats  # straight from the estimate before to this one
+    noise_m2: Floats  # variance that noise gives to the way since the fix before, on each axis
+    left_m: Floats  # what rest hid of the way, and the way that was rest: see rest.Verdict
+    over_m: Floats
 
 
 def predict(x: Floats, P: Floats, dt_s: Floats, density: Floats) -> tuple[Floats, Floats]:
@@ -134,7 +141,7 @@ def predict(x: Floats, P: Floats, dt_s: Floats, density: Floats) -> tuple[Floats
 
 def transition(way: list[Floats]) -> tuple[Floats, Floats, Floats]:
     """Return the F and Q of `predict`, (m, 5, 5) each, and no input, (m, 5), of ways."""
-    dt_s, density, _ = way
+    dt_s, density, *_ = way
     q00, q01, q11 = scaled_white_noise(dt_s, density)
     m = len(dt_s)
     F, Q = np.zeros((m, STATES, STATES)), np.zeros((m, STATES, STATES))
@@ -183,22 +190,28 @@ def absorb(state: Records, m: Records, due_ns: timer.Times, history: History) ->
     gap_s = (t_ns - before_ns) * 1e-9
     dt_s = np.minimum(gap_s, GAP_S)
     accuracy = _sane(m["h_acc_m"], ACCURACY_DEFAULT_M, ACCURACY_RANGE_M)
-    doppler = np.minimum(m["speed_mps"], 2.0 * SPEED_MAX_MPS)
+    doppler = _speeds(m)
     z = _unrolled(state, rows, m)
     old_x, old_P = of_rows(state["pos_x"][rows]), of_rows(state["pos_P"][rows])
     density = ACCEL_DENSITY[state["sport"][rows]]
     R = fix_noise(accuracy, dt_s)
+    watched = np.isnan(doppler) & (gap_s <= GAP_S) & ~_driven(state, rows, t_ns)
+    left = rest.absorb(state, rows, t_ns, dt_s, z, accuracy, watched)
+    white, slow = rest.learnt_noise(state, rows)
+    R = np.maximum(R, np.minimum(white, accuracy * accuracy))
+    noise_m2 = slow * dt_s + KEPT_SHARE * white
 
     x, P = predict(old_x.copy(), old_P.copy(), dt_s, density)
     x, P, nis, innovation, taken = _fix(x, P, z, R)
     rejects = np.where(taken, 0, state["pos_rejects"][rows] + 1)
     fixes = state["pos_fixes"][rows]
     anew = (fixes == 0) | (gap_s > GAP_S) | (rejects >= np.where(fixes < SETTLED_FIXES, 1, REJECTS_MAX))
+    anew |= left  # the filter still stands where the athlete rested
     if anew.any():
-        fresh_x, fresh_P = _fresh(z, m, accuracy)
+        fresh_x, fresh_P = _fresh(z, m, doppler, accuracy)
         x, P = np.where(anew, fresh_x, x), np.where(anew, fresh_P, P)
     x, P = _doppler(x, P, m, doppler, taken & ~anew)
-    x, P = _at_rest(state, rows, t_ns, x, P, taken & ~anew)
+    x, P, rests = _at_rest(state, rows, t_ns, x, P, doppler, taken & ~anew)
     _compare(state, rows, innovation, taken & ~anew & (fixes >= SETTLED_FIXES), anew)
     taken = taken | anew
     x = np.clip(x, -1e9, 1e9)
@@ -210,7 +223,7 @@ def absorb(state: Records, m: Records, due_ns: timer.Times, history: History) ->
 
     state["pos_rejects"][rows] = np.where(anew, 0, rejects)
     state["pos_nis"][rows] = np.where(anew, 2.0, np.minimum(nis, 1e6))
-    state["pos_fixes"][rows] = np.where(anew, 1, np.minimum(fixes + taken, 1_000_000))
+    state["pos_fixes"][rows] = np.where(anew & ~left, 1, np.minimum(fixes + taken, 1_000_000))
     state["pos_x"][rows] = np.where(taken, x, old_x).T
     state["pos_P"][rows] = np.where(taken, P, old_P).T
     state["pos_t_ns"][rows] = np.where(taken, t_ns, before_ns)
@@ -223,12 +236,13 @@ def absorb(state: Records, m: Records, due_ns: timer.Times, history: History) ->
     kept = taken & counted & (state["track_slot"][rows] >= 0)
     if kept.any():
         slots = state["track_slot"][rows[kept]].astype(np.intp)
-        way = np.array([dt_s, density, ceiling])[:, kept]
+        way = np.array([dt_s, density, ceiling, rests])[:, kept]
         full = history.append(slots, t_ns[kept], ~joined[kept], x[:, kept], P[:, :, kept], way)
     chord = np.hypot(x[0] - old_x[0], x[1] - old_x[1])
     before_mps, speed = np.minimum(speed_of(old_x), ceiling), np.minimum(speed_of(x), ceiling)
     step = Step(
-        rows, before_ns, t_ns, counted, span, joined, before_mps, speed, doppler, m["speed_acc_mps"], chord
+        *(rows, before_ns, t_ns, counted, span, joined, before_mps, speed),
+        *(doppler, m["speed_acc_mps"], chord, noise_m2, *rest.claim(state, rows, taken)),
     )
     return Step(*(column[taken] for column in step)), full
 
@@ -300,10 +314,17 @@ def _fix(x: Floats, P: Floats, z: Floats, R: Floats) -> tuple[Floats, Floats, Fl
     return x, P, nis, y / np.sqrt(S), taken
 
 
-def _fresh(z: Floats, m: Records, accuracy: Floats) -> tuple[Floats, Floats]:
+def _speeds(m: Records) -> Floats:
+    """Return Doppler speeds, NaN where none is told: a phone without one tells -1."""
+    speed = m["speed_mps"].copy()
+    told = (speed >= 0.0) & np.isfinite(speed)  # NaN is not at least 0
+    return np.where(told, np.minimum(speed, 2.0 * SPEED_MAX_MPS), np.nan)
+
+
+def _fresh(z: Floats, m: Records, speed: Floats, accuracy: Floats) -> tuple[Floats, Floats]:
     """Return the state that one fix alone tells."""
     n = len(m)
-    speed, course = m["speed_mps"].copy(), m["course_rad"].copy()
+    course = m["course_rad"].copy()
     known = (speed >= STILL_MPS) & np.isfinite(course)
     sine, cosine = np.sin(np.where(known, course, 0.0)), np.cos(np.where(known, course, 0.0))
     pace = np.where(known, np.minimum(speed, SPEED_MAX_MPS), 0.0)
@@ -348,17 +369,32 @@ def _doppler(x: Floats, P: Floats, m: Records, z: Floats, use: Mask) -> tuple[Fl
     return x, P
 
 
+def _driven(state: Records, rows: timer.Rows, t_ns: timer.Times) -> Mask:
+    """Return whether steps, a wheel or a foot pod say that the athlete moves, (n,)."""
+    steps = (state["body_interval_s"][rows] > 0.0) & (t_ns - state["body_interval_ns"][rows] <= LATE_NS)
+    turns = (state["sensor_mps"][rows] > 0.0) & (t_ns - state["sensor_t_ns"][rows] <= LATE_NS)
+    driven: Mask = steps | turns
+    return driven
+
+
 def _at_rest(
-    state: Records, rows: timer.Rows, t_ns: timer.Times, x: Floats, P: Floats, use: Mask
-) -> tuple[Floats, Floats]:
-    """Zero velocity where the body's own sensors say that it stands and the filter does not object."""
+    state: Records, rows: timer.Rows, t_ns: timer.Times, x: Floats, P: Floats, doppler: Floats, use: Mask
+) -> tuple[Floats, Floats, Mask]:
+    """Zero velocity where the body's own sensors or the fixes say that it stands; also return where.
+
+    Those who go on foot and are still go nowhere, whatever the fixes. In another sport, and where Doppler
+    speed is told, the filter may object.
+    """
     fresh = np.abs(t_ns - state["still_t_ns"][rows]) <= LATE_NS
-    use = use & fresh & (state["still"][rows] != 0) & (speed_of(x) < 1.0)
+    still = fresh & (state["still"][rows] != 0)
+    untold = np.isnan(doppler)
+    rests = (untold & (state["rest"][rows] != 0)) | (still & untold & ON_FOOT[state["sport"][rows]])
+    use = use & (rests | (still & (speed_of(x) < 1.0)))
     if use.any():
         R = np.full(len(rows), 0.01)
         for i in (2, 3):
             x, P, _, _ = update(x, P, -x[i], ((i, None),), R, use, DOPPLER_GATE)
-    return x, P
+    return x, P, use & untold
 
 
 def speed_of(x: Floats) -> Floats:

@@ -1,5 +1,7 @@
 """Heart rate in closed form: constants, ramps, the steady variance, honest errors, and means by time."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from fusion.athletes import Profile
 from fusion.kalman import REJECTS_MAX, diagonal, update
 from fusion.measurements import Reason, Source
 from fusion.models import heart_rate
-from tests.support.athlete_table import START_NS, athlete, beat, step
+from tests.support.athlete_table import START_NS, athlete, beat, errors, step
 
 
 def optical(t_s: float, bpm: float) -> tuple[float, int, float, float, int]:
@@ -44,7 +46,8 @@ def test_the_variance_settles_where_the_riccati_equation_does() -> None:
         P = F @ P @ F.T + Q
         P = P - np.outer(P[:, 0], P[0]) / (P[0, 0] + 1.0)
     np.testing.assert_allclose(table.state["hr_P"][0], P, rtol=1e-6)
-    assert live["heart_rate"].sigma[0] == pytest.approx(P[0, 0] ** 0.5)
+    # Part of a strap's error of 1 bpm lasts.
+    assert live["heart_rate"].sigma[0] == pytest.approx((P[0, 0] + heart_rate.LASTING_SHARE**2) ** 0.5)
 
 
 def test_errors_of_a_heart_that_obeys_the_model_are_as_large_as_it_says() -> None:
@@ -91,7 +94,41 @@ def test_a_new_level_is_believed_with_the_fifth_reading_that_tells_it() -> None:
         live = step(table, t, heart_rates=[beat(t, 200.0)])
         assert before == pytest.approx(70.0)
     assert live["heart_rate"].value[0] == pytest.approx(200.0)
-    assert live["heart_rate"].sigma[0] == pytest.approx(1.0)
+    assert live["heart_rate"].sigma[0] == pytest.approx((1.0 + heart_rate.LASTING_SHARE**2) ** 0.5)
+
+
+@pytest.mark.parametrize(("sensor", "sigma_bpm", "lag_s"), [(beat, 0.5, 1.5), (optical, 2.0, 4.0)])
+@pytest.mark.parametrize("slope", [-1.5, -0.7, 0.0, 0.7, 1.5])
+def test_a_rate_that_changes_is_within_two_sigma_of_what_a_late_sensor_tells(
+    sensor: Any, sigma_bpm: float, lag_s: float, slope: float
+) -> None:
+    """Rises and falls of 40 s after rest, each told late and rounded."""
+    rng = np.random.default_rng(7)
+    inside = []
+    for _ in range(5):
+        table = athlete()
+        for t in range(1, 101):
+            truth, told = (120.0 + slope * min(max(s - 30.0, 0.0), 40.0) for s in (t, t - lag_s))
+            live = step(table, t, heart_rates=[sensor(t, round(told + sigma_bpm * rng.normal()))])
+            if 30 < t <= 70:
+                inside.append(errors(live["heart_rate"], truth) < 2.0)
+    assert np.mean(inside) >= 0.85
+
+
+def test_the_sigma_of_the_mean_and_of_the_maximum_is_not_that_of_the_last_moment() -> None:
+    """A strap for ten minutes and one reading of a wrist, which is what the last moment knows."""
+    table = athlete()
+    for t in range(1, 601):
+        step(table, t, heart_rates=[beat(t, 150.0 if t < 300 else 120.0)])
+    strap = table.end(0, START_NS + 600 * 10**9).sigma
+    table = athlete()
+    for t in range(1, 601):
+        step(table, t, heart_rates=[beat(t, 150.0 if t < 300 else 120.0)])
+    last = step(table, 625, heart_rates=[optical(625, 121.0)])["heart_rate"].sigma[0]
+    both = table.end(0, START_NS + 625 * 10**9).sigma
+    assert last > 1.5 * strap["heart_rate_max_bpm"]
+    assert both["heart_rate_max_bpm"] == pytest.approx(strap["heart_rate_max_bpm"])
+    assert both["heart_rate_mean_bpm"] == pytest.approx(strap["heart_rate_mean_bpm"], rel=0.15)
 
 
 def test_a_plausible_reading_in_between_keeps_the_filter() -> None:

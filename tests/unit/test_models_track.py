@@ -183,3 +183,15 @@ def test_errors_of_a_body_that_obeys_the_model_are_as_large_as_it_says() -> None
     nees = design.nees(truth.T, x.T, P.transpose(2, 0, 1)).mean() / 5.0
     low, high = design.nis_bounds(5 * n, 0.999)
     assert low < nees < high
+
+
+@pytest.mark.parametrize("speed_mps", [-1.0, -np.inf, np.inf])
+def test_a_speed_that_is_none_is_not_told(speed_mps: float) -> None:
+    """A phone that has no Doppler speed tells -1: that is no standing."""
+    told, untold = athlete(), athlete()
+    for t in range(1, 121):
+        one = fix(t, 3.0 * t)
+        live = step(told, t, gnss=[(*one[:4], speed_mps, *one[5:])])
+        same = step(untold, t, gnss=[one])
+    assert live["speed"].value[0] == same["speed"].value[0] == pytest.approx(3.0, abs=0.1)
+    assert live["distance"].value[0] == same["distance"].value[0] == pytest.approx(357.0, abs=5.0)
