@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.support.motion import Floats, product, turned
+from tests.support.motion import Floats
 
 Mask = NDArray[np.bool_]
 Places = NDArray[np.intp]
@@ -40,7 +40,7 @@ USUAL_SHARE, USUAL_JUMP = 1 / 32, 3.0
 
 @dataclass(frozen=True)
 class Samples:
-    """A recording: (n,) stamps, (n, 3) vectors of b, not finite where absent; in int64 ns and SI, field uT."""
+    """A recording: (n,) stamps, (n, 3) vectors of b, not finite where absent; int64 ns, SI, uT."""
 
     t_ns: NDArray[np.int64]
     gyro_b: Floats
@@ -83,6 +83,36 @@ class Increments(NamedTuple):
     margin: Floats
 
 
+def product(a: Floats, b: Floats) -> Floats:
+    """Return the quaternion product of a and b, (..., 4)."""
+    aw, ax, ay, az = np.moveaxis(a, -1, 0)
+    bw, bx, by, bz = np.moveaxis(b, -1, 0)
+    parts = (
+        aw * bw - ax * bx - ay * by - az * bz,
+        aw * bx + ax * bw + ay * bz - az * by,
+        aw * by - ax * bz + ay * bw + az * bx,
+        aw * bz + ax * by - ay * bx + az * bw,
+    )
+    return np.stack(parts, -1)
+
+
+def matrix(q: Floats) -> Floats:
+    """Return the rotation matrices (..., 3, 3) of q (..., 4)."""
+    w, x, y, z = np.moveaxis(q, -1, 0)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+    return np.stack([np.stack(row, -1) for row in rows], -2)
+
+
+def turned(q: Floats, v: Floats) -> Floats:
+    """Return v (..., 3) rotated by q (..., 4)."""
+    out: Floats = (matrix(q) @ v[..., None])[..., 0]
+    return out
+
+
 def exponential(r: Floats) -> Floats:
     """Return the quaternions of rotation vectors r (..., 3)."""
     half = np.sqrt((r * r).sum(-1, keepdims=True)) / 2
@@ -123,8 +153,8 @@ class Stream:
         self.gyro, gyro_clipped = held(samples.gyro_b, 1e3, samples.gyro_range)
         self.accel, accel_clipped = held(samples.accel_b, 1e4, 0)
         self.mag, mag_clipped = held(samples.mag_b, 1e5, 0)
-        self.has_gyro, self.has_accel = np.isfinite(self.gyro).all(1), np.isfinite(self.accel).all(1)
-        self.has_mag = np.isfinite(self.mag).all(1) & ~mag_clipped
+        self.has_gyro, self.has_accel = present(self.gyro), present(self.accel)
+        self.has_mag = present(self.mag) & ~mag_clipped
         self.gyro_clipped, self.accel_clipped = self.has_gyro & gyro_clipped, self.has_accel & accel_clipped
         n = len(samples.t_ns)
         self.taken, self.snap = np.zeros(n, bool), np.zeros(n, bool)
@@ -192,11 +222,9 @@ class Stream:
         """Rotation over the steps of one thread."""
         w, dt, own = self.gyro[thread], self.dt_s[thread], self.own_s[thread]
         means = self.samples.means
-        gaps = (dt > GAP_STEPS * own) & (np.arange(len(thread)) > 0)
+        gaps: Mask = (dt > GAP_STEPS * own) & (np.arange(len(thread)) > 0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            self.margin[thread[1:]] = np.fmin(
-                self.margin[thread[1:]], np.abs(dt / (GAP_STEPS * own) - 1)[1:]
-            )
+            self.margin[thread[1:]] = np.fmin(self.margin[thread[1:]], np.abs(dt / (GAP_STEPS * own) - 1)[1:])
         last = np.vstack([w[:1], w[:-1]])
         line = dt[:, None] * (last + w) / 2
         coning = dt[:, None] ** 2 / 12 * np.cross(last, w)
@@ -211,7 +239,7 @@ class Stream:
             turn = line + coning
         turn[0] = dt[0] * w[0]
         steps = turn.copy()
-        for at in np.flatnonzero(gaps):
+        for at in np.flatnonzero(gaps).tolist():
             length = dt[at] - own[at]
             self.open[thread[at]] += (GAP_OPEN * length) ** 2 * (w[at] @ w[at] + last[at] @ last[at]) / 2
             if at < 3 or at + 2 >= len(thread) or gaps[at + 1 : at + 3].any():
@@ -295,46 +323,49 @@ class Stream:
 
     def forces(self, kept: Places) -> None:
         """Mean specific force over each step."""
-        for before, k in zip([-1, *kept[:-1].tolist()], kept.tolist(), strict=True):
-            if not self.has_accel[k]:
-                continue
-            self.force[k], dt = self.accel[k], self.dt_s[k]
-            self.accel_s[k] = dt
-            if dt > 0 and self.accel_clipped[k]:
-                self.open_velocity[k] += (CLIP_ACCEL * dt) ** 2
-            if dt == 0 or not self.has_accel[before]:
-                continue
-            gap_s = dt - self.own_s[k] if dt > GAP_STEPS * self.own_s[k] else 0.0
-            half = gap_s / (2 * dt) if self.samples.means else 0.5
-            change = self.accel[before] - self.accel[k]
-            self.force[k] += half * change
-            off = np.linalg.norm(self.accel[k]) - G
-            unknown2 = change @ change / 4 + off**2 + GAP_FORCE**2
-            self.open_velocity[k] += (gap_s * GAP_FORCE_OPEN) ** 2 * unknown2 if gap_s else 0.0
+        dt, own = self.dt_s[kept], self.own_s[kept]
+        here: Mask = self.has_accel[kept]
+        accel = np.where(here[:, None], self.accel[kept], 0)
+        joined = here & np.append(False, here[:-1]) & (dt > 0)
+        gap_s = np.where(joined & (dt > GAP_STEPS * own), dt - own, 0)
+        change = np.where(joined[:, None], np.vstack([accel[:1], accel[:-1]]) - accel, 0)
+        half = gap_s / (2 * np.where(dt > 0, dt, 1)) if self.samples.means else 0.5
+        self.force[kept] = accel + np.reshape(half, (-1, 1)) * change
+        self.accel_s[kept] = np.where(here, dt, 0)
+        unknown2 = (change**2).sum(1) / 4 + (norms(accel) - G) ** 2 + GAP_FORCE**2
+        self.open_velocity[kept] = (gap_s * GAP_FORCE_OPEN) ** 2 * unknown2
+        self.open_velocity[kept] += np.where(self.accel_clipped[kept], CLIP_ACCEL * dt, 0) ** 2
 
     def fields(self, kept: Places) -> None:
         """Field, and for how long it stands: the time since the one before."""
-        newest: int | None = None
-        for k in kept.tolist():
-            if self.broken_s[k]:
-                newest = None
-            if not self.has_mag[k] or np.linalg.norm(self.mag[k]) < 1e-3:
-                continue
-            since_s = self.dt_s[k]
-            if newest is not None:
-                since_s = (self.samples.t_ns[k] - self.samples.t_ns[newest]) / 1e9
-            newest = k
-            self.field[k], self.mag_s[k] = self.mag[k], min(since_s, FIELD_S_MAX)
+        used = kept[self.has_mag[kept] & (norms(self.mag[kept]) >= 1e-3)]
+        run = np.cumsum(self.broken_s > 0)[used]  # nothing stands across a break
+        since_s = np.diff(self.samples.t_ns[used], prepend=0) / 1e9
+        first = np.diff(run, prepend=-1) > 0
+        self.field[used] = self.mag[used]
+        self.mag_s[used] = np.minimum(np.where(first, self.dt_s[used], since_s), FIELD_S_MAX)
+
+
+def norms(v: Floats) -> Floats:
+    """Return the lengths of v (..., 3)."""
+    out: Floats = np.sqrt((v * v).sum(-1))
+    return out
+
+
+def present(v: Floats) -> Mask:
+    """Return which of v (n, 3) are there."""
+    out: Mask = np.asarray(np.isfinite(v).all(1))
+    return out
 
 
 def held(v: Floats, limit: float, limit_of_sensor: float) -> tuple[Floats, Mask]:
     """Return v as float32 holds it, within the limit, and where it stands at an end."""
     v = np.asarray(v, np.float32).astype(float)
-    v[~np.isfinite(v).all(1)] = np.nan
+    v[~present(v)] = np.nan
     top = np.abs(v).max(1)
-    clipped = top > limit
+    clipped: Mask = top > limit
     if limit_of_sensor > 0:
-        clipped |= top >= NEAR_RANGE * np.float32(limit_of_sensor).astype(float)
+        clipped = clipped | (top >= NEAR_RANGE * float(np.float32(limit_of_sensor)))
     return np.clip(v, -limit, limit), clipped
 
 
@@ -373,12 +404,9 @@ class Twin:
 
     def clear(self, rows: Places) -> None:
         """Begin a block."""
-        for part in (self.block_s, self.block_accel_s, self.block_mag_s, self.block_rate2):
-            part[rows] = 0
-        for part in (self.block_open, self.block_open_velocity):
-            part[rows] = 0
-        for part in (self.block_turn, self.block_force, self.block_field):
-            part[rows] = 0
+        self.block_s[rows] = self.block_accel_s[rows] = self.block_mag_s[rows] = self.block_rate2[rows] = 0
+        self.block_open[rows] = self.block_open_velocity[rows] = 0
+        self.block_turn[rows] = self.block_force[rows] = self.block_field[rows] = 0
 
     def hold_tilt(self, rows: Places) -> None:
         """Hold the sigma of both tilts, row and column together."""
@@ -428,7 +456,8 @@ class Twin:
         half = exponential(turn / 2)
         middle = product(q, half)
         self.q[rows] = product(middle, half)
-        force, field = turned(middle, np.stack([s.accel, s.mag]))
+        R_eb = matrix(middle)
+        force, field = (R_eb @ np.stack([s.accel, s.mag])[..., None])[..., 0]
         free = force - [0, 0, G] - np.outer(self.gravity_error[rows], [0, 0, 1])
         with np.errstate(invalid="ignore", divide="ignore"):
             rate2_s = np.where(s.dt_s > 0, (turn * turn).sum(1) / s.dt_s, 0)
@@ -461,7 +490,7 @@ class Twin:
         off = self.rate_low[rows] - self.bias[rows]
         off2 = REST_RATE**2 + 9 * np.trace(self.P[rows, 4:, 4:], axis1=1, axis2=2)
         spread = self.block_rate2[rows] / T[:, 0] - (turn**2).sum(1)
-        weight = np.linalg.norm(self.force_low[rows], axis=1) - G - self.gravity_error[rows]
+        weight = norms(self.force_low[rows]) - G - self.gravity_error[rows]
         calm = self.decide(
             rows,
             1 - (rate**2).sum(1) / REST_RATE**2,
@@ -494,7 +523,7 @@ class Twin:
         if still.any():
             self.begin_velocity(rows[still], 0)
         F = np.tile(np.eye(7), (len(rows), 1, 1))
-        R_eb = np.stack([turned(self.q[rows], axis) for axis in np.eye(3)], -1)
+        R_eb = matrix(self.q[rows])
         F[:, 0:2, 4:7] = -T[:, None, None] * R_eb[:, :2]
         F[:, 2, 1] = (G + self.gravity_error[rows]) * felt_s
         F[:, 3, 0] = -F[:, 2, 1]
@@ -625,7 +654,12 @@ def track(streams: list[Samples]) -> Track:
     n, m = steps.dt_s.shape
     twin = Twin(m)
     q6, dv = np.empty((n, m, 4)), np.zeros((n, m, 3))
-    bias, tilt, heading, heading_var = np.empty((n, m, 3)), np.empty((n, m)), np.empty((n, m)), np.empty((n, m))
+    bias, tilt, heading, heading_var = (
+        np.empty((n, m, 3)),
+        np.empty((n, m)),
+        np.empty((n, m)),
+        np.empty((n, m)),
+    )
     margin, rest, off = np.empty((n, m)), np.empty((n, m), bool), np.empty((n, m), bool)
     for k in range(n):
         twin.margin = np.minimum(twin.margin, steps.margin[k])
@@ -638,7 +672,13 @@ def track(streams: list[Samples]) -> Track:
         rows = np.flatnonzero(steps.taken[k])
         if len(rows):
             dv[k, rows] = twin.step(rows, Increments(*(field[k, rows] for field in steps)))
-        q6[k], bias[k], margin[k], rest[k], off[k] = twin.q, twin.bias, twin.margin, twin.still, twin.field_off
+        q6[k], bias[k], margin[k], rest[k], off[k] = (
+            twin.q,
+            twin.bias,
+            twin.margin,
+            twin.still,
+            twin.field_off,
+        )
         tilt[k] = np.sqrt((twin.P[:, 0, 0] + twin.P[:, 1, 1]) / 2)
         heading[k] = twin.heading
         heading_var[k] = np.where(twin.heading_known, twin.heading_var, np.pi**2)

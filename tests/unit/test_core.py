@@ -27,7 +27,7 @@ def test_a_row_is_the_row_of_the_measurements() -> None:
 
 
 def test_records_have_the_sizes_of_the_structs() -> None:
-    assert (PACKET.itemsize, SUMMARY.itemsize, WINDOW.itemsize, STEP.itemsize) == (40, 128, 56, 16)
+    assert (PACKET.itemsize, SUMMARY.itemsize, WINDOW.itemsize, STEP.itemsize) == (40, 136, 56, 16)
 
 
 def test_every_status_has_its_name() -> None:
