@@ -51,7 +51,7 @@ $(STAMP): pyproject.toml constraints.txt | need-run
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel cffi
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		--no-build-isolation --editable '.[test]'
+		--no-build-isolation --editable '.[test,peers]'
 	@touch $@
 
 core: $(STAMP)

@@ -11,7 +11,7 @@ import msgspec
 from cyclopts import Parameter
 
 from server.errors import ConfigError
-from simulators.evaluation.output import REPORT, markdown, show
+from simulators.evaluation.output import page, pages, show
 from simulators.evaluation.parts import PARTS, part
 from simulators.evaluation.section import NothingToEvaluateError, Options, Section
 
@@ -31,14 +31,15 @@ def evaluate(
     """Measure accuracy on recordings, with peers in the same run.
 
     What can be evaluated: files (FIT, GPX and TCX files against their own totals), phones (Sensor Logger
-    exports against their own sensors). A target that is missed is told as missed; the exit code is 0 all the
-    same.
+    exports against their own sensors), orientation (BROAD's trials against their optical reference). A target
+    that is missed is told as missed; the exit code is 0 all the same.
 
     For example:
 
         kinefuse evaluate
         kinefuse evaluate files --data ~/activities
         kinefuse evaluate files --json | jq '.targets'
+        kinefuse evaluate orientation --data ~/broad
         kinefuse evaluate --report docs
 
     Parameters
@@ -51,7 +52,8 @@ def evaluate(
     json_
         Print everything measured as one JSON object instead of tables.
     report
-        Write the tables into this folder as evaluation.md; sections of what is not evaluated now stay.
+        Write the tables into this folder as evaluation.md, and those of orientation, with plots, into
+        orientation.md; sections of what is not evaluated now stay, and so does what surrounds them there.
     workers
         How many processes work at once.
     """
@@ -134,18 +136,22 @@ def _plain(value: Any) -> Any:
 
 
 def _write(folder: Path, sections: list[Section]) -> None:
-    """Write or renew the report.
+    """Write or renew the report's pages, and their pictures.
 
     Raises
     ------
     ConfigError
-        The folder or the report cannot be written.
+        The folder or a file of the report cannot be written.
     """
-    path = folder / REPORT
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        before = path.read_text(encoding="utf-8") if path.exists() else ""
-        path.write_text(markdown(sections, before), encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("--report", f"cannot write {path}: {error}") from None
-    print(f"wrote {path}", file=sys.stderr)
+    for name, held in pages(sections).items():
+        path = folder / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            before = path.read_text(encoding="utf-8") if path.exists() else ""
+            path.write_text(page(name, held, before), encoding="utf-8")
+            for section in held:
+                for picture, svg in section.pictures().items():
+                    (folder / picture).write_text(svg, encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError("--report", f"cannot write {path}: {error}") from None
+        print(f"wrote {path}", file=sys.stderr)

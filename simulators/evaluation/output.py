@@ -1,7 +1,8 @@
 """A section as Markdown, and on the terminal.
 
 A report holds a section for each part between two comments, so that a part that is evaluated anew replaces
-its own section and leaves the others as they are. Nothing in it depends on the machine or on the day.
+its own section and leaves the others as they are. A part with a page of its own replaces its section there
+and leaves all else that is written on it. Nothing in it depends on the machine or on the day.
 """
 
 import re
@@ -10,9 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from simulators.evaluation.parts import PARTS
-from simulators.evaluation.section import Section, Table, Target
-
-REPORT: Final = "evaluation.md"
+from simulators.evaluation.section import REPORT, Section, Table, Target
 
 _HEAD: Final = """\
 # Evaluation
@@ -21,17 +20,39 @@ What Kinefuse measures, against what recordings say themselves and against plain
 Written by `kinefuse evaluate --report docs` and not by hand; `make eval` prints the same. A target that is
 missed is listed as missed, with each recording that misses it. There are no positions on this page, only
 names of files; where the data comes from is in the data folder's own `README.md` and `SOURCES.txt`.
+Orientation is on [a page of its own](orientation.md).
 """
+
+
+def pages(sections: Sequence[Section]) -> dict[str, list[Section]]:
+    """Return the sections by the page that holds them."""
+    found: dict[str, list[Section]] = {}
+    for section in sections:
+        found.setdefault(section.page, []).append(section)
+    return found
+
+
+def page(name: str, sections: Sequence[Section], before: str = "") -> str:
+    """Return a page with these sections in place of theirs on the page ``before``."""
+    if name == REPORT:
+        return markdown(sections, before)
+    text = before or f"# {name.removesuffix('.md').capitalize()}\n"
+    for section in sections:
+        block = _block(section.name, _body(section))
+        old = _body_in(text, section.name)
+        text = f"{text}\n{block}" if old is None else text.replace(_block(section.name, old), block)
+    return text
 
 
 def markdown(sections: Sequence[Section], before: str = "") -> str:
     """Return the report with these sections in place of theirs in the report ``before``."""
     bodies = {name: body for name in PARTS if (body := _body_in(before, name)) is not None}
     bodies |= {section.name: _body(section) for section in sections}
-    blocks = [
-        f"<!-- {name} -->\n\n{bodies[name]}\n<!-- end of {name} -->\n" for name in PARTS if name in bodies
-    ]
-    return "\n".join([_HEAD, *blocks])
+    return "\n".join([_HEAD, *(_block(name, bodies[name]) for name in PARTS if name in bodies)])
+
+
+def _block(name: str, body: str) -> str:
+    return f"<!-- {name} -->\n\n{body}\n<!-- end of {name} -->\n"
 
 
 def _body_in(report: str, name: str) -> str | None:

@@ -1,8 +1,11 @@
 """What a part of the evaluation hands back: prose, tables, targets and the figures themselves."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
+
+REPORT: Final = "evaluation.md"  # the page of sections that have none of their own
 
 Align = Literal["left", "right"]
 
@@ -94,6 +97,10 @@ class Section:
         In the order in which they are shown.
     figures : dict
         The same and more as JSON values, unrounded, for programs.
+    page : str
+        The report's page that holds it.
+    pictures : callable
+        Draws what the page shows: SVG by file name; called for reports alone.
     """
 
     name: str
@@ -102,3 +109,5 @@ class Section:
     tables: tuple[Table, ...]
     targets: tuple[Target, ...] = ()
     figures: dict[str, Any] = field(default_factory=dict)
+    page: str = REPORT
+    pictures: Callable[[], dict[str, str]] = dict

@@ -32,7 +32,7 @@ from server.envelopes import Incoming
 ROOT = Path(__file__).parents[2]
 PAGES = {
     name: (ROOT / "docs" / f"{name}.md").read_text()
-    for name in ("protocol", "operations", "metrics", "fusion")
+    for name in ("protocol", "operations", "metrics", "fusion", "orientation")
 }
 PAGES["units"] = (ROOT / "docs" / "units-and-frames.md").read_text()
 STRUCTS: dict[str, Any] = {
@@ -400,6 +400,14 @@ def test_the_constants_of_the_models_are_those_of_the_code() -> None:
         package = "fusion" if module == "timebase" else "fusion.models"
         value = getattr(importlib.import_module(f"{package}.{module}"), name)
         assert float(row[1].split()[0]) == pytest.approx(value, rel=1e-12), row[0]
+
+
+def test_the_noises_of_the_orientation_filter_are_those_of_the_code() -> None:
+    defined = dict(re.findall(r"^#define (\w+) ([-\d.e]+)F\b", (ROOT / "csrc/filter.h").read_text(), re.M))
+    rows = tables(section("orientation", "## Noise"))[1:]
+    told = {row[0].strip("`"): float(row[1].split()[0]) for row in rows if row[0].startswith("`")}
+    assert len(told) >= 9
+    assert told == {name: float(defined[name]) for name in told}
 
 
 @pytest.mark.parametrize("model", ["position", "altitude"])
