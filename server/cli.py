@@ -43,6 +43,7 @@ _COMMANDS = {
         "simulators.evaluation.command:evaluate",
         "Measure accuracy on recordings, with peers in the same run.",
     ),
+    "bench": ("simulators.benchmark.command:bench", "Measure speed, as ratios to a peer in the same run."),
 }
 for name, (target, summary) in _COMMANDS.items():
     # A command that is asked for shows its own docstring; the list of all makes do with a line of each.

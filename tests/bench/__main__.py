@@ -1,6 +1,7 @@
 """``make bench``: what things cost, as ratios against a peer in the same run. Takes about two minutes.
 
-``python -m tests.bench [core models codecs engine fleet]`` runs only what is named.
+``python -m tests.bench [orientation core models codecs engine fleet]`` runs only what is named; orientation
+is what ``kinefuse bench`` measures.
 """
 
 import asyncio
@@ -9,6 +10,8 @@ import platform
 import shutil
 import sys
 
+from simulators.benchmark.command import line
+from simulators.benchmark.orientation import rows
 from tests.bench import bench_codecs, bench_core, bench_engine, bench_fleet, bench_models
 
 TABLES = {"core": bench_core, "models": bench_models, "codecs": bench_codecs, "engine": bench_engine}
@@ -18,12 +21,16 @@ FLEET_ATHLETES = 100
 
 def main() -> None:
     """Run the benchmarks that are named, or all, and print their tables."""
-    asked = sys.argv[1:] or [*TABLES, "fleet"]
-    unknown = set(asked) - {*TABLES, "fleet"}
-    if unknown:
-        sys.exit(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join([*TABLES, 'fleet'])}")
+    known = ["orientation", *TABLES, "fleet"]
+    asked = sys.argv[1:] or known
+    if unknown := set(asked) - set(known):
+        sys.exit(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load average {load}")
+    if "orientation" in asked:
+        print("\norientation: CPU time, as a share of VQF's")
+        for row in rows():
+            print(line(row), flush=True)
     for name in asked:
         if name in TABLES:
             print(f"\n{name}: CPU time, and how many times as much the peer takes")

@@ -10,7 +10,7 @@ from fusion.measurements import Measurements, Source, Sport
 from server import publications
 from server.codecs import imu, imu_json, samples
 from server.messages import Cause, Gnss, HeartRate, ImuJson, WorkoutState
-from tests.bench.measure import Cost, best_us
+from simulators.benchmark.measure import Cost, best_us
 
 T0_NS = 1_700_000_000_000_000_000
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from fusion.core import CoreTable
 from server.codecs import imu
-from tests.bench.measure import Cost, best_us
+from simulators.benchmark.measure import Cost, best_us
 from tests.support.motion import packets_of
 
 SAMPLES = 10  # in a packet

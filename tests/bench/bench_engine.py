@@ -10,7 +10,7 @@ from server.config import Config
 from server.engine import Engine
 from server.envelopes import Incoming
 from simulators import scenarios
-from tests.bench.measure import Cost
+from simulators.benchmark.measure import Cost
 
 ATHLETES = 100
 SECONDS = 8

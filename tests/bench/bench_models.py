@@ -10,7 +10,7 @@ from fusion.athletes import Athletes
 from fusion.kalman import update
 from fusion.measurements import Measurements, Source, Sport
 from fusion.models import heart_rate
-from tests.bench.measure import Cost, best_us
+from simulators.benchmark.measure import Cost, best_us
 
 ROWS = (1, 20, 100, 1000)
 T0_NS = 1_700_000_000_000_000_000
