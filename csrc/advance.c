@@ -102,20 +102,44 @@ static double own_interval(const kf_sample *s, double usual_s)
     return s->interval_s > 0 ? (double)s->interval_s : usual_s;
 }
 
+/* Whether a sample comes after the newest; one after a break does whatever its stamp. */
+static bool comes_after(const kf_device *device, const kf_sample *s)
+{
+    return (device->stream & (KF_STREAM_TIME | KF_STREAM_BROKEN)) != KF_STREAM_TIME || s->t_ns > device->t_ns;
+}
+
+/* Turn by a sample, which comes after the newest; dt_s, usual_s: its step, and the usual one before it. */
+static kf_motion turn(kf_device *device, const kf_sample *s, kf_sink *sink, double *dt_s, double *usual_s)
+{
+    *usual_s = device->step_s;
+    *dt_s = join(device, s->t_ns, sink);
+    device->t_ns = s->t_ns;
+    device->stream |= KF_STREAM_TIME;
+    return kf_orientation_step(&device->orientation, s, *dt_s, own_interval(s, *usual_s));
+}
+
 /* Take one sample; those not after the newest are dropped. */
 void kf_sample_take(kf_device *device, const kf_sample *s, kf_sink *sink)
 {
-    const bool broken = device->stream & KF_STREAM_BROKEN;
+    double dt_s, usual_s;
 
-    if ((device->stream & KF_STREAM_TIME) && !broken && s->t_ns <= device->t_ns)
+    if (!comes_after(device, s))
         return;
     kf_window_begin(device, s->t_ns, sink);
-    const double usual_s = device->step_s;
-    const double dt_s = join(device, s->t_ns, sink);
-    device->t_ns = s->t_ns;
-    device->stream |= KF_STREAM_TIME;
-    const kf_motion m = kf_orientation_step(&device->orientation, s, dt_s, own_interval(s, usual_s));
+    const kf_motion m = turn(device, s, sink, &dt_s, &usual_s);
     follow(device, &m, dt_s, usual_s, sink);
+}
+
+/* Take the orientation of one sample alone; free acceleration is added to sink. */
+void kf_sample_turn(kf_device *device, const kf_sample *s, kf_sink *sink)
+{
+    double dt_s, usual_s;
+
+    if (!comes_after(device, s))
+        return;
+    sink->free_sum_e = turn(device, s, sink, &dt_s, &usual_s).free_e;
+    if (s->clipped)
+        sink->flags |= KF_CLIPPED;
 }
 
 /* Place the packet in its stream: boot, order, loss. Return KF_OK or why it is not used; nothing changes
@@ -213,9 +237,9 @@ static void fill_state(const kf_device *device, const kf_sink *sink, kf_summary 
     memcpy(out->q6, o->filter.q, sizeof out->q6);
     kf_orientation_q9(o, out->q9);
     memcpy(out->bias_b, o->filter.bias, sizeof out->bias_b);
-    out->bias_sigma = (float)kf_orientation_bias_sigma(o);
+    out->bias_sigma = kf_orientation_bias_sigma(o);
     out->tilt_sigma = sqrtf(view.tilt_variance);
-    out->heading_sigma = (float)kf_orientation_heading_sigma(o);
+    out->heading_sigma = kf_orientation_heading_sigma(o);
     out->free_accel_e[0] = (float)mean.x;
     out->free_accel_e[1] = (float)mean.y;
     out->free_accel_e[2] = (float)mean.z;

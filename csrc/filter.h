@@ -50,10 +50,11 @@
 #define BIAS_MAX 0.35F /* rad/s, of each axis */
 
 /* Rest: blocks like their low-passed mean, for a while. */
-#define REST_RATE 0.035F /* rad/s: what one may turn unnoticed, and about twice a poor gyroscope's noise */
-#define REST_NOISE 0.07F /* rad/s, rms within a block */
-#define REST_ACCEL 0.5F  /* m/s^2 */
-#define REST_NORM 0.15F  /* m/s^2: mean specific force is gravity, also in a lift */
+#define REST_RATE 0.035F  /* rad/s: what one may turn unnoticed, and about twice a poor gyroscope's noise */
+#define REST_NOISE 0.07F  /* rad/s, rms within a block */
+#define REST_ACCEL 0.5F   /* m/s^2 */
+#define REST_NORM 0.15F   /* m/s^2: mean specific force is gravity, also in a lift */
+#define REST_OPEN 1.0e-8F /* rad^2 */
 #define REST_AFTER_S 1.5F
 #define REST_LOW_S 0.5F
 #define REST_BIAS_NOISE 1.5e-3F /* rad/s sqrt(s) */
@@ -188,7 +189,7 @@ static inline kf_mask kf_judge_rest(kf_filters *s, kf_real inverse_s)
                          KF_TRUE(kf_square(force) < REST_ACCEL * REST_ACCEL) &
                          KF_TRUE(kf_square(off) < 9 * bias_variance + REST_RATE * REST_RATE) &
                          KF_TRUE(kf_size(weight) < 3 * kf_root(s->Pz[2]) + REST_NORM) &
-                         KF_TRUE(s->block_open <= 0) & KF_TRUE(s->block_accel_s >= s->block_s);
+                         KF_TRUE(s->block_open < REST_OPEN) & KF_TRUE(s->block_accel_s >= s->block_s);
 
     s->still_s = kf_where(calm & ~first, kf_least(s->still_s + s->block_s, kf_of(REST_AFTER_S)), kf_of(0));
     const kf_mask still = KF_TRUE(s->still_s >= REST_AFTER_S);
@@ -323,16 +324,17 @@ static inline void kf_correct_vertical(kf_filters *s, kf_mask still, kf_mask fel
 /* Whether a field (horizontal, up) has the length and the dip of a reference. */
 static inline kf_mask kf_fits(kf_real across, kf_real up, const kf_real field[2])
 {
-    const kf_real norm = kf_root(across * across + up * up);
-    const kf_real norm_ref = kf_root(field[0] * field[0] + field[1] * field[1]);
+    const kf_real norm2 = across * across + up * up;
+    const kf_real norm2_ref = field[0] * field[0] + field[1] * field[1];
     const kf_real along = across * field[0] + up * field[1], beside = across * field[1] - up * field[0];
 
-    return KF_TRUE(kf_size(norm - norm_ref) < NORM_SHARE * norm_ref) &
+    return KF_TRUE(norm2 > (1 - NORM_SHARE) * (1 - NORM_SHARE) * norm2_ref) &
+           KF_TRUE(norm2 < (1 + NORM_SHARE) * (1 + NORM_SHARE) * norm2_ref) &
            KF_TRUE(kf_size(beside) < DIP_TAN * along);
 }
 
-/* Heading from the block's mean field, where one came; rate: rms over the block, rad/s. */
-static inline void kf_correct_heading(kf_filters *s, kf_real rate)
+/* Heading from the block's mean field, where one came; rate2: mean square over the block, (rad/s)^2. */
+static inline void kf_correct_heading(kf_filters *s, kf_real rate2)
 {
     const kf_real T = s->block_mag_s;
     const kf_mask came = KF_TRUE(T > 0);
@@ -360,7 +362,7 @@ static inline void kf_correct_heading(kf_filters *s, kf_real rate)
     const kf_real slow = T / (kf_least(s->mag_s + T, kf_of(LOW_S)) + T), quick = T / (T + NEW_LOW_S);
     const kf_mask same = off & kf_fits(across, up, s->field_new);
     s->new_s = kf_where(good | (off & ~same), kf_of(0),
-                        kf_where(same & KF_TRUE(rate > RENEW_RATE), s->new_s + T, s->new_s));
+                        kf_where(same & KF_TRUE(rate2 > RENEW_RATE * RENEW_RATE), s->new_s + T, s->new_s));
     const kf_mask renewed = off & KF_TRUE(s->new_s >= RENEW_S);
     for (int i = 0; i < 2; i++) {
         const kf_real value = i ? up : across;
@@ -439,10 +441,16 @@ static inline void kf_correct(kf_filters *s)
         s->velocity[i] += x[2 + i];
     for (int i = 0; i < 3; i++)
         s->bias[i] = kf_most(kf_least(s->bias[i] + x[4 + i], kf_of(BIAS_MAX)), kf_of(-BIAS_MAX));
+    /* The bias about z is no state of the heading's own: all that is unknown of it goes into one direction.
+     */
+    const kf_real *P = s->P;
+    const kf_real about_z = R[2][0] * (R[2][0] * P[P44] + 2 * (R[2][1] * P[P45] + R[2][2] * P[P46])) +
+                            R[2][1] * (R[2][1] * P[P55] + 2 * R[2][2] * P[P56]) + R[2][2] * R[2][2] * P[P66];
+    s->heading_var += 2 * T * kf_root(s->heading_var * kf_most(about_z, kf_of(0)));
     s->heading_var +=
         GYRO_NOISE * GYRO_NOISE * T + GYRO_RATE_NOISE * GYRO_RATE_NOISE * s->block_rate2 + s->block_open;
     s->heading_var = kf_least(s->heading_var, kf_of(HEADING_VAR_MAX));
-    kf_correct_heading(s, kf_root(s->block_rate2 * inverse_s));
+    kf_correct_heading(s, s->block_rate2 * inverse_s);
     const kf_mask known = KF_TRUE(s->P[P00] + s->P[P11] < 2 * SETTLED_SIGMA * SETTLED_SIGMA) &
                           KF_TRUE(s->age_s >= SETTLED_AGE_S);
     s->settled = kf_where(known, kf_of(1), kf_of(0));
@@ -482,7 +490,7 @@ static inline void kf_turn_by(kf_filters *s, const kf_increments *step, kf_frees
         out->accel[i] = force[i];
     }
     out->accel[2] -= s->gravity_error + G;
-    out->rate = kf_root(turn2) * inverse;
+    out->rate2 = turn2 * inverse * inverse;
     s->block_s += dt;
     s->block_accel_s += step->accel_s;
     s->block_mag_s += step->mag_s;

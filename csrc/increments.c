@@ -249,7 +249,7 @@ static void take_turn(kf_stream *s, const kf_sample *sample, const float gyro[3]
     if (dt_s > GAP_STEPS * own_s) {
         bridge(s, sample, gyro, dt_s, own_s, out->turn, out);
         for (int i = 0; i < 3; i++)
-            plain[i] = out->turn[i];
+            plain[i] = own_s * gyro[i];
     } else {
         for (int i = 0; i < 3; i++)
             plain[i] = sample->means ? dt_s * gyro[i] : dt_s * (s->gyro[0][i] + gyro[i]) / 2;

@@ -32,7 +32,7 @@
 #define KF_PI 3.14159265358979323846
 
 #define KF_TILT_STATES 7     /* tilt xy in e, velocity xy in e, gyroscope bias in b */
-#define KF_BLOCK_S 0.035F    /* the filter corrects once this much time has been summed */
+#define KF_BLOCK_S 0.0345F   /* the filter corrects once so much is summed; no multiple of common steps */
 #define KF_STEP_QUEUE 16     /* steps that wait to be told */
 #define KF_STEP_CANDIDATES 6 /* steps that wait for the gait to prove regular */
 #define KF_PENDING 512       /* rows that wait for their partner: 2.5 s at 200 Hz */
@@ -72,7 +72,7 @@ typedef struct {
     kf_vec free_e;         /* free acceleration, mean over the step that ends at the stamp, m/s^2 */
     kf_vec dv_e;           /* its integral since the sample before, m/s */
     double covered_s;      /* seconds over which dv_e is integrated */
-    double rate;           /* norm of the angular rate without bias, rad/s */
+    double rate2;          /* square of the angular rate without bias, (rad/s)^2 */
     kf_view view;
 } kf_motion;
 
@@ -95,7 +95,7 @@ typedef struct {
 /* What the filter says of a step. */
 #define KF_FREE_FIELDS(real)                                                                                 \
     real accel[3]; /* free acceleration, mean over the step, e of q6, m/s^2 */                               \
-    real rate;     /* norm of the rate without bias, rad/s */
+    real rate2;    /* square of the rate without bias, (rad/s)^2 */
 
 typedef struct {
     KF_FREE_FIELDS(float)
@@ -359,13 +359,13 @@ void kf_orientation_increment(kf_orientation *o, const kf_sample *s, double dt_s
                               kf_increment *out);
 kf_view kf_filter_view(const kf_filter *f);
 void kf_orientation_q9(const kf_orientation *o, float q9[4]);
-double kf_orientation_heading_sigma(const kf_orientation *o);
-double kf_orientation_bias_sigma(const kf_orientation *o);
+float kf_orientation_heading_sigma(const kf_orientation *o);
+float kf_orientation_bias_sigma(const kf_orientation *o);
 
 /* Tell what a step with specific force said. */
 static inline void kf_motion_fill(kf_motion *out, const kf_increment *step, const kf_free *said)
 {
-    out->rate = (double)said->rate;
+    out->rate2 = (double)said->rate2;
     if (!(out->has & KF_BIT_ACCEL))
         return;
     out->free_e = (kf_vec){(double)said->accel[0], (double)said->accel[1], (double)said->accel[2]};
@@ -402,5 +402,6 @@ void kf_steps_take(kf_device *device, int64_t t_ns, double up, double dt_s, kf_s
 
 /* advance.c */
 void kf_sample_take(kf_device *device, const kf_sample *s, kf_sink *sink);
+void kf_sample_turn(kf_device *device, const kf_sample *s, kf_sink *sink);
 
 #endif

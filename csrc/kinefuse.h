@@ -211,7 +211,7 @@ int kf_advance(kf_device *devices, kf_pairing *pairings, size_t count, const uin
 /* The fastest path that this machine can take; those below it, it can take too. */
 uint32_t kf_best_path(void);
 
-/* Advance one device by the samples of a recording, and tell what is known at each.
+/* Turn one device by the samples of a recording, and tell what is known at each; no windows, no steps.
  *
  * in:  instants  count samples in the order of time; one that is not after the newest changes nothing
  *      flags     KF_MEANS, or 0

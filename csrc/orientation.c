@@ -176,14 +176,16 @@ void kf_orientation_q9(const kf_orientation *o, float q9[4])
     kf_product(turn, o->filter.q, q9);
 }
 
-double kf_orientation_heading_sigma(const kf_orientation *o)
+float kf_orientation_heading_sigma(const kf_orientation *o)
 {
-    return o->filter.heading_known > 0 ? fmin(sqrt((double)o->filter.heading_var), KF_PI) : KF_PI;
+    return o->filter.heading_known > 0 ? sqrtf(o->filter.heading_var) : (float)KF_PI;
 }
 
-double kf_orientation_bias_sigma(const kf_orientation *o)
+float kf_orientation_bias_sigma(const kf_orientation *o)
 {
-    return sqrt(fmax(0, (double)(o->filter.P[P44] + o->filter.P[P55] + o->filter.P[P66]) / 3));
+    const float variance = (o->filter.P[P44] + o->filter.P[P55] + o->filter.P[P66]) / 3;
+
+    return variance > 0 ? sqrtf(variance) : 0;
 }
 
 kf_view kf_filter_view(const kf_filter *f)

@@ -109,7 +109,7 @@ static bool turn(kf_filters *s, kf_tile_row *rows, size_t count, uint32_t at[KF_
         const uint32_t lane = moved[i];
         kf_tile_row *row = &rows[lane];
         row->frees[at[lane]] =
-            (kf_free){{said.accel[0][lane], said.accel[1][lane], said.accel[2][lane]}, said.rate[lane]};
+            (kf_free){{said.accel[0][lane], said.accel[1][lane], said.accel[2][lane]}, said.rate2[lane]};
         row->corrections[at[lane]] = corrections[lane];
         at[lane]++;
     }

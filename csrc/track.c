@@ -11,11 +11,18 @@ static bool all_finite(const float v[3])
 /* v held within +-limit; clipped where it was beyond, or at the end of its range. */
 static kf_vec held(const float v[3], double limit, double range, bool *clipped)
 {
-    const double top = fmax(fmax(fabs((double)v[0]), fabs((double)v[1])), fabs((double)v[2]));
+    const double end = range > 0 && KF_NEAR_RANGE * range < limit ? KF_NEAR_RANGE * range : limit;
+    double h[3];
 
-    *clipped = top > limit || (range > 0 && top >= KF_NEAR_RANGE * range);
-    return (kf_vec){fmax(-limit, fmin((double)v[0], limit)), fmax(-limit, fmin((double)v[1], limit)),
-                    fmax(-limit, fmin((double)v[2], limit))};
+    *clipped = false;
+    for (int i = 0; i < 3; i++) {
+        h[i] = (double)v[i];
+        if (fabs(h[i]) < end)
+            continue;
+        *clipped = true;
+        h[i] = h[i] > limit ? limit : h[i] < -limit ? -limit : h[i];
+    }
+    return (kf_vec){h[0], h[1], h[2]};
 }
 
 static kf_sample sample_of(const kf_instant *in, const kf_profile *profile, uint32_t flags)
@@ -41,33 +48,36 @@ static kf_sample sample_of(const kf_instant *in, const kf_profile *profile, uint
     return s;
 }
 
-static void fill(const kf_orientation *o, const kf_sink *sink, kf_pose *out)
+/* What changes with corrections alone. */
+static void fill_corrected(const kf_orientation *o, kf_pose *out)
 {
-    const kf_view view = kf_filter_view(&o->filter);
-    const kf_vec free_e = kf_to_e9(view.half, sink->free_sum_e);
-
-    memcpy(out->q6, o->filter.q, sizeof out->q6);
-    kf_orientation_q9(o, out->q9);
     memcpy(out->bias_b, o->filter.bias, sizeof out->bias_b);
-    out->bias_sigma = (float)kf_orientation_bias_sigma(o);
-    out->tilt_sigma = sqrtf(view.tilt_variance);
-    out->heading_sigma = (float)kf_orientation_heading_sigma(o);
-    out->free_accel_e[0] = (float)free_e.x;
-    out->free_accel_e[1] = (float)free_e.y;
-    out->free_accel_e[2] = (float)free_e.z;
-    out->flags = sink->flags | view.flags;
+    out->bias_sigma = kf_orientation_bias_sigma(o);
+    out->tilt_sigma = sqrtf(kf_filter_view(&o->filter).tilt_variance);
+    out->heading_sigma = kf_orientation_heading_sigma(o);
+    out->flags = kf_filter_view(&o->filter).flags;
 }
 
 void kf_track(kf_device *device, const kf_instant *instants, size_t count, uint32_t flags, kf_pose *poses)
 {
-    kf_window windows[2];
-    kf_step steps[KF_STEP_QUEUE];
+    const kf_orientation *o = &device->orientation;
+    kf_pose corrected;
 
     for (size_t i = 0; i < count; i++) {
-        kf_sink sink = {.windows = windows, .steps = steps};
+        kf_sink sink = {0};
         const kf_sample s = sample_of(&instants[i], &device->profile, flags);
         if (s.has & (KF_BIT_GYRO | KF_BIT_ACCEL))
-            kf_sample_take(device, &s, &sink);
-        fill(&device->orientation, &sink, &poses[i]);
+            kf_sample_turn(device, &s, &sink);
+        if (i == 0 || o->filter.block_s <= 0)
+            fill_corrected(o, &corrected);
+        kf_pose *out = &poses[i];
+        *out = corrected;
+        out->flags |= sink.flags;
+        const kf_vec free_e = kf_to_e9(o->filter.half, sink.free_sum_e);
+        memcpy(out->q6, o->filter.q, sizeof out->q6);
+        kf_orientation_q9(o, out->q9);
+        out->free_accel_e[0] = (float)free_e.x;
+        out->free_accel_e[1] = (float)free_e.y;
+        out->free_accel_e[2] = (float)free_e.z;
     }
 }

@@ -80,7 +80,7 @@ void kf_window_add(kf_device *device, const kf_motion *m, double dt_s, double us
         w->accel_s += dt_s;
     }
     if (m->has & KF_BIT_GYRO) {
-        w->gyro2_s += m->rate * m->rate * dt_s;
+        w->gyro2_s += m->rate2 * dt_s;
         w->gyro_s += dt_s;
     }
     if (m->clipped) {

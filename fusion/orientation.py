@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fusion._core import ffi, lib
 from fusion.core import record
+from fusion.measurements import Records
 
 INSTANT: Final = record("kf_instant")
 POSE: Final = record("kf_pose")
@@ -55,6 +56,62 @@ class Track:
     gap: Flags
     clipped: Flags
     settled: Flags
+
+
+class Tracker:
+    """Tracks one device as its samples come; ``track`` is one over a whole recording.
+
+    Parameters
+    ----------
+    gyro_range, means
+        As in ``track``.
+
+    Raises
+    ------
+    ValueError
+        The range is not finite and greater than 0.
+    """
+
+    def __init__(self, *, gyro_range: float | None = None, means: bool = False) -> None:
+        if gyro_range is not None and not 0 < gyro_range < np.inf:
+            raise ValueError(f"gyro_range must be finite and greater than 0 rad/s, not {gyro_range}")
+        self._block = ffi.new("uint64_t[]", lib.kf_device_size() // 8)
+        self._device = ffi.cast("kf_device *", self._block)
+        self._flags = lib.KF_MEANS if means else 0
+        lib.kf_reset(self._device, ffi.NULL, ffi.new("kf_profile *", {"gyro_range": gyro_range or 0.0}))
+
+    def take(self, instants: Records) -> Records:
+        """Take the next samples and return what is known at each.
+
+        Parameters
+        ----------
+        instants : (n,) INSTANT
+            In the order of time; contiguous. ``t_ns``; ``gyro_b`` rad/s, ``accel_b`` m/s² and ``mag_b`` µT,
+            absent where not finite; ``interval_s``, 0 where it is the usual one.
+
+        Returns
+        -------
+        (n,) POSE
+
+        Raises
+        ------
+        TypeError
+            ``instants`` is not a contiguous one-dimensional array of INSTANT.
+        """
+        if instants.dtype != INSTANT or instants.ndim != 1 or not instants.flags.c_contiguous:
+            raise TypeError(
+                "instants must be a contiguous one-dimensional array of fusion.orientation.INSTANT"
+            )
+        count = len(instants)
+        poses = np.empty(count, POSE)
+        lib.kf_track(
+            self._device,
+            ffi.from_buffer("kf_instant *", instants),
+            count,
+            self._flags,
+            ffi.from_buffer("kf_pose *", poses),
+        )
+        return poses
 
 
 def track(
@@ -111,20 +168,7 @@ def track(
     instants["mag_b"] = np.nan if mag_b is None else _vectors("mag_b", mag_b, len(stamps))
     if interval_s is not None:
         instants["interval_s"] = _intervals(interval_s, len(stamps))
-    if gyro_range is not None and not 0 < gyro_range < np.inf:
-        raise ValueError(f"gyro_range must be finite and greater than 0 rad/s, not {gyro_range}")
-
-    device = ffi.cast("kf_device *", ffi.from_buffer(block := bytearray(lib.kf_device_size())))
-    lib.kf_reset(device, ffi.NULL, ffi.new("kf_profile *", {"gyro_range": gyro_range or 0.0}))
-    poses = np.empty(len(stamps), POSE)
-    lib.kf_track(
-        device,
-        ffi.from_buffer("kf_instant[]", instants),
-        len(stamps),
-        lib.KF_MEANS if means else 0,
-        ffi.from_buffer("kf_pose[]", poses, require_writable=True),
-    )
-    del block  # kept alive by the call above
+    poses = Tracker(gyro_range=gyro_range, means=means).take(instants)
     flags = poses["flags"]
 
     def flag(bit: int) -> Flags:

@@ -21,12 +21,12 @@ Mask = NDArray[np.bool_]
 Places = NDArray[np.intp]
 
 G = 9.80665
-BLOCK_S, GAP_S, SNAP_GAP_S, WINDOW_NS = 0.035, 0.25, 1.0, 250_000_000
+BLOCK_S, GAP_S, SNAP_GAP_S, WINDOW_NS = 0.0345, 0.25, 1.0, 250_000_000
 GYRO_NOISE, GYRO_RATE_NOISE, BIAS_WALK, ACCEL_NOISE = 1.7e-3, 3e-3, 8e-5, 0.05
 VELOCITY_NOISE, UP_NOISE, GRAVITY_WALK, GRAVITY_MAX = 0.4, 1.0, 1e-3, 0.5
 TILT_SIGMA, VELOCITY_SIGMA, BIAS_SIGMA, GRAVITY_SIGMA, BIAS_MAX = 0.5, 1.0, 0.02, 0.1, 0.35
 REST_RATE, REST_NOISE, REST_ACCEL, REST_NORM, REST_AFTER_S, REST_LOW_S = 0.035, 0.07, 0.5, 0.15, 1.5, 0.5
-REST_BIAS_NOISE, REST_DV_SIGMA = 1.5e-3, 0.005
+REST_BIAS_NOISE, REST_DV_SIGMA, REST_OPEN = 1.5e-3, 0.005, 1e-8
 FIELD_NOISE, MISFIT_NOISE, FIELD_SIGMA, NORM_SHARE, DIP_TAN = 0.08, 1.5, 0.3, 0.1, 0.17
 FIT_S, LOW_S, NEW_LOW_S, RENEW_S, RENEW_RATE, PATIENCE_S, CARE = 0.5, 20.0, 2.0, 15.0, 0.35, 60.0, 25.0
 HEADING_VAR_MAX = 9.8696044
@@ -230,7 +230,7 @@ class Stream:
         coning = dt[:, None] ** 2 / 12 * np.cross(last, w)
         if means:
             bridge = line + own[:, None] * (w - last) / 2 + coning
-            plain = np.where(gaps[:, None], bridge, dt[:, None] * w)
+            plain = np.where(gaps, own, dt)[:, None] * w
             plain_before = np.vstack([np.zeros(3), plain[:-1]])
             plain_before[1:2] = 0  # the first sample's own step joins no rate before it
             turn = plain + np.cross(plain_before, plain) / 12
@@ -497,9 +497,10 @@ class Twin:
             1 - spread / REST_NOISE**2,
             1 - (force**2).sum(1) / REST_ACCEL**2,
             1 - (off**2).sum(1) / off2,
+            1 - self.block_open[rows] / REST_OPEN,
             1 - np.abs(weight) / (REST_NORM + 3 * np.sqrt(self.Pz[rows, 1, 1])),
         )
-        calm &= ~first[:, 0] & (self.block_open[rows] <= 0)
+        calm &= ~first[:, 0]
         calm &= self.block_accel_s[rows] >= self.block_s[rows]
         still_s = np.where(calm, self.still_s[rows] + T[:, 0], 0)
         self.still[rows] = self.decide(rows, still_s / REST_AFTER_S - 1)
@@ -555,7 +556,10 @@ class Twin:
         self.q[rows] /= np.linalg.norm(self.q[rows], axis=1, keepdims=True)
         self.velocity[rows] += x[:, 2:4]
         self.bias[rows] = np.clip(self.bias[rows] + x[:, 4:], -BIAS_MAX, BIAS_MAX)
-        self.heading_var[rows] = np.minimum(self.heading_var[rows] + tilt_var, HEADING_VAR_MAX)
+        up_b = R_eb[:, 2]
+        bias_var = np.maximum(0, np.einsum("ni,nij,nj->n", up_b, self.P[rows][:, 4:, 4:], up_b))
+        var = self.heading_var[rows]
+        self.heading_var[rows] = np.minimum(var + 2 * T * np.sqrt(var * bias_var) + tilt_var, HEADING_VAR_MAX)
         came = self.block_mag_s[rows] > 0
         if came.any():
             self.correct_heading(rows[came], np.sqrt(rate2 / T)[came])

@@ -125,6 +125,5 @@ def test_without_any_rest_the_sigmas_of_tilt_and_bias_are_honest() -> None:
     assert 0.3 < told["bias"] < 1.5
 
 
-@pytest.mark.xfail(strict=True, reason="the filter of heading does not know that the bias about z is unknown")
 def test_without_any_rest_the_sigma_of_heading_is_honest() -> None:
     assert ratios(rest_s=0.0)["heading"] < 1.5
