@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,7 +76,8 @@ def summary_of(recording: Recording, config: Config) -> Workout:
     The same messages as ``kinefuse replay`` publishes go through the same engine, so the totals are the same.
     """
     server = msgspec.structs.replace(config.server, enroll="auto")
-    config = msgspec.structs.replace(config, server=server)
+    config = msgspec.structs.replace(config, server=server).lent(recording.device)
+    recording = replace(recording, athlete=config.wearer(recording.device))
     engine = Engine(config, SystemClock().monotonic_ns)
     ended: Workout | None = None
     chunk: list[Incoming] = []

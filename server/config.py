@@ -157,6 +157,26 @@ class Config(_Section, frozen=True):
             return is_loopback(self.broker.host)
         return self.server.enroll == "auto"
 
+    def wearer(self, device: str) -> str:
+        """Return the id of the athlete who wears a device; that of the device where nobody is known to."""
+        for athlete in self.athletes:
+            if any(worn.id == device for worn in athlete.devices):
+                return athlete.id
+        return device
+
+    def lent(self, device: str) -> "Config":
+        """Return the same with a device that bears an athlete's id, and is nobody's, among that athlete's."""
+        worn = {each.id for athlete in self.athletes for each in athlete.devices}
+        if device in worn or all(athlete.id != device for athlete in self.athletes):
+            return self
+        athletes = [
+            msgspec.structs.replace(athlete, devices=[*athlete.devices, Device(id=device)])
+            if athlete.id == device
+            else athlete
+            for athlete in self.athletes
+        ]
+        return msgspec.structs.replace(self, athletes=athletes)
+
 
 def load(path: Path | None, environ: Mapping[str, str], *, port: int | None = None) -> Config:
     """Return the configuration of a file, the environment and the command line.

@@ -6,13 +6,14 @@ import os
 import secrets
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from cyclopts import Parameter
 
-from server.config import Broker, load
+from server.config import Broker, Config, load
 from server.errors import BrokerError, ConfigError
 from server.files import Recording, read
 from server.loop import run
@@ -65,7 +66,7 @@ def replay(
         raise ConfigError("--speed", f'is {speed:g}, allowed: above 0 to 1e6, or "max"')
     factor = float("inf") if speed == "max" else speed
     settings = load(config, os.environ, port=port)
-    recordings = [read(path) for path in paths]
+    recordings = [_worn(read(path), settings) for path in paths]
     warn_as("replay")
 
     async def main() -> None:
@@ -87,9 +88,20 @@ def replay(
             raise BrokerError("; ".join(dict.fromkeys(str(error) for error in errors.exceptions))) from None
 
 
+def _worn(recording: Recording, config: Config) -> Recording:
+    """Return the recording as that of the athlete who wears its device."""
+    if config.lent(recording.device) is not config:
+        raise ConfigError(
+            "athletes",
+            f'has "{recording.device}" as an athlete, not as a device: '
+            f'add {{id = "{recording.device}"}} to the devices of who wears it, here and for the server',
+        )
+    return replace(recording, athlete=config.wearer(recording.device))
+
+
 async def _play(recording: Recording, broker: Broker, speed: float, as_json: bool) -> None:
     """Publish one recording and print the summary that the server makes of it."""
-    told = f"{broker.root}/athletes/{recording.device}/workout"
+    told = f"{broker.root}/athletes/{recording.athlete}/workout"
     status = f"{broker.root}/in/{recording.device}/status"
     goodbye = encode(Death())
     async with Link(broker, subscriptions=[told]) as link:

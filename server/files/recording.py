@@ -48,7 +48,9 @@ class Recording(ABC):
     kind : str
         The format, one of `server.files.FORMATS`.
     device : str
-        The device id, and the id of the athlete; matches ``[A-Za-z0-9_-]{1,64}``.
+        The device id; matches ``[A-Za-z0-9_-]{1,64}``.
+    athlete : str
+        The id of the athlete who wears it; empty: an unknown device makes an athlete of its own id.
     model : str
         What the file says about the device.
     sport : Sport or None
@@ -77,6 +79,7 @@ class Recording(ABC):
     totals: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     placement: Placement = "unknown"
+    athlete: str = ""
     run: str = ""  # goes before the ids of commands: a server obeys each id once
 
     def renamed(self, device: str) -> Self:
@@ -112,7 +115,7 @@ class Recording(ABC):
         message = timed.message
         if isinstance(message, Command):
             payload = samples.encode(structs.replace(message, id=f"{self.run}{message.id}"))
-            return Event(timed.t_ns, f"command/{self.device}", payload)
+            return Event(timed.t_ns, f"command/{self.athlete or self.device}", payload)
         return Event(timed.t_ns, f"in/{self.device}/{timed.kind}", samples.encode(message))
 
 

@@ -93,6 +93,6 @@ async def test_a_simulation_and_a_replay_give_up_where_no_broker_answers(
     athletes = scenarios.build("demo", None, seed=1, start_ns=start_ns)
     with pytest.raises(BrokerError, match="no broker answers"):
         await asyncio.wait_for(fleet.Fleet(athletes, broker, start_ns=start_ns).run(60.0), 10)
-    recording: Any = SimpleNamespace(device="d")
+    recording: Any = SimpleNamespace(device="d", athlete="d")
     with pytest.raises(BrokerError, match="no broker answers"):
         await asyncio.wait_for(replay._play(recording, broker, 1.0, as_json=False), 10)
