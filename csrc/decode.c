@@ -16,6 +16,9 @@
 #define ABSENT (-32768)
 #define EXTREME 32767
 
+/* Beyond these nothing that is worn can be measured; by sensor. */
+static const double LIMITS[3] = {KF_ACCEL_MAX, KF_GYRO_MAX, KF_MAG_MAX};
+
 static uint16_t u16_at(const uint8_t *p)
 {
     uint16_t v;
@@ -86,7 +89,7 @@ uint32_t kf_decode_binary(const uint8_t *bytes, size_t length, kf_frame *frame)
         return KF_BAD_TIME;
     for (size_t i = 0; i < 3; i++) {
         frame->scale[i] = f32_at(bytes + 28 + 4 * i);
-        if (!(isfinite(frame->scale[i]) && frame->scale[i] > 0))
+        if (!(frame->scale[i] > 0 && (double)frame->scale[i] * EXTREME <= LIMITS[i]))
             return KF_BAD_SCALE;
     }
     frame->t_first_ns = (int64_t)t0;
@@ -194,9 +197,8 @@ kf_row kf_row_at(const kf_frame *frame, size_t index)
 /* A row as it waits for its partner, held within the limits. */
 kf_pending kf_row_pending(const kf_row *row, const kf_profile *profile)
 {
-    static const double limits[3] = {KF_ACCEL_MAX, KF_GYRO_MAX, KF_MAG_MAX};
     const double ranges[3] = {(double)profile->accel_range, (double)profile->gyro_range, 0.0};
-    const double limit = limits[row->sensor];
+    const double limit = LIMITS[row->sensor];
     const double range = ranges[row->sensor];
     const double top = fmax(fmax(fabs((double)row->x), fabs((double)row->y)), fabs((double)row->z));
     bool clipped = range > 0 && top >= KF_NEAR_RANGE * range;

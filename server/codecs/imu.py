@@ -6,6 +6,7 @@ statuses, checked in the header's order, so that both agree on every input. Simu
 
 import math
 import struct
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -22,6 +23,9 @@ EXTREME: Final = 32767
 
 HEADER: Final = struct.Struct("<4B I Q I I 2H 3f")
 T0_MAX: Final = 2**63 - 1
+
+# Beyond these nothing that is worn can be measured: m/s^2, rad/s, uT.
+BOUNDS: Final = (1e4, 1e3, 1e5)
 
 # Resolution of one count where the caller states none: ranges of 16 g, 2000 deg/s and 1600 uT.
 SCALES: Final = (16 * 9.80665 / EXTREME, math.radians(2000.0) / EXTREME, 1600.0 / EXTREME)
@@ -72,8 +76,8 @@ def decode(payload: bytes) -> ImuPacket:
     ------
     DecodeError
         ``short_header``, ``bad_magic``, ``bad_version``, ``bad_columns``, ``bad_flags``, ``bad_count``,
-        ``bad_reserved``, ``bad_length``, ``bad_time`` (a stamp beyond int64) or ``bad_scale``; the
-        first that holds.
+        ``bad_reserved``, ``bad_length``, ``bad_time`` (a stamp beyond int64) or ``bad_scale`` (not above 0,
+        or so large that its counts go beyond BOUNDS); the first that holds.
     """
     if len(payload) < HEADER.size:
         raise DecodeError("short_header", len(payload))
@@ -96,7 +100,7 @@ def decode(payload: bytes) -> ImuPacket:
         raise DecodeError("bad_length", len(payload))
     if t0_ns + (count - 1) * dt_ns > T0_MAX:
         raise DecodeError("bad_time", 8)
-    if not all(math.isfinite(scale) and scale > 0 for scale in scales):
+    if not _measurable(scales):
         raise DecodeError("bad_scale", 28)
     counts = np.frombuffer(payload, "<i2", columns * count, HEADER.size).reshape(count, columns)
     return ImuPacket(
@@ -151,8 +155,8 @@ def encode(
     if not (t0_ns >= 0 and 0 < dt_ns < 2**32 and t0_ns + (count - 1) * dt_ns <= T0_MAX):
         raise ValueError(f"t0_ns {t0_ns}, dt_ns {dt_ns}: stamps must be in 0 to 2^63 - 1 and rise")
     stored = np.array(scales, np.float32)
-    if not (np.isfinite(stored).all() and (stored > 0).all()):
-        raise ValueError(f"scales {scales}: must be finite and above 0")
+    if not _measurable(stored.tolist()):
+        raise ValueError(f"scales {scales}: must be above 0, and {EXTREME} counts within {BOUNDS}")
     counts = np.concatenate(
         [_counts(part, scale) for part, scale in zip(parts, stored.tolist(), strict=False)], axis=1
     )
@@ -161,6 +165,11 @@ def encode(
         *(boot & 0xFFFFFFFF, t0_ns, seq & 0xFFFFFFFF, dt_ns, count, 0, *stored.tolist()),
     )
     return head + counts.tobytes()
+
+
+def _measurable(scales: Sequence[float]) -> bool:
+    """Return whether the counts of these scales, which are those of a packet, stay within BOUNDS."""
+    return all(scale > 0 and scale * EXTREME <= bound for scale, bound in zip(scales, BOUNDS, strict=True))
 
 
 def _scaled(counts: NDArray[np.int16], scale: float) -> Vectors:

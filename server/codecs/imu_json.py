@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion.measurements import ROW, Records
+from server.codecs.imu import BOUNDS
 from server.codecs.strict_json import INT64_MAX, INT64_MIN, read, time_ns
 from server.errors import DecodeError
 from server.messages import ImuJson
@@ -17,9 +18,6 @@ from server.messages import ImuJson
 ACCEL: Final = 0
 GYRO: Final = 1
 MAG: Final = 2
-
-# Beyond these nothing that is worn can be measured: m/s^2, rad/s, uT.
-BOUNDS: Final = (1e4, 1e3, 1e5)
 
 _DECODER: Final = msgspec.json.Decoder(ImuJson)
 _ENCODER: Final = msgspec.json.Encoder()

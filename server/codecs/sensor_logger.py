@@ -22,7 +22,8 @@ import msgspec
 import numpy as np
 
 from server.codecs import imu_json
-from server.codecs.imu_json import ACCEL, BOUNDS, GYRO, MAG, ImuRows
+from server.codecs.imu import BOUNDS
+from server.codecs.imu_json import ACCEL, GYRO, MAG, ImuRows
 from server.codecs.phone_samples import Choice, Fields, Grouped, PhoneSamples, number
 from server.codecs.specific_force import (
     FIELDS,

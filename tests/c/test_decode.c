@@ -56,11 +56,11 @@ static void each_header_field_is_checked(void)
     HOLDS(status_with_byte(15, 0x80) == KF_BAD_TIME);
 }
 
-static void scales_are_finite_and_above_zero(void)
+static void scales_are_above_zero_and_of_what_is_worn(void)
 {
-    const float bad[] = {0.0F, -1.0F, INFINITY, -INFINITY, NAN};
+    const float bad[] = {0.0F, -1.0F, INFINITY, -INFINITY, NAN, 4.0F};
 
-    for (size_t i = 0; i < 5; i++)
+    for (size_t i = 0; i < 6; i++)
         for (size_t k = 0; k < 3; k++) {
             head h = usual_head();
             h.scale[k] = bad[i];
@@ -190,7 +190,7 @@ int main(void)
 {
     CLAIM(a_good_packet_is_taken);
     CLAIM(each_header_field_is_checked);
-    CLAIM(scales_are_finite_and_above_zero);
+    CLAIM(scales_are_above_zero_and_of_what_is_worn);
     CLAIM(time_at_the_end_of_int64_is_refused_or_taken_whole);
     CLAIM(rows_are_checked);
     CLAIM(extremes_of_the_counts_and_of_the_told_range_are_clipped);

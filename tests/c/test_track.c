@@ -76,9 +76,9 @@ static void what_is_not_newer_or_tells_nothing_changes_nothing(void)
 static void stamps_at_both_ends_of_int64_are_borne(void)
 {
     stage *s = begin(1, KF_UNKNOWN);
-    const kf_instant instants[] = {at_rest(INT64_MIN), at_rest(INT64_MIN + 1), at_rest(-1),
-                                   at_rest(0),         at_rest(1),             at_rest(INT64_MAX - 1),
-                                   at_rest(INT64_MAX), at_rest(INT64_MIN)};
+    const kf_instant instants[] = {
+        at_rest(INT64_MIN), at_rest(INT64_MIN + 1), at_rest(-1),        at_rest(0),
+        at_rest(1),         at_rest(INT64_MAX - 1), at_rest(INT64_MAX), at_rest(INT64_MIN)};
 
     track(s, instants, 8, 0);
     track(s, instants, 8, KF_MEANS);
@@ -87,7 +87,7 @@ static void stamps_at_both_ends_of_int64_are_borne(void)
 
 static float absurd(uint64_t *seed)
 {
-    static const float odd[] = {0,        -0.0F,    INFINITY, -INFINITY, NAN,   3.4e38F, -3.4e38F,
+    static const float odd[] = {0,        -0.0F,    INFINITY, -INFINITY, NAN,    3.4e38F, -3.4e38F,
                                 1.2e-38F, 1.0e-45F, 1.0e3F,   1.0e4F,    1.0e5F, 9.8F,    3.14159F};
     const uint64_t c = chance(seed);
 

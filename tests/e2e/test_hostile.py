@@ -123,7 +123,7 @@ WRONG_HEADERS: dict[str, list[bytes]] = {
     "bad_reserved": [imu(T0, 0, reserved=1), imu(T0, 0, reserved=0xFFFF)],
     "bad_length": [imu(T0, 0, told=9), imu(T0, 0, told=11), imu(T0, 0) + b"\0", imu(T0, 0)[:-1]],
     "bad_time": [imu(2**63, 0), imu(2**64 - 1, 0), imu(2**63 - 1, 0), imu(2**63 - 10**9, 0, dt=2**32 - 1)],
-    "bad_scale": [imu(T0, 0, scale=scale) for scale in (0.0, -1.0, float("nan"), float("inf"))],
+    "bad_scale": [imu(T0, 0, scale=scale) for scale in (0.0, -1.0, float("nan"), float("inf"), 3e38)],
 }
 ODD_IDS = ("a b", "ü", "🏃", "a.b", "..", "x" * 65, "a,b", "'", "%s", "{0}", "$SYS")
 STAMPS = (-(2**63), -1, 0, 1, 2**53 + 1, 2**62, 2**63 - 1)

@@ -22,7 +22,7 @@ def nearly_good(draw: st.DrawFn) -> bytes:
     t0_ns = draw(st.sampled_from([0, 10**9, 2**63 - 1, 2**63, 2**64 - 1, 2**63 - 10**7]))
     scales = draw(
         st.lists(
-            st.sampled_from([0.01, 1.0, 1e38, 0.0, -1.0, float("inf"), float("nan"), 1e-45]),
+            st.sampled_from([0.01, 0.001, 0.03, 1.0, 1e38, 0.0, -1.0, float("inf"), float("nan"), 1e-45]),
             min_size=3,
             max_size=3,
         )

@@ -61,6 +61,8 @@ def test_a_packet_comes_back_as_it_was_meant() -> None:
         (broken(28, "<f", 0.0), "bad_scale"),
         (broken(32, "<f", float("nan")), "bad_scale"),
         (broken(36, "<f", float("inf")), "bad_scale"),
+        (broken(28, "<f", 3e38), "bad_scale"),
+        (broken(32, "<f", 0.031), "bad_scale"),  # 1,016 rad/s at the end of its range
     ],
 )
 def test_the_first_fault_names_the_reason(payload: bytes, reason: str) -> None:

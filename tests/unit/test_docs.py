@@ -551,4 +551,4 @@ def test_limits_that_are_told_are_those_of_the_code() -> None:
     assert strict_json.PAYLOAD_MAX == 2**20
     assert "1 MiB" in text
     assert phone_samples.SWITCH_NS == 5 * 10**9
-    assert imu.SAMPLES_MAX == imu_json.BOUNDS[1] == 1000
+    assert imu.SAMPLES_MAX == imu.BOUNDS[1] == 1000
