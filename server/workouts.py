@@ -52,7 +52,11 @@ class Workouts:
         return not (self.is_open(athlete) or athlete.id in self._held_back or athlete.id in self._starting)
 
     def queued(self, athlete: Athlete, command: Command) -> None:
-        """A command waits for its turn: while that is ``start``, nothing else opens a workout."""
+        """A command waits for its turn: while that is ``start``, nothing else opens a workout.
+
+        The lane learns whether it is a recording's, whose start may turn time back.
+        """
+        athlete.lane.recorded = athlete.recorded
         if command.action == "start":
             self._starting.add(athlete.id)
 
