@@ -72,6 +72,12 @@ class Lane:
         self.watermark_ns = t_ns
         self.due_ns = self._grid_after(t_ns)
 
+    def forget(self) -> None:
+        """Be as one to whom no measurement has come."""
+        self.held.clear()
+        self.counts.clear()
+        self.watermark_ns = None
+
     def refusal(self, t_ns: int, kind: int = -1) -> str | None:
         """Return why a measurement of ``t_ns`` is of no use, or None when it is."""
         if self.counts[kind] >= SAMPLES_MAX or len(self.jobs) >= JOBS_MAX:
