@@ -15,7 +15,7 @@ from fusion import design, timer
 from fusion.history import History
 from fusion.kalman import Floats, Mask
 from fusion.measurements import Estimate, Measurements, Records, Source, Sport
-from fusion.metrics import METRICS, ascent, distance, energy, moving
+from fusion.metrics import METRICS, ascent, distance, energy, gap, moving
 from fusion.metrics import speed as speed_metric
 from fusion.metrics.metric import evaluate
 from fusion.models import altitude, body, cadence, heart_rate, position, power, speed
@@ -331,7 +331,12 @@ class Athletes:
         state = self.state
         for fixes in rounds(gnss):
             step, full = position.absorb(state, fixes, due_ns, self._track)
-            distance.from_fixes(state, step)
+            between = gap.between(state, step, distance.from_fixes(state, step))
+            if len(between.rows):
+                moving.over_gaps(state, between)
+                energy.over_gaps(state, between)
+                top = np.maximum(state["speed_max_mps"][between.rows], between.mean_mps)
+                state["speed_max_mps"][between.rows] = top
             moves = step.speed_mps >= moving.MOVING_MPS
             moving.accrue(state, step.rows, step.t_ns, moves, Source.GNSS)
             energy.from_motion(state, step.rows, step.t_ns, step.speed_mps)

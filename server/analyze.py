@@ -5,7 +5,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from cyclopts import Parameter
@@ -14,12 +14,12 @@ from server.clock import SystemClock
 from server.config import Config, load
 from server.engine import Engine
 from server.envelopes import Incoming
-from server.errors import FileError
+from server.errors import FileError, printable
 from server.files import Recording, read
 from server.messages import Summary, Workout
 from server.playback import play
 
-CHUNK = 512  # messages in one tick of the engine; results do not depend on it
+CHUNK = 64  # messages in one tick of the engine: fewer than can fill its queues, so that nothing is refused
 START_NS = (
     1_000_000_000_000_000_000  # UTC of the first arrival; a fixed one, so that nothing depends on today
 )
@@ -61,16 +61,26 @@ def analyze(
             print(f"kinefuse: {error}", file=sys.stderr)
             failed = True
             continue
-        result = summary_of(recording, settings)
+        workout, refused = analysis_of(recording, settings)
+        if refused:
+            told = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
+            recording = replace(recording, warnings=(*recording.warnings, f"samples of no use: {told}"))
         if json_:
-            print(json.dumps(report(path, recording, result)))
+            print(json.dumps(report(path, recording, workout)))
         else:
-            _print(path, recording, result)
+            _print(path, recording, workout)
     if failed:
         sys.exit(1)
 
 
-def summary_of(recording: Recording, config: Config) -> Workout:
+class Analysis(NamedTuple):
+    """A finished workout, and how many of the recording's samples were of no use, by reason."""
+
+    workout: Workout
+    refused: dict[str, int]
+
+
+def analysis_of(recording: Recording, config: Config) -> Analysis:
     """Return the finished workout of a recording.
 
     The same messages as ``kinefuse replay`` publishes go through the same engine, so the totals are the same.
@@ -102,7 +112,7 @@ def summary_of(recording: Recording, config: Config) -> Workout:
             flush()
     flush()
     assert ended is not None, "every recording ends with a stop"
-    return ended
+    return Analysis(ended, engine.health.refused())
 
 
 def report(path: Path, recording: Recording, workout: Workout) -> dict[str, Any]:
@@ -137,11 +147,12 @@ _ROWS = (
 def _print(path: Path, recording: Recording, workout: Workout) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     summary = workout.summary
     assert isinstance(summary, Summary)
-    title = f"{path.name}: {summary.sport}" + (f", {recording.model}" if recording.model else "")
-    table = Table("", "value", "± sigma", "unit", "source", title=title, title_justify="left")
+    title = printable(f"{path.name}: {summary.sport}" + (f", {recording.model}" if recording.model else ""))
+    table = Table("", "value", "± sigma", "unit", "source", title=Text(title), title_justify="left")
     for field, name, unit, decimals in _ROWS:
         value = getattr(summary, field)
         if value is None:

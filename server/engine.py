@@ -38,6 +38,8 @@ SILENT_NS = 10_000_000_000  # an athlete without any packet for this long is sil
 IDLE_NS = 30_000_000_000  # and without a workout tells so this often;
 END_NS = 600_000_000_000  # a workout ends by itself after this much silence
 STEPS_MAX = 8  # jobs of one athlete in one tick: who is behind catches up in the next ones
+JOBS_ALL_MAX = 200_000  # jobs that may wait in all lanes together: beyond, a lane takes in only CATCH_UP_MAX
+CATCH_UP_MAX = 600  # which is what one measurement after a silence may bring
 ENDS_MAX = 3  # live workouts that are ended in one tick: to smooth one takes up to 5 ms
 
 
@@ -58,7 +60,7 @@ class Engine:
     """
 
     def __init__(self, config: Config, monotonic_ns: Callable[[], int]) -> None:
-        self.table = Athletes()
+        self.table = Athletes(limit=max(config.server.athletes_max, len(config.athletes)))
         self.core = CoreTable(limit=config.server.devices_max)
         self.timebase = TimeBase()
         self.registry = Registry(config, self.core, self.timebase, self.table)
@@ -70,6 +72,7 @@ class Engine:
         self._root = config.broker.root
         self._monotonic_ns = monotonic_ns
         self._looked_ns = self._looked_silent_ns = 0
+        self._waiting_jobs = 0  # in all lanes
         self._waiting: dict[str, Athlete] = {}  # whose turn to end did not come, who waits longest first
 
     def advance(self, messages: list[Incoming], utc_ns: int) -> list[Outgoing]:
@@ -125,7 +128,10 @@ class Engine:
                 message = arrival.message
                 if isinstance(arrival, Ordered):
                     self._order(arrival, out)
-                elif arrival.imu >= 0:
+                    continue
+                if arrival.device.played and not isinstance(arrival.packet, Birth | Death):
+                    self._go_live(arrival.device, out)
+                if arrival.imu >= 0:
                     at = arrival.imu
                     closed = windows[ends[at - 1] if at else 0 : ends[at]]
                     found += self._motion(arrival, [column[at] for column in columns], closed)
@@ -168,6 +174,7 @@ class Engine:
             return []
         if isinstance(packet, Death):
             device.online = False
+            device.played = device.recorded
             return []
         t = packet.t
         assert not isinstance(t, str), "codecs read decimal strings"
@@ -193,7 +200,10 @@ class Engine:
         device, t_ns, item, cause = found
         athlete = device.athlete
         lane = athlete.lane
+        waited = len(lane.jobs)
         reason = lane.refusal(t_ns, -1 if item is None else item.kind)
+        if waited > CATCH_UP_MAX and self._waiting_jobs > JOBS_ALL_MAX:
+            reason = "too_fast"
         if not device.recorded:
             if t_ns > message.arrived_ns + FUTURE_NS:
                 reason = "future"
@@ -209,14 +219,13 @@ class Engine:
             if self.workouts.starts_by_itself(athlete):
                 out.append(self._told(athlete, self.workouts.start(athlete, t_ns)))
             lane.feed(item, cause, message.received_ns)
+        self._waiting_jobs += len(lane.jobs) - waited
 
     def _birth(self, device: Device, birth: Birth, message: Incoming) -> None:
         device.online, device.model = True, birth.model
         if birth.placement != "unknown":
             device.placement = birth.placement
-        device.recorded = birth.clock.recorded
-        device.athlete.recorded = any(each.recorded for each in device.athlete.devices)
-        self.timebase.set_recorded(device.row, device.recorded)
+        self._set_recorded(device, birth.clock.recorded)
         self.core.configure(
             device.row,
             placement=device.placement,
@@ -226,6 +235,24 @@ class Engine:
         self.workouts.expect(device.athlete, birth.sport)
         if not message.retained:
             self._heard(device, message)
+
+    def _set_recorded(self, device: Device, recorded: bool) -> None:
+        device.recorded, device.played = recorded, False
+        device.athlete.recorded = any(each.recorded for each in device.athlete.devices)
+        self.timebase.set_recorded(device.row, recorded)
+
+    def _go_live(self, device: Device, out: list[Outgoing]) -> None:
+        """Take a device whose recording has ended for a live one: its athlete's time starts anew."""
+        athlete = device.athlete
+        if athlete.lane.jobs:
+            return  # the recording is still being worked through
+        self._set_recorded(device, False)
+        if athlete.recorded:
+            return
+        if self.workouts.is_open(athlete):
+            out.append(self.end_workout(athlete))
+        self.workouts.release(athlete)
+        athlete.lane.forget()
 
     def _order(self, order: Ordered, out: list[Outgoing]) -> None:
         """Queue a command in its athlete's lane, or answer why not."""
@@ -319,6 +346,7 @@ class Engine:
                 self._step(steps, utc_ns, out)
             busy = remaining
         self.behind = bool(busy or self._waiting)
+        self._waiting_jobs = sum(len(a.lane.jobs) for a in (*first.values(), *others))
 
     def _ends(self, athlete: Athlete, job: Step | Order) -> bool:
         """Return True when a job ends a workout, which is then smoothed."""

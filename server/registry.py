@@ -29,6 +29,7 @@ class Device:
     placement: Placement
     model: str = ""
     recorded: bool = False
+    played: bool = False  # its recording has ended: what comes next is live
     native: bool = False  # it speaks on topics of its own: nobody else may speak for it
     online: bool = True
     battery: float | None = None

@@ -19,6 +19,7 @@ LIFESPAN_NS = 10_000_000_000  # older than this behind the newest measurement: n
 JUMP_NS = 24 * 3600 * 1_000_000_000  # a recording does not skip a day: such a stamp is an error
 SAMPLES_MAX = 50  # measurements of one kind that a step takes in: ten times what honest devices send
 JOBS_MAX = 100_000  # jobs that may wait in a lane: a day of steps; whoever is further behind is refused
+CLOCK_SET_NS = 700 * 1_000_000_000  # no live start is so far back, but after the server's clock was set
 CATCH_UP_NS = 600 * 1_000_000_000  # over a longer silence one step is enough
 
 
@@ -52,6 +53,7 @@ class Lane:
 
     row: int
     phase_ns: int
+    recorded: bool = False  # a recording is played: it may start again from its begin
     watermark_ns: int | None = None  # the newest aligned time seen
     due_ns: int = 0
     held: list[Item] = field(default_factory=list)
@@ -69,6 +71,12 @@ class Lane:
         self.counts.clear()
         self.watermark_ns = t_ns
         self.due_ns = self._grid_after(t_ns)
+
+    def forget(self) -> None:
+        """Be as one to whom no measurement has come."""
+        self.held.clear()
+        self.counts.clear()
+        self.watermark_ns = None
 
     def refusal(self, t_ns: int, kind: int = -1) -> str | None:
         """Return why a measurement of ``t_ns`` is of no use, or None when it is."""
@@ -106,11 +114,17 @@ class Lane:
         self.due_ns = max(self.due_ns, self._grid_after(t_ns - STEP_NS))
 
     def order(self, command: Command, t_ns: int, received_ns: int) -> None:
-        """Queue a command behind all measurements up to its time."""
+        """Queue a command behind all measurements up to its time; one that comes too late takes effect now.
+
+        Only a recording's start turns time back, and any start after the server's clock was set.
+        """
+        back_ns = LIFESPAN_NS if self.recorded else CLOCK_SET_NS
         if self.watermark_ns is None or (
-            command.action == "start" and not -LIFESPAN_NS < t_ns - self.watermark_ns < JUMP_NS
+            command.action == "start" and not -back_ns < t_ns - self.watermark_ns < JUMP_NS
         ):
             self.reset(t_ns)
+        elif t_ns <= self.watermark_ns - LIFESPAN_NS:
+            t_ns = self.watermark_ns
         self.advance_to(t_ns, None, received_ns)
         items = self._take(t_ns)
         if items:

@@ -98,6 +98,10 @@ class Server:
             if out:
                 engine.deadlines.observe("publish", clock.monotonic_ns() - began_ns)
             await asyncio.sleep(0)  # the socket's turn, also when the inbox never runs empty
+            if engine.behind:  # all wait in one line: let what was published leave before going on
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(TICK_S):
+                        await self._link.flush()
 
     async def _arrivals(self) -> list[Incoming]:
         """Wait for messages, at most TICK_S, and for what comes right after them."""

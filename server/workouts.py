@@ -51,8 +51,16 @@ class Workouts:
         """Return True when the athlete's next measurement opens a workout."""
         return not (self.is_open(athlete) or athlete.id in self._held_back or athlete.id in self._starting)
 
+    def release(self, athlete: Athlete) -> None:
+        """Forget that a stop was ordered: it was a recording's, and what comes is not."""
+        self._held_back.discard(athlete.id)
+
     def queued(self, athlete: Athlete, command: Command) -> None:
-        """A command waits for its turn: while that is ``start``, nothing else opens a workout."""
+        """A command waits for its turn: while that is ``start``, nothing else opens a workout.
+
+        The lane learns whether it is a recording's, whose start may turn time back.
+        """
+        athlete.lane.recorded = athlete.recorded
         if command.action == "start":
             self._starting.add(athlete.id)
 

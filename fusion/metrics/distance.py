@@ -61,11 +61,14 @@ FIELDS: list[tuple[Any, ...]] = [
 TOTALS = tuple(name for name, *_ in FIELDS)
 
 
-def from_fixes(state: Records, step: position.Step) -> None:
-    """Add what a round of fixes tells."""
+def from_fixes(state: Records, step: position.Step) -> Floats:
+    """Add what a round of fixes tells; return the way since the fix before, m, (n,).
+
+    It is NaN where none is counted between both: at a start or resume, a jump, or where others filled a hole.
+    """
     rows, t_ns = step.rows, step.t_ns
     if not len(rows):
-        return
+        return np.zeros(0)
     counted, span = step.counted, step.span_s
     before = np.where(step.speed_before_mps < position.STILL_MPS, 0.0, step.speed_before_mps)
     now = np.where(step.speed_mps < position.STILL_MPS, 0.0, step.speed_mps)
@@ -99,22 +102,28 @@ def from_fixes(state: Records, step: position.Step) -> None:
     holes = counted & filled & ~step.joined
     if holes.any():
         _take_path(state, rows, holes)
+    between = np.where(joined, arc, np.nan)
     apart = counted & ~step.joined & ~filled
     if apart.any():
-        _across(state, step, apart, span, now)
+        line = _across(state, step, apart, span, now)
+        between = np.where(line, step.chord_m, between)
     state["path_mark_m"][rows] = state["path_m"][rows]
     state["path_mark_sigma_m"][rows] = state["path_sigma_m"][rows]
     state["path_fills"][rows] = 0
     state["dist_t_ns"][rows] = np.where(counted, t_ns, state["dist_t_ns"][rows])
+    return between
 
 
-def _across(state: Records, step: position.Step, use: Mask, span: Floats, now: Floats) -> None:
-    """Fill in what lies before a fix that does not follow another: a hole, a jump, or a resume."""
+def _across(state: Records, step: position.Step, use: Mask, span: Floats, now: Floats) -> Mask:
+    """Fill in what lies before a fix that does not follow another: a hole, a jump, or a resume.
+
+    Return where the straight line across a hole did.
+    """
     rows = step.rows
     resumed = step.before_ns < state["resume_ns"][rows]
     silent = (step.t_ns - step.before_ns) * 1e-9 > position.GAP_S
     told = np.where(np.isfinite(step.doppler_mps), step.doppler_mps, now)
-    line = silent & ~resumed & (step.chord_m < position.SPEED_MAX_MPS * span)
+    line: Mask = use & silent & ~resumed & (step.chord_m < position.SPEED_MAX_MPS * span)
     chord = np.where(line, step.chord_m, 0.0)
     edge = np.where(
         ~silent | resumed, np.minimum(span, EDGE_S) * np.where(told < position.STILL_MPS, 0.0, told), 0.0
@@ -123,6 +132,7 @@ def _across(state: Records, step: position.Step, use: Mask, span: Floats, now: F
     state["dist_fill_m"][rows] += metres
     state["dist_fill_sigma_m"][rows] += CHORD_SHARE * metres
     state["dist_fill_source"][rows] = np.where(metres > 0.0, Source.GNSS, state["dist_fill_source"][rows])
+    return line
 
 
 def from_path(

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from fusion import timer
-from fusion.kalman import Floats
+from fusion.kalman import Floats, Mask
 from fusion.measurements import Records, Source, Sport
+from fusion.metrics.gap import LOST_SHARE, OPEN_SHARE, REACH_NS, Gap
 from fusion.metrics.heart_rate_zone import age_years
 from fusion.metrics.metric import NO_SOURCE, OK, Raw, View, of_workout
 from fusion.table import Fields, Picked
@@ -32,7 +33,6 @@ EFFICIENCY = 0.2
 AGE_DEFAULT = 35.0
 SHARES = {Source.POWER: 0.10, Source.HEART_RATE: 0.22, Source.MODEL: 0.30}
 NO_PROFILE_SHARE = 0.15  # added in square where mass, age or sex are not told
-LOST_SHARE = 0.5  # one sigma, of what the newest power makes of time of which nothing told
 
 WALKING_MPS, RUNNING_MPS = 1.6, 2.4  # between them the one turns into the other
 PEDAL_MAX_W = 600.0
@@ -43,7 +43,6 @@ ROLLING, DRAG_AREA_M2, AIR_KG_M3, BIKE_KG, GRAVITY = 0.005, 0.36, 1.2, 9.0, 9.80
 # Metabolic equivalents where speed tells little: by Sport other, run, walk, hike, ride, swim, ski, row.
 EQUIVALENT = np.array([4.0, 9.0, 3.5, 5.5, 7.0, 7.0, 5.5, 7.0])
 
-REACH_S = 15.0  # a measurement speaks for at most so long before it
 PRIOR_NS = 12_000_000_000
 
 FIELDS: list[tuple[Any, ...]] = [
@@ -71,14 +70,19 @@ def from_heart_rate(state: Records, rows: timer.Rows, t_ns: timer.Times) -> None
 
 def from_motion(state: Records, rows: timer.Rows, t_ns: timer.Times, speed_mps: Floats) -> None:
     """Account for the time up to new speeds, where neither power nor heart rate speaks."""
-    free = (np.abs(t_ns - state["power_t_ns"][rows]) > PRIOR_NS) & (
-        np.abs(t_ns - state["hr_t_ns"][rows]) > PRIOR_NS
-    )
+    free = _unclaimed(state, rows, t_ns)
     rows, t_ns, speed_mps = rows[free], t_ns[free], speed_mps[free]
     if len(rows):
-        known = (t_ns - state["alt_t_ns"][rows]) < PRIOR_NS
-        climb = np.where(known, state["alt_x"][rows, 1], 0.0)
-        _accrue(state, rows, t_ns, motion_watts(Picked(state, rows), speed_mps, climb), Source.MODEL)
+        _accrue(state, rows, t_ns, _motion_watts(state, rows, t_ns, speed_mps), Source.MODEL)
+
+
+def over_gaps(state: Records, gap: Gap) -> None:
+    """Account for gaps between fixes, before the fix after them speaks, by the mean speed."""
+    free = _unclaimed(state, gap.rows, gap.until_ns) & (state["energy_t_ns"][gap.rows] < gap.until_ns)
+    rows, until_ns = gap.rows[free], gap.until_ns[free]
+    if len(rows):
+        watts = _motion_watts(state, rows, until_ns, gap.mean_mps[free])
+        _accrue(state, rows, until_ns, watts, Source.MODEL, gap.since_ns[free])
 
 
 def heart_rate_watts(s: Fields, t_ns: timer.Times) -> Floats:
@@ -120,9 +124,32 @@ def polynomial(coefficients: tuple[float, ...], x: Floats) -> Floats:
     return result
 
 
-def _accrue(state: Records, rows: timer.Rows, t_ns: timer.Times, watts: Floats, source: Source) -> None:
-    """Account for the time up to t_ns at a metabolic power."""
-    since = np.maximum(state["energy_t_ns"][rows], t_ns - int(REACH_S * 1e9))
+def _unclaimed(state: Records, rows: timer.Rows, t_ns: timer.Times) -> Mask:
+    """Return whether neither power nor heart rate spoke lately, (n,)."""
+    free: Mask = (np.abs(t_ns - state["power_t_ns"][rows]) > PRIOR_NS) & (
+        np.abs(t_ns - state["hr_t_ns"][rows]) > PRIOR_NS
+    )
+    return free
+
+
+def _motion_watts(state: Records, rows: timer.Rows, t_ns: timer.Times, speed_mps: Floats) -> Floats:
+    """Return metabolic power of a speed, W, (n,), with the climb rate where it is known at t_ns."""
+    known = (t_ns - state["alt_t_ns"][rows]) < PRIOR_NS
+    climb = np.where(known, state["alt_x"][rows, 1], 0.0)
+    return motion_watts(Picked(state, rows), speed_mps, climb)
+
+
+def _accrue(
+    state: Records,
+    rows: timer.Rows,
+    t_ns: timer.Times,
+    watts: Floats,
+    source: Source,
+    gap_since_ns: timer.Times | None = None,
+) -> None:
+    """Account for the time up to t_ns at a metabolic power: for what it speaks, or from a gap's begin."""
+    speaks_since = t_ns - REACH_NS if gap_since_ns is None else gap_since_ns
+    since = np.maximum(state["energy_t_ns"][rows], speaks_since)
     counted = timer.counts(state, rows, t_ns)
     joules = np.where(counted, watts * timer.counted_s(state, rows, since, t_ns), 0.0)
     told = (state["birth_year"][rows] > 0) & (state["sex"][rows] > 0)
@@ -132,6 +159,8 @@ def _accrue(state: Records, rows: timer.Rows, t_ns: timer.Times, watts: Floats, 
     state["energy_j"][rows] += joules
     lost_s = timer.counted_s(state, rows, state["energy_t_ns"][rows], since)
     lost = np.where(counted, watts * lost_s, 0.0)
+    if gap_since_ns is not None:
+        lost += OPEN_SHARE * joules
     state["energy_sigma_j"][rows] += share * joules + LOST_SHARE * lost
     state["energy_t_ns"][rows] = np.where(counted, np.maximum(t_ns, since), state["energy_t_ns"][rows])
     state["energy_source"][rows] = np.where(counted, source, state["energy_source"][rows])

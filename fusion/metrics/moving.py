@@ -11,12 +11,12 @@ import numpy as np
 from fusion import timer
 from fusion.kalman import Floats, Mask
 from fusion.measurements import Records, Source
+from fusion.metrics.gap import LOST_SHARE, OPEN_SHARE, REACH_NS, Gap
 from fusion.metrics.metric import OK, Raw, View, of_workout
 from fusion.rounds import turns
 from fusion.table import Fields, Picked
 
 MOVING_MPS = 0.4
-REACH_NS = 15_000_000_000  # a measurement speaks for at most so long before it
 CLOCK = int(Source.CLOCK)
 PRIOR_NS = 10_000_000_000  # a better source that spoke in this time decides
 
@@ -24,10 +24,9 @@ FIELDS: list[tuple[Any, ...]] = [
     ("moving_s", np.float64),  # it only grows: by the clock while no source ever spoke, then by sources
     ("moving_t_ns", np.int64),  # accounted for up to here
     ("moving_source", np.int32),
-    ("moving_lost_s", np.float64),  # of which nothing told
+    ("moving_lost_s", np.float64),  # time of which nothing told, and a share of gaps with a way across
 ]
 TOTALS = ("moving_s", "moving_t_ns", "moving_source", "moving_lost_s")
-LOST_SHARE = 0.5  # one sigma of moving time, of time of which nothing told
 
 
 def accrue(state: Records, rows: timer.Rows, t_ns: timer.Times, moving: Mask, source: Any) -> None:
@@ -56,6 +55,16 @@ def accrue(state: Records, rows: timer.Rows, t_ns: timer.Times, moving: Mask, so
         state["moving_lost_s"][row] += np.where(counts, lost_s, 0.0)
         state["moving_s"][row] += np.where(moves, span, 0.0)
         state["moving_t_ns"][row] = np.where(counts, np.maximum(now_ns, before_ns), before_ns)
+
+
+def over_gaps(state: Records, gap: Gap) -> None:
+    """Account for gaps between fixes, before the fix after them speaks: the mean speed tells."""
+    rows = gap.rows
+    span = timer.counted_s(state, rows, np.maximum(state["moving_t_ns"][rows], gap.since_ns), gap.until_ns)
+    moves = gap.mean_mps >= MOVING_MPS
+    state["moving_s"][rows] += np.where(moves, span, 0.0)
+    state["moving_lost_s"][rows] += np.where(moves, OPEN_SHARE, 1.0) * span
+    state["moving_t_ns"][rows] = np.maximum(state["moving_t_ns"][rows], gap.until_ns)
 
 
 def by_clock(state: Records, rows: timer.Rows, t_ns: timer.Times) -> None:

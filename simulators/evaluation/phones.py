@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from server.analyze import summary_of
+from server.analyze import analysis_of
 from server.config import Config
 from server.errors import FileError
 from server.files import read
@@ -109,7 +109,7 @@ def score(task: Task) -> PhoneScore:
         model=recording.model,
         rows=recording.records,
         sensors=sensors_of(recording),
-        summary=summary_of(recording, Config()).summary,
+        summary=analysis_of(recording, Config()).workout.summary,
         warnings=recording.warnings,
     )
 

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from server.analyze import summary_of
+from server.analyze import analysis_of
 from server.clock import SystemClock
 from server.config import Config
 from server.errors import FileError
@@ -94,7 +94,7 @@ def score(task: Task) -> Score:
         recording = read(task.path)
     except FileError as error:
         return Score(file=task.name, error=error.cause, excluded="cannot be read")
-    workout = summary_of(recording, Config())
+    workout = analysis_of(recording, Config()).workout
     analysis_s = (clock.monotonic_ns() - begin_ns) * 1e-9
     if not isinstance(recording, SampleRecording):
         return Score(file=task.name, error=f"a {recording.kind} export", excluded="no FIT, GPX or TCX")

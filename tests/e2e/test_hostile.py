@@ -40,7 +40,7 @@ class Scene(NamedTuple):
     link: Link
     broker: Broker
 
-    def send(self, topic: str, payload: bytes | dict[str, Any], *, retain: bool = False) -> None:
+    def send(self, topic: str, payload: bytes | dict[str, Any] | list[Any], *, retain: bool = False) -> None:
         data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         self.link.publish(f"{self.broker.root}/{topic}", data, qos=1, retain=retain)
 
@@ -480,3 +480,18 @@ async def test_watch_says_that_there_is_no_broker_and_ends_when_asked() -> None:
         await watch.stop(5.0)
         assert watch.returncode == 0, watch.last_words()
         assert not any("Traceback" in line for line in watch.tail)
+
+
+async def test_a_backlog_of_one_recording_holds_up_nobody() -> None:
+    """A small list of stamps 590 s apart makes tens of thousands of steps due."""
+    async with scene() as at:
+        at.send("in/flood/status", RECORDED)
+        at.send("in/flood/hr", [{"bpm": 60, "t": T0 + i * 590 * S} for i in range(100)])
+        first = await hear(at.link, lambda each: each.topic.endswith("/athletes/flood/live"))
+        heard = [live(each).t_ms for each in first if each.topic.endswith("/flood/live")]
+        for _ in range(3):
+            at.send("in/ada/hr", {"bpm": 60})
+            told = await hear(at.link, lambda each: each.topic.endswith("/athletes/ada/live"))
+            heard += [live(each).t_ms for each in told if each.topic.endswith("/flood/live")]
+        assert max(heard) < (T0 + 99 * 590 * S) // 1_000_000, "the flood was over before ada was served"
+        assert (await at.end()).unsent == 0

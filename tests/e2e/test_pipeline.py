@@ -107,12 +107,14 @@ async def test_a_replay_at_speed_has_the_totals_of_the_analysis(name: str) -> No
 
 def analyzed(path: Path) -> dict[str, object]:
     """Return the analysis of a recording."""
-    from server.analyze import report, summary_of
+    from server.analyze import analysis_of, report
     from server.config import Config
     from server.files import read
 
     recording = read(path)
-    told: dict[str, object] = json.loads(json.dumps(report(path, recording, summary_of(recording, Config()))))
+    told: dict[str, object] = json.loads(
+        json.dumps(report(path, recording, analysis_of(recording, Config()).workout))
+    )
     return told
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from server.analyze import summary_of
+from server.analyze import analysis_of
 from server.config import Athlete, Config, Device
 from server.errors import ConfigError
 from server.files import from_bytes
@@ -14,7 +14,7 @@ RUN = from_bytes(Path("run.fit"), fit_run(120).to_bytes())
 
 def test_a_recording_is_of_the_athlete_who_wears_its_device() -> None:
     heavy = Config(athletes=[Athlete(id="ada", mass_kg=120.0, devices=[Device(id=RUN.device)])])
-    by_ada, by_nobody = summary_of(RUN, heavy), summary_of(RUN, Config())
+    by_ada, by_nobody = analysis_of(RUN, heavy).workout, analysis_of(RUN, Config()).workout
     assert by_ada.athlete == "ada"
     assert by_ada.summary is not None
     assert by_nobody.summary is not None
@@ -23,7 +23,7 @@ def test_a_recording_is_of_the_athlete_who_wears_its_device() -> None:
 
 
 def test_a_recording_called_like_an_athlete_is_analysed_as_theirs() -> None:
-    told = summary_of(RUN, Config(athletes=[Athlete(id=RUN.device, mass_kg=120.0)]))
+    told = analysis_of(RUN, Config(athletes=[Athlete(id=RUN.device, mass_kg=120.0)])).workout
     assert told.athlete == RUN.device
     assert told.summary is not None
 

@@ -101,6 +101,22 @@ def test_a_command_of_the_future_is_refused_and_blocks_nothing() -> None:
     assert desk.refused("x") == {}
 
 
+def test_a_start_told_nine_minutes_late_ends_the_workout_now_and_turns_no_time_back() -> None:
+    desk = Desk()
+    desk.send("in/x/hr", HeartRate(bpm=60.0))
+    before = [on(desk.wait(S), "/live") for _ in range(20)][-1]
+    out = desk.send("command/x", Command("start", "a", t=desk.now_ns - 540 * S))
+    assert reply(out, "a").ok
+    ended, started = (msgspec.json.decode(each, type=Workout) for each in on(out, "/workout"))
+    assert ended.summary is not None
+    assert ended.summary.elapsed_s == pytest.approx(20.0, abs=0.5)
+    assert (started.event, started.t_ms) == ("started", ended.t_ms)
+    after = on(out, "/live") + on(desk.wait(S), "/live")
+    times = [msgspec.json.decode(each, type=Live).t_ms for each in before + after]
+    assert len(after) <= 2
+    assert times == sorted(times)
+
+
 def test_a_sample_of_the_future_is_refused_and_blocks_nothing() -> None:
     desk = Desk()
     for second in range(3):

@@ -1,5 +1,8 @@
 """The lanes: when an athlete's models step, and what a step takes in."""
 
+from collections import deque
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,3 +116,33 @@ def test_a_start_far_from_the_last_measurement_begins_the_lane_anew() -> None:
     assert one.watermark_ns == T0 - 3600 * S
     assert one.refusal(T0 - 3600 * S + 1) is None
     assert [type(job) for job in one.jobs] == [Order]
+
+
+@pytest.mark.parametrize("action", ["start", "pause", "resume", "lap", "stop"])
+@pytest.mark.parametrize("back_s", [10, 520, 600])
+def test_a_command_that_comes_late_takes_effect_now_and_turns_no_live_time_back(
+    action: str, back_s: int
+) -> None:
+    one = lane()
+    one.feed(item(T0), None, 0)
+    one.feed(item(T0 + S // 2), None, 0)
+    one.order(msgspec.convert({"action": action, "id": "c"}, Command), T0 - back_s * S, 0)
+    assert [job.t_ns for job in one.jobs if isinstance(job, Order)] == [T0 + S // 2]
+    assert (one.watermark_ns, one.due_ns) == (T0 + S // 2, T0 + S)
+
+
+def test_a_command_of_a_moment_ago_takes_effect_at_its_time() -> None:
+    one = lane()
+    one.feed(item(T0), None, 0)
+    one.order(Command("start", "s"), T0 - 9 * S, 0)
+    assert [job.t_ns for job in one.jobs if isinstance(job, Order)] == [T0 - 9 * S]
+    assert one.watermark_ns == T0
+
+
+def test_a_recording_may_start_again_from_its_begin() -> None:
+    one = lane()
+    one.recorded = True
+    one.feed(item(T0), None, 0)
+    one.order(Command("start", "s"), T0 - 60 * S, 0)
+    assert one.watermark_ns == T0 - 60 * S
+    assert one.jobs == deque([Order(T0 - 60 * S, Command("start", "s"))])
