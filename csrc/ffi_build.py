@@ -29,7 +29,10 @@ ffi.set_source(
     sources=sources(),
     include_dirs=["csrc"],
     depends=[str(path.relative_to(ROOT)) for path in sorted(FOLDER.glob("*.h"))],
-    extra_compile_args=["-std=c11", "-O3", "-fno-tree-vectorize", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra"],
+    extra_compile_args=[
+        *("-std=c11", "-O3", "-fno-tree-vectorize", "-fvisibility=hidden"),  # lanes are ours, calls are local
+        *("-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra"),
+    ],
     libraries=["m"],
     py_limited_api=True,
     define_macros=[("Py_LIMITED_API", "0x030b0000")],

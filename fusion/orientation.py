@@ -15,6 +15,9 @@ from fusion.measurements import Records
 
 INSTANT: Final = record("kf_instant")
 POSE: Final = record("kf_pose")
+_INSTANTS: Final = ffi.typeof("kf_instant[]")  # looked up once: by name it costs as much as some samples
+_POSES: Final = ffi.typeof("kf_pose[]")
+_POSE_BYTES: Final = POSE.itemsize
 _LAST_S: Final = 9.2e9  # int64 ns end a little later
 
 Floats = NDArray[np.float64]
@@ -103,15 +106,15 @@ class Tracker:
                 "instants must be a contiguous one-dimensional array of fusion.orientation.INSTANT"
             )
         count = len(instants)
-        poses = np.empty(count, POSE)
+        buffer = bytearray(count * _POSE_BYTES)  # numpy takes twice as long to make an array of records
         lib.kf_track(
             self._device,
-            ffi.from_buffer("kf_instant *", instants),
+            ffi.from_buffer(_INSTANTS, instants),
             count,
             self._flags,
-            ffi.from_buffer("kf_pose *", poses),
+            ffi.from_buffer(_POSES, buffer),
         )
-        return poses
+        return np.frombuffer(buffer, POSE)
 
 
 def track(
