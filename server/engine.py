@@ -129,8 +129,11 @@ class Engine:
                 if isinstance(arrival, Ordered):
                     self._order(arrival, out)
                     continue
-                if arrival.device.played and not isinstance(arrival.packet, Birth | Death):
-                    self._go_live(arrival.device, out)
+                device = arrival.device
+                if device.played and not isinstance(arrival.packet, Birth | Death):
+                    self._go_live(device, out)
+                if device.through is not None and device.recorded != device.through.recorded:
+                    self._set_recorded(device, device.through.recorded)
                 if arrival.imu >= 0:
                     at = arrival.imu
                     closed = windows[ends[at - 1] if at else 0 : ends[at]]

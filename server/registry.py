@@ -28,6 +28,7 @@ class Device:
     athlete: "Athlete"
     placement: Placement
     model: str = ""
+    through: "Device | None" = None  # the device that speaks for it, whose clock it has
     recorded: bool = False
     played: bool = False  # its recording has ended: what comes next is live
     native: bool = False  # it speaks on topics of its own: nobody else may speak for it
@@ -141,7 +142,7 @@ class Registry:
         except CoreFull:
             raise NotEnrolledError("devices_max") from None
         self._timebase.add(row)
-        device = Device(device_id, row, athlete, placement)
+        device = Device(device_id, row, athlete, placement, through=worn_with)
         self.devices[device_id] = self._by_row[row] = device
         athlete.devices.append(device)
         return device

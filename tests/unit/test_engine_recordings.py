@@ -2,7 +2,8 @@
 
 import msgspec
 
-from server.codecs import samples
+from server.codecs import samples, sensor_logger
+from server.codecs.sensor_logger import Reading
 from server.config import Config
 from server.engine import CATCH_UP_MAX, JOBS_ALL_MAX, STEPS_MAX, Engine
 from server.envelopes import Incoming, Outgoing
@@ -99,6 +100,30 @@ def test_a_recording_that_broke_off_ends_its_workout_before_live_ones_begin() ->
     told = workouts(play(engine, message("in/phone/hr", HeartRate(bpm=60.0))))
     assert [each.event for each in told] == ["ended", "started"]
     assert told[0].t_ms <= (LONG_AGO + 10 * S) // 1_000_000
+
+
+def phone(second: int) -> Incoming:
+    """Return a second of a phone and of the watch that speaks through it."""
+    axes = [f"{kind}{axis}" for kind in ("rotationRate", "gravity", "acceleration") for axis in "XYZ"]
+    readings = [
+        Reading("wristmotion", LONG_AGO + second * S + i * 10_000_000, dict.fromkeys(axes, 0.1))
+        for i in range(100)
+    ]
+    beat = Reading("heartrate", LONG_AGO + second * S, {"bpm": 120})
+    payload = sensor_logger.encode(device="phone", session="s", message_id=second, readings=[beat, *readings])
+    return Incoming("sensor-logger", payload, False, NOW, 0)
+
+
+def test_a_watch_plays_its_recording_with_the_phone_through_which_it_speaks() -> None:
+    engine = Engine(Config(), lambda: 0)
+    play(engine, message("in/phone/status", RECORDED))
+    for second in range(10):
+        play(engine, phone(second))
+    watch = engine.registry.devices["phone-watch"]
+    assert watch.recorded
+    assert watch.athlete is engine.registry.devices["phone"].athlete
+    assert not watch.refused
+    assert LONG_AGO <= watch.newest_ns <= LONG_AGO + 10 * S
 
 
 def test_a_class_may_be_larger_than_the_table_was() -> None:
