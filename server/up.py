@@ -34,6 +34,7 @@ DEMO_END_S = 1.2
 HURRY_S = 0.3
 SAME_PRESS_S = 0.5  # a terminal and a parent may both pass one Ctrl-C on
 
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EXIT_CONFIG = 2  # a child that says so is not started again
 
 
@@ -323,9 +324,12 @@ def up(
 async def _run(settings: Config, config_file: Path | None, *, demo: bool, athletes: int | None) -> int:
     supervisor = Supervisor(settings, config_file, demo=demo, athletes=athletes)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOPPING:
         loop.add_signal_handler(number, supervisor.stop)
-    return await supervisor.run()
+    try:
+        return await supervisor.run()
+    finally:  # all is stopped: a further Ctrl-C is not to kill what only has to leave
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
 
 
 async def _online(link: Link) -> None:

@@ -157,6 +157,19 @@ async def test_a_server_that_hangs_is_ended_in_time(start: Start, presses: int) 
     assert not up.left()
 
 
+async def test_who_keeps_pressing_until_it_is_gone_ends_nothing_but_cleanly(start: Start) -> None:
+    up = await start()
+    await up.says("Ctrl-C ends all of it")
+    up.interrupt()
+    ending = asyncio.create_task(up.ends())
+    while up.process.returncode is None and not ending.done():
+        await asyncio.sleep(0.01)  # a key that is held
+        with contextlib.suppress(ProcessLookupError):
+            up.interrupt()
+    assert await ending == 0
+    assert not up.left()
+
+
 @pytest.mark.parametrize("delay_s", [0.0, 0.2, 0.5, 1.0, 2.0])
 async def test_ctrl_c_during_start_up_leaves_nothing_behind(start: Start, delay_s: float) -> None:
     up = await start("--demo")
