@@ -519,6 +519,8 @@ def _reason(errors: BaseExceptionGroup[aiomqtt.MqttError]) -> str:
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if str(error).startswith("Disconnected"):  # the library's cause for it tells nobody anything
+        return "the connection broke"
     cause = error.__cause__
     return " ".join((str(error) if cause is None else f"{error}: {cause}").split()) or type(error).__name__
 

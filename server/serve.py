@@ -18,7 +18,7 @@ from server.errors import BrokerError
 from server.inbox import Inbox
 from server.loop import run
 from server.messages import ServerStatus
-from server.mqtt import Link, Publication, Will
+from server.mqtt import Link, Publication, Will, warn_as
 from server.publications import encode
 
 TICK_S = 0.05  # the longest time between two ticks: steps without a packet fire on it
@@ -200,6 +200,7 @@ def serve(*, config: Path | None = None, port: int | None = None) -> None:
         The broker's port; default 1883, or what the configuration says.
     """
     settings = load(config, os.environ, port=port)
+    warn_as("serve")
 
     refusal: list[BaseException] = []
 
