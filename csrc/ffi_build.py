@@ -31,7 +31,7 @@ ffi.set_source(
     depends=[str(path.relative_to(ROOT)) for path in sorted(FOLDER.glob("*.h"))],
     extra_compile_args=[
         *("-std=c11", "-O3", "-fno-tree-vectorize", "-fvisibility=hidden"),  # lanes are ours, calls are local
-        *("-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra"),
+        *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"),
     ],
     libraries=["m"],
     py_limited_api=True,

@@ -190,7 +190,9 @@ float kf_orientation_bias_sigma(const kf_orientation *o)
 
 kf_view kf_filter_view(const kf_filter *f)
 {
-    return (kf_view){fmaxf(0, (f->P[P00] + f->P[P11]) / 2),
+    const float tilt = (f->P[P00] + f->P[P11]) / 2;
+
+    return (kf_view){tilt > 0 ? tilt : 0,
                      f->Pz[2],
                      {f->half[0], f->half[1]},
                      (f->still > 0 ? KF_REST : 0u) | (f->heading_known > 0 ? KF_HAS_MAG : 0u) |
