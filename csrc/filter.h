@@ -36,13 +36,17 @@
 #define BIAS_WALK 8.0e-5F       /* rad/s per sqrt(s) */
 #define ACCEL_NOISE 0.05F       /* m/s per sqrt(s) */
 #define VELOCITY_NOISE 0.4F     /* m/s sqrt(s): a velocity of about 0.6 m/s, correlated over half a second */
-#define UP_NOISE 1.0F           /* m/s sqrt(s): climbing goes on for long */
-#define GRAVITY_WALK 1.0e-3F    /* m/s^2 per sqrt(s) */
-#define GRAVITY_ERROR_MAX 0.5F  /* m/s^2 */
-#define TILT_SIGMA 0.5F         /* rad, at first and at most */
-#define VELOCITY_SIGMA 1.0F     /* m/s, at first */
-#define BIAS_SIGMA 0.02F        /* rad/s, at first and at most */
-#define GRAVITY_SIGMA 0.1F      /* m/s^2 */
+#define SPEED_NOISE 0.3F        /* s: of the square of the speed that is seen, where that is more */
+#define SPEED_LOW_S 2.0F
+#define MOTION_SHARE                                                                                         \
+    0.2F              /* of the gain on the bias, in motion: there acceleration is no noise, but in step */
+#define UP_NOISE 1.0F /* m/s sqrt(s): climbing goes on for long */
+#define GRAVITY_WALK 1.0e-3F   /* m/s^2 per sqrt(s) */
+#define GRAVITY_ERROR_MAX 0.5F /* m/s^2 */
+#define TILT_SIGMA 0.5F        /* rad, at first and at most */
+#define VELOCITY_SIGMA 1.0F    /* m/s, at first */
+#define BIAS_SIGMA 0.02F       /* rad/s, at first and at most */
+#define GRAVITY_SIGMA 0.1F     /* m/s^2 */
 #define HEADING_VAR_MAX 9.8696044F
 #define AGE_MAX_S 1.0e6F
 #define SETTLED_SIGMA 0.06F /* rad */
@@ -50,13 +54,19 @@
 #define BIAS_MAX 0.35F /* rad/s, of each axis */
 
 /* Rest: blocks like their low-passed mean, for a while. */
-#define REST_RATE 0.035F  /* rad/s: what one may turn unnoticed, and about twice a poor gyroscope's noise */
+#define REST_RATE 7.0e-3F /* rad/s: what one may turn unnoticed, and about twice a poor gyroscope's noise */
+#define CHI2 (14 / 3.0F)  /* 0.3 % of what three axes of this variance add up to is beyond */
+#define REST_OFF 3.5e-3F  /* rad/s: from the bias, beyond its sigma */
 #define REST_NOISE 0.07F  /* rad/s, rms within a block */
 #define REST_ACCEL 0.5F   /* m/s^2 */
 #define REST_NORM 0.15F   /* m/s^2: mean specific force is gravity, also in a lift */
 #define REST_OPEN 1.0e-8F /* rad^2 */
+#define REST_FELT 0.2F    /* of the time, by the accelerometer: it may be slower */
 #define REST_AFTER_S 1.5F
-#define REST_LOW_S 0.5F
+#define REST_PROVED_S 20.0F
+#define REST_LOW_S 5.0F
+#define REST_BIAS_MAX 0.1F      /* rad/s: no gyroscope is off by more */
+#define REST_BIAS_SIGMA 1.0e-3F /* rad/s, at least: a slow turn may pass for rest */
 #define REST_BIAS_NOISE 1.5e-3F /* rad/s sqrt(s) */
 #define REST_DV_SIGMA 0.005F    /* m/s, of the increment of velocity over a block */
 
@@ -170,13 +180,17 @@ static inline kf_real kf_square(const kf_real v[3])
 static inline kf_mask kf_judge_rest(kf_filters *s, kf_real inverse_s)
 {
     const kf_mask first = KF_TRUE(s->age_s <= s->block_s);
-    const kf_real k = kf_where(first, kf_of(1), s->block_s / (s->block_s + REST_LOW_S));
+    /* The mean is of the calm time alone: each block that is not calm begins it anew. */
+    const kf_real k =
+        s->block_s / (s->block_s + kf_where(first, kf_of(0), kf_least(s->still_s, kf_of(REST_LOW_S))));
+    const kf_mask felt = KF_TRUE(s->block_accel_s >= REST_FELT * s->block_s);
+    const kf_real inverse_accel_s = 1 / kf_where(felt, s->block_accel_s, kf_of(1));
     kf_real turn[3], rate[3], force[3], off[3];
 
     for (int i = 0; i < 3; i++) {
         turn[i] = s->block_turn[i] * inverse_s;
         rate[i] = turn[i] + s->bias[i] - s->gyro_low[i];
-        force[i] = s->block_force[i] * inverse_s - s->force_low[i];
+        force[i] = s->block_force[i] * inverse_accel_s - s->force_low[i];
         s->gyro_low[i] += k * rate[i];
         s->force_low[i] += k * force[i];
         off[i] = s->gyro_low[i] - s->bias[i];
@@ -187,13 +201,18 @@ static inline kf_mask kf_judge_rest(kf_filters *s, kf_real inverse_s)
     const kf_mask calm = KF_TRUE(kf_square(rate) < REST_RATE * REST_RATE) &
                          KF_TRUE(spread < REST_NOISE * REST_NOISE) &
                          KF_TRUE(kf_square(force) < REST_ACCEL * REST_ACCEL) &
-                         KF_TRUE(kf_square(off) < 9 * bias_variance + REST_RATE * REST_RATE) &
                          KF_TRUE(kf_size(weight) < 3 * kf_root(s->Pz[2]) + REST_NORM) &
-                         KF_TRUE(s->block_open < REST_OPEN) & KF_TRUE(s->block_accel_s >= s->block_s);
+                         KF_TRUE(s->block_open < REST_OPEN) & felt & ~first;
+    const kf_mask near = KF_TRUE(kf_square(off) < CHI2 * bias_variance + REST_OFF * REST_OFF);
 
-    s->still_s = kf_where(calm & ~first, kf_least(s->still_s + s->block_s, kf_of(REST_AFTER_S)), kf_of(0));
-    const kf_mask still = KF_TRUE(s->still_s >= REST_AFTER_S);
-    s->still = kf_where(still, kf_of(1), kf_of(0));
+    s->still_s = kf_where(calm, kf_least(s->still_s + s->block_s, kf_of(REST_PROVED_S)), kf_of(0));
+    /* Nobody turns so evenly for so long: it is the bias that is wrong, by more than was thought. */
+    const kf_mask proved = KF_TRUE(s->still_s >= REST_PROVED_S) &
+                           KF_TRUE(kf_square(s->gyro_low) < REST_BIAS_MAX * REST_BIAS_MAX);
+    for (int i = 4; i < KF_TILT_STATES; i++)
+        s->P[kf_at[i][i]] = kf_where(proved & ~near, kf_of(BIAS_SIGMA * BIAS_SIGMA), s->P[kf_at[i][i]]);
+    const kf_mask still = KF_TRUE(s->still_s >= REST_AFTER_S) & (near | proved);
+    s->resting = kf_where(still, kf_of(1), kf_of(0));
     return still;
 }
 
@@ -278,8 +297,9 @@ static inline void kf_predict(kf_filters *s, kf_real R[3][3])
     kf_hold_tilt(s, 1);
 }
 
-/* Scalar update: state i is off by residual, which is known to variance R; where the gain is to be taken. */
-static inline void kf_update(kf_filters *s, int i, kf_real residual, kf_real R, kf_mask where,
+/* Scalar update, where told: state i is off by residual, which is known to variance R. The bias takes a share
+ * of its gain; P is that of such a gain. */
+static inline void kf_update(kf_filters *s, int i, kf_real residual, kf_real R, kf_mask where, float share,
                              kf_real x[KF_TILT_STATES])
 {
     kf_real row[KF_TILT_STATES], K[KF_TILT_STATES];
@@ -289,11 +309,12 @@ static inline void kf_update(kf_filters *s, int i, kf_real residual, kf_real R, 
     for (int j = 0; j < KF_TILT_STATES; j++) {
         row[j] = s->P[kf_at[i][j]];
         K[j] = row[j] * inverse;
-        x[j] += K[j] * innovation;
+        x[j] += (j < 4 ? 1.0F : share) * K[j] * innovation;
     }
+    const float learnt = share * (2 - share);
     for (int j = 0; j < KF_TILT_STATES; j++)
         for (int k = j; k < KF_TILT_STATES; k++)
-            s->P[kf_at[j][k]] -= K[j] * row[k];
+            s->P[kf_at[j][k]] -= (j < 4 ? 1.0F : learnt) * K[j] * row[k];
 }
 
 /* Vertical velocity and gravity, by the same argument. */
@@ -374,6 +395,8 @@ static inline void kf_correct_heading(kf_filters *s, kf_real rate2)
     }
     s->new_s = kf_where(renewed, kf_of(0), s->new_s);
     s->fit_s = kf_where(renewed, kf_of(FIT_S), s->fit_s);
+    s->heading_var =
+        kf_where(renewed, kf_most(s->heading_var, kf_of(FIELD_SIGMA * FIELD_SIGMA)), s->heading_var);
     s->misfit_s = kf_where(good | renewed, kf_of(0),
                            kf_where(usable, kf_least(s->misfit_s + T, kf_of(PATIENCE_S)), s->misfit_s));
     s->field_off = kf_where(good, kf_of(0), kf_where(off, kf_of(1), s->field_off));
@@ -414,18 +437,21 @@ static inline void kf_correct(kf_filters *s)
     const kf_mask fell = KF_TRUE(s->block_accel_s > 0);
     kf_begin_velocity(s, still);
     kf_predict(s, R);
-    const kf_real noise =
-        kf_where(still, kf_of(REST_DV_SIGMA * REST_DV_SIGMA),
-                 VELOCITY_NOISE * VELOCITY_NOISE / kf_where(fell, s->block_accel_s, kf_of(1)));
+    const kf_real noise = kf_where(still, kf_of(REST_DV_SIGMA * REST_DV_SIGMA),
+                                   (VELOCITY_NOISE * VELOCITY_NOISE + SPEED_NOISE * s->speed2) /
+                                       kf_where(fell, s->block_accel_s, kf_of(1)));
     for (int i = 0; i < 2; i++)
         s->velocity[i] += s->block_force[i];
     for (int i = 0; i < 2; i++)
-        kf_update(s, 2 + i, -s->velocity[i], noise, fell, x);
+        kf_update(s, 2 + i, -s->velocity[i], noise, fell, MOTION_SHARE, x);
     kf_correct_vertical(s, still, fell);
     if (kf_any(still))
         for (int i = 0; i < 3; i++)
             kf_update(s, 4 + i, s->gyro_low[i] - s->bias[i], REST_BIAS_NOISE * REST_BIAS_NOISE * inverse_s,
-                      still, x);
+                      still, 1, x);
+    for (int i = 4; i < KF_TILT_STATES; i++)
+        s->P[kf_at[i][i]] = kf_where(
+            still, kf_most(s->P[kf_at[i][i]], kf_of(REST_BIAS_SIGMA * REST_BIAS_SIGMA)), s->P[kf_at[i][i]]);
 
     kf_real dq[4], q[4], cosine, sinc;
     kf_cosine(0.25F * (x[0] * x[0] + x[1] * x[1]), &cosine, &sinc);
@@ -439,6 +465,8 @@ static inline void kf_correct(kf_filters *s)
         s->q[i] = q[i] * norm;
     for (int i = 0; i < 2; i++)
         s->velocity[i] += x[2 + i];
+    const kf_real speed2 = s->velocity[0] * s->velocity[0] + s->velocity[1] * s->velocity[1];
+    s->speed2 += T / (T + SPEED_LOW_S) * (0.5F * speed2 - s->speed2);
     for (int i = 0; i < 3; i++)
         s->bias[i] = kf_most(kf_least(s->bias[i] + x[4 + i], kf_of(BIAS_MAX)), kf_of(-BIAS_MAX));
     /* The bias about z is no state of the heading's own: all that is unknown of it goes into one direction.
@@ -446,7 +474,7 @@ static inline void kf_correct(kf_filters *s)
     const kf_real *P = s->P;
     const kf_real about_z = R[2][0] * (R[2][0] * P[P44] + 2 * (R[2][1] * P[P45] + R[2][2] * P[P46])) +
                             R[2][1] * (R[2][1] * P[P55] + 2 * R[2][2] * P[P56]) + R[2][2] * R[2][2] * P[P66];
-    s->heading_var += 2 * T * kf_root(s->heading_var * kf_most(about_z, kf_of(0)));
+    s->heading_var += kf_where(still, kf_of(0), 2 * T * kf_root(s->heading_var * kf_most(about_z, kf_of(0))));
     s->heading_var +=
         GYRO_NOISE * GYRO_NOISE * T + GYRO_RATE_NOISE * GYRO_RATE_NOISE * s->block_rate2 + s->block_open;
     s->heading_var = kf_least(s->heading_var, kf_of(HEADING_VAR_MAX));

@@ -30,7 +30,8 @@
 #define CLIP_FADE_S 0.065F
 #define CLIP_SHARE 1.2F
 #define CLIP_S 0.2F
-#define CLIP_MAX_S 0.5F /* longer than any swing: no polynomial tells what was there */
+#define CLIP_MAX_S 0.5F  /* longer than any swing: no polynomial tells what was there */
+#define CLIP_CHAIN 12.0F /* rad */
 #define CLIP_STEP_OPEN 0.1F
 #define CLIP_OPEN 0.4F
 #define CLIP_RATE_OPEN 0.25F /* rad/s, over the span, for one of CLIP_S or longer */
@@ -194,6 +195,18 @@ static void end_clip(kf_stream *s, int i, float gyro, float dt_s, float turn[3],
     out->open += open * open;
 }
 
+/* Hold a rotation vector to what filter.h can turn by; whole turns change nothing. */
+static void hold_turn(float turn[3])
+{
+    const float n2 = square(turn);
+
+    if (n2 <= TURN_MAX * TURN_MAX)
+        return;
+    const double n = sqrt((double)n2), less = n - 2 * KF_PI * floor(n / (2 * KF_PI) + 0.5);
+    for (int i = 0; i < 3; i++)
+        turn[i] *= (float)(less / n);
+}
+
 /* Follow the axes that reach the end of their range, and those that return. */
 static void follow_clips(kf_stream *s, const kf_sample *sample, const float gyro[3], float dt_s,
                          float turn[3], kf_increment *out)
@@ -226,18 +239,8 @@ static void follow_clips(kf_stream *s, const kf_sample *sample, const float gyro
     s->clip_over = (uint8_t)returned;
     for (int k = 0; k < 3; k++)
         s->clip_turn[k] = now | returned ? s->clip_turn[k] + turn[k] : 0;
-}
-
-/* Hold a rotation vector to what filter.h can turn by; whole turns change nothing. */
-static void hold_turn(float turn[3])
-{
-    const float n2 = square(turn);
-
-    if (n2 <= TURN_MAX * TURN_MAX)
-        return;
-    const double n = sqrt((double)n2), less = n - 2 * KF_PI * floor(n / (2 * KF_PI) + 0.5);
-    for (int i = 0; i < 3; i++)
-        turn[i] *= (float)(less / n);
+    if (square(s->clip_turn) > CLIP_CHAIN * CLIP_CHAIN) /* clip upon clip: halfway means nothing any more */
+        s->clip_turn[0] = s->clip_turn[1] = s->clip_turn[2] = 0;
 }
 
 /* The rotation of a step with a gyroscope on both sides. */
@@ -317,7 +320,7 @@ void kf_increments_take(kf_stream *s, const kf_sample *sample, double dt_s, doub
 
     *out = (kf_increment){.dt_s = dt};
     if (!(sample->has & KF_BIT_GYRO)) {
-        const uint32_t has = s->has & KF_BIT_ACCEL;
+        const uint8_t has = s->has & KF_BIT_ACCEL;
         const float before[3] = {s->accel[0], s->accel[1], s->accel[2]};
         kf_increments_break(s);
         s->has = has;
@@ -344,10 +347,10 @@ void kf_increments_take(kf_stream *s, const kf_sample *sample, double dt_s, doub
             s->gyro[1][i] = s->gyro[0][i];
             s->gyro[0][i] = gyro[i];
         }
-        s->count = s->count < 3 ? (uint8_t)(s->count + 1) : 3;
+        s->count = s->count < 3 ? (s->count + 1) & 3 : 3;
     }
     if (sample->has & KF_BIT_ACCEL)
         for (int i = 0; i < 3; i++)
             s->accel[i] = accel[i];
-    s->has = sample->has;
+    s->has = (uint8_t)sample->has;
 }

@@ -103,10 +103,10 @@ typedef struct {
 
 /* The filter's state; see filter.h. */
 #define KF_FILTER_FIELDS(real)                                                                               \
-    real q[4];        /* q6 */                                                                               \
-    real bias[3];     /* b, rad/s */                                                                         \
-    real velocity[2]; /* e */                                                                                \
-    real P[28];       /* of tilt, velocity, bias; packed */                                                  \
+    real q[4];                /* q6 */                                                                       \
+    real bias[3];             /* b, rad/s */                                                                 \
+    real velocity[2], speed2; /* e; mean square of a component */                                            \
+    real P[28];               /* of tilt, velocity, bias; packed */                                          \
     real up_mps, gravity_error, Pz[3];                                                                       \
     real half[2], heading_var;   /* cos, sin of half the heading: e9 is e6 turned about z */                 \
     real field[2], field_new[2]; /* reference: horizontal, up, uT */                                         \
@@ -116,7 +116,7 @@ typedef struct {
     real block_s, block_accel_s, block_mag_s, block_rate2, block_open, block_open_velocity;                  \
     real block_turn[3], block_force[3], block_field[3];                                                      \
     /* 1 or 0 */                                                                                             \
-    real tilt_known, heading_known, settled, still, field_off;
+    real tilt_known, heading_known, settled, resting, field_off;
 
 typedef struct {
     KF_FILTER_FIELDS(float)
@@ -150,12 +150,12 @@ typedef struct {
     float turn[3];
     float gap_s, gap_bend[3], gap_turn[3]; /* a gap that waits for two samples after it */
     kf_clip clips[3];
-    float clip_turn[3]; /* rotation since the first of them began */
-    uint32_t has;       /* KF_BIT_... of the sample before */
-    uint8_t count;      /* samples in gyro, at most 3 */
-    uint8_t gap_after;  /* samples since the gap; 0: no gap waits */
-    uint8_t clipped;    /* bit i: axis i stood at its end */
-    uint8_t clip_over;  /* bit i: it is good again, and its clip waits for the next sample */
+    float clip_turn[3];    /* rotation since the first of them began */
+    uint8_t has;           /* KF_BIT_... of the sample before */
+    uint8_t count : 4;     /* samples in gyro, at most 3 */
+    uint8_t gap_after : 4; /* samples since the gap; 0: no gap waits */
+    uint8_t clipped;       /* bit i: axis i stood at its end */
+    uint8_t clip_over;     /* bit i: it is good again, and its clip waits for the next sample */
 } kf_stream;
 
 typedef struct {

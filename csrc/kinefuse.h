@@ -32,7 +32,7 @@
 
 /* Kinds of kf_packet. */
 #define KF_BINARY 0 /* the IMU packet of docs/protocol.md, header and all */
-#define KF_ROWS 1   /* an array of kf_row, 8-byte aligned */
+#define KF_ROWS 1   /* an array of kf_row, 8-byte aligned; of one stamp mag and accel before gyro */
 
 /* Sensors of kf_row. */
 #define KF_ACCEL 0 /* specific force in b, m/s^2 */

@@ -47,6 +47,7 @@ void kf_orientation_break(kf_orientation *o, double gap_s)
 {
     kf_filter *f = &o->filter;
     const float gap = (float)fmin(gap_s, 1e3);
+    const bool lost = gap > SNAP_GAP_S || o->stream.count < 2; /* so soon after the last break, too */
 
     kf_increments_break(&o->stream);
     begin_block(f);
@@ -57,10 +58,10 @@ void kf_orientation_break(kf_orientation *o, double gap_s)
     kf_hold_tilt(f, 1);
     kf_begin_velocity(f, KF_TRUE(true));
     f->P[P22] = f->P[P33] = VELOCITY_SIGMA * VELOCITY_SIGMA;
-    f->settled = f->still = f->still_s = 0;
+    f->settled = f->resting = f->still_s = f->speed2 = 0;
     f->heading_var = fminf(f->heading_var + gap * gap, HEADING_VAR_MAX);
     o->mag_t_ns = 0;
-    if (gap > SNAP_GAP_S)
+    if (lost)
         f->tilt_known = f->age_s = 0;
 }
 
@@ -97,6 +98,23 @@ static void snap(kf_filter *f, const float accel_b[3])
     f->tilt_known = 1;
 }
 
+/* A field of the end of a step as it stood halfway, where filter.h takes it: the series of the turn back. */
+static void turn_back(float field[3], const float turn[3])
+{
+    float term[3] = {field[0], field[1], field[2]};
+
+    for (int order = 1; order <= 4; order++) {
+        const float share = 0.5F / (float)order;
+        const float x = (turn[1] * term[2] - turn[2] * term[1]) * share;
+        const float y = (turn[2] * term[0] - turn[0] * term[2]) * share;
+        term[2] = (turn[0] * term[1] - turn[1] * term[0]) * share;
+        term[0] = x;
+        term[1] = y;
+        for (int i = 0; i < 3; i++)
+            field[i] += term[i];
+    }
+}
+
 /* Put the field that came with s into the step, weighed by the time since the last one. */
 static void take_field(kf_orientation *o, const kf_sample *s, kf_increment *step)
 {
@@ -114,6 +132,8 @@ static void take_field(kf_orientation *o, const kf_sample *s, kf_increment *step
     step->mag[0] = (float)s->mag_b.x;
     step->mag[1] = (float)s->mag_b.y;
     step->mag[2] = (float)s->mag_b.z;
+    if (!s->means)
+        turn_back(step->mag, step->turn);
     step->mag_s = since < FIELD_S_MAX ? since : FIELD_S_MAX;
 }
 
@@ -195,6 +215,6 @@ kf_view kf_filter_view(const kf_filter *f)
     return (kf_view){tilt > 0 ? tilt : 0,
                      f->Pz[2],
                      {f->half[0], f->half[1]},
-                     (f->still > 0 ? KF_REST : 0u) | (f->heading_known > 0 ? KF_HAS_MAG : 0u) |
+                     (f->resting > 0 ? KF_REST : 0u) | (f->heading_known > 0 ? KF_HAS_MAG : 0u) |
                          (f->field_off > 0 ? KF_MAG_DISTURBED : 0u) | (f->settled > 0 ? KF_SETTLED : 0u)};
 }

@@ -66,7 +66,7 @@ static void add_mag(kf_pairing *p, kf_sample *s)
 {
     while (p->mag.count > 0) {
         const kf_pending *row = at(p->mag_rows, &p->mag, KF_PENDING_MAG, 0);
-        if (row->t_ns >= s->t_ns)
+        if (row->t_ns > s->t_ns)
             return;
         s->has &= ~KF_BIT_MAG;
         if (kf_elapsed(row->t_ns, s->t_ns) <= KF_GAP_NS && !(row->flags & KF_PENDING_CLIPPED)) {

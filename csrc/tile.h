@@ -70,7 +70,7 @@ static kf_view view_of(const kf_filters *s, size_t lane)
     one.Pz[2] = s->Pz[2][lane];
     one.half[0] = s->half[0][lane];
     one.half[1] = s->half[1][lane];
-    one.still = s->still[lane];
+    one.resting = s->resting[lane];
     one.heading_known = s->heading_known[lane];
     one.field_off = s->field_off[lane];
     one.settled = s->settled[lane];

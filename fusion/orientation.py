@@ -76,7 +76,7 @@ class Tracker:
     """
 
     def __init__(self, *, gyro_range: float | None = None, means: bool = False) -> None:
-        if gyro_range is not None and not 0 < gyro_range < np.inf:
+        if gyro_range is not None and not 0 < np.float32(gyro_range) < np.inf:
             raise ValueError(f"gyro_range must be finite and greater than 0 rad/s, not {gyro_range}")
         self._block = ffi.new("uint64_t[]", lib.kf_device_size() // 8)
         self._device = ffi.cast("kf_device *", self._block)
@@ -135,7 +135,9 @@ def track(
         Stamps, s, from any origin within int64 nanoseconds. A sample that is not after the one before changes
         nothing: its row repeats what was known.
     gyro_b, accel_b : (n, 3)
-        Angular rate, rad/s; specific force (at rest +g up), m/s². A row that is not finite is absent.
+        Angular rate, rad/s; specific force (at rest +g up), m/s². A row that is not finite is absent; one of
+        the field alone is not used, so sensors that tick apart are to be brought to common stamps first.
+        Nothing is known before the first specific force.
     mag_b : (n, 3), optional
         Magnetic field, any unit that keeps the earth's between 1 and 100 000 (µT). Rows that are not finite
         are absent: a magnetometer may be slower than the rest.
@@ -193,17 +195,24 @@ def track(
     )
 
 
-def _vectors(name: str, values: ArrayLike, count: int) -> Floats:
+def _vectors(name: str, values: ArrayLike, count: int) -> NDArray[np.float32]:
     vectors = np.asarray(values, np.float64)
     if vectors.shape != (count, 3):
         raise ValueError(f"{name} must have shape ({count}, 3) like t_s, not {vectors.shape}")
-    return vectors
+    return _single(vectors)
 
 
-def _intervals(values: ArrayLike | float, count: int) -> Floats:
+def _single(values: Floats) -> NDArray[np.float32]:
+    """Return the values as the core takes them; what is beyond float32 is infinite, and so absent."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
+def _intervals(values: ArrayLike | float, count: int) -> NDArray[np.float32]:
     intervals = np.asarray(values, np.float64)
     if intervals.shape not in ((), (count,)):
         raise ValueError(f"interval_s must be a number or have shape ({count},), not {intervals.shape}")
-    if not np.all((intervals > 0) & (intervals < np.inf)):
+    single = _single(intervals)
+    if not np.all((single > 0) & (single < np.inf)):
         raise ValueError("interval_s must be finite and greater than 0 s")
-    return intervals
+    return single

@@ -29,7 +29,7 @@ class ImuRows(NamedTuple):
     Attributes
     ----------
     rows : Records
-        dtype ROW, sorted by t_ns; at one stamp accel, gyro, mag.
+        dtype ROW, sorted by t_ns; at one stamp mag, accel, gyro.
     boot, seq : int or None
         None where the message does not tell.
     means : bool
@@ -94,7 +94,7 @@ def rows(parts: list[tuple[int, NDArray[np.int64], NDArray[np.float64]]]) -> Rec
         part["t_ns"], part["sensor"] = t_ns, sensor
         part["x"], part["y"], part["z"] = values[:, 0], values[:, 1], values[:, 2]
         at += len(t_ns)
-    return out[np.lexsort((out["sensor"], out["t_ns"]))]
+    return out[np.lexsort(((out["sensor"] + 1) % 3, out["t_ns"]))]  # the rate of a stamp sets off its sample
 
 
 def encode(message: ImuJson) -> bytes:

@@ -10,9 +10,12 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+
+from server.errors import FileError
 
 Floats = NDArray[np.float64]
 
@@ -72,12 +75,15 @@ def load(path: Path) -> Trial:
 
     Raises
     ------
-    OSError, ValueError, KeyError
+    FileError
         The file is no trial.
     """
-    with np.load(path) as stored:
-        gyro, accel, mag, q = (stored[name].astype(np.float64) for name in ("gyr", "acc", "mag", "quat"))
-        moving, rate_hz = stored["movement"].astype(bool), float(stored["rate"])
+    try:
+        with np.load(path) as stored:
+            gyro, accel, mag, q = (stored[name].astype(np.float64) for name in ("gyr", "acc", "mag", "quat"))
+            moving, rate_hz = stored["movement"].astype(bool), float(stored["rate"])
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise FileError(path, f"no BROAD trial: {' '.join(str(error).split())}") from None
     return Trial(path.stem, rate_hz, np.full(len(gyro), 1 / rate_hz), gyro, accel, mag, q, moving)
 
 

@@ -145,7 +145,7 @@ def test_the_windows_of_rows_are_those_of_the_twin(seed: int, means: bool) -> No
         np.testing.assert_array_equal(core["t_ns"], ends)
         uncertain = s.t_ns[says.margin[:, j] <= EDGE]
         sure = ends < (uncertain[0] if len(uncertain) else np.inf)
-        np.testing.assert_allclose(core["dv_e"][sure], dv_e[sure], rtol=0, atol=CLOSE)
+        np.testing.assert_allclose(core["dv_e"][sure], dv_e[sure], rtol=0, atol=2 * CLOSE)  # of 25 sums
 
 
 def window_records(s: twin.Samples) -> NDArray[np.void]:

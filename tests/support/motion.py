@@ -80,9 +80,9 @@ def rows_of(t_ns: NDArray[np.int64], vectors: Floats, sensor: int) -> Records:
 
 
 def merged(*parts: Records) -> Records:
-    """Return the rows in the order of time, and of sensors at one stamp."""
+    """Return the rows in the order of time; at one stamp mag, accel, gyro."""
     rows = np.concatenate(parts)
-    return rows[np.lexsort((rows["sensor"], rows["t_ns"]))]
+    return rows[np.lexsort(((rows["sensor"] + 1) % 3, rows["t_ns"]))]
 
 
 def all_rows(m: Motion, *, mag: bool = True) -> Records:

@@ -25,7 +25,9 @@ BLOCK_S, GAP_S, SNAP_GAP_S, WINDOW_NS = 0.0345, 0.25, 1.0, 250_000_000
 GYRO_NOISE, GYRO_RATE_NOISE, BIAS_WALK, ACCEL_NOISE = 1.7e-3, 3e-3, 8e-5, 0.05
 VELOCITY_NOISE, UP_NOISE, GRAVITY_WALK, GRAVITY_MAX = 0.4, 1.0, 1e-3, 0.5
 TILT_SIGMA, VELOCITY_SIGMA, BIAS_SIGMA, GRAVITY_SIGMA, BIAS_MAX = 0.5, 1.0, 0.02, 0.1, 0.35
-REST_RATE, REST_NOISE, REST_ACCEL, REST_NORM, REST_AFTER_S, REST_LOW_S = 0.035, 0.07, 0.5, 0.15, 1.5, 0.5
+REST_RATE, REST_OFF, REST_NOISE, REST_ACCEL, REST_NORM, REST_FELT = 0.007, 3.5e-3, 0.07, 0.5, 0.15, 0.2
+REST_AFTER_S, REST_PROVED_S, REST_LOW_S, REST_BIAS_MAX, REST_BIAS_SIGMA = 1.5, 20.0, 5.0, 0.1, 1e-3
+SPEED_NOISE, SPEED_LOW_S, MOTION_SHARE = 0.3, 2.0, 0.2
 REST_BIAS_NOISE, REST_DV_SIGMA, REST_OPEN = 1.5e-3, 0.005, 1e-8
 FIELD_NOISE, MISFIT_NOISE, FIELD_SIGMA, NORM_SHARE, DIP_TAN = 0.08, 1.5, 0.3, 0.1, 0.17
 FIT_S, LOW_S, NEW_LOW_S, RENEW_S, RENEW_RATE, PATIENCE_S, CARE = 0.5, 20.0, 2.0, 15.0, 0.35, 60.0, 25.0
@@ -185,7 +187,7 @@ class Stream:
     def join(self) -> None:
         """Find the steps, the breaks, and where tilt is taken from specific force."""
         newest_ns: int | None = None
-        usual_s, known = 0.0, False
+        usual_s, known, count = 0.0, False, 0
         for k, t_ns in enumerate(self.samples.t_ns.tolist()):
             any_of = self.has_gyro[k] or self.has_accel[k]
             if not any_of or (newest_ns is not None and t_ns <= newest_ns):
@@ -196,8 +198,8 @@ class Stream:
             if dt_s > GAP_S:
                 self.broken_s[k] = dt_s
                 self.note(k, dt_s / SNAP_GAP_S - 1)
-                known = known and dt_s <= SNAP_GAP_S
-                dt_s = 0.0
+                known = known and dt_s <= SNAP_GAP_S and count >= 2
+                dt_s, count = 0.0, 0
             elif dt_s > 0:
                 usual_s = (
                     usual_s + USUAL_SHARE * (min(dt_s, USUAL_JUMP * usual_s) - usual_s) if usual_s else dt_s
@@ -206,6 +208,7 @@ class Stream:
                 self.snap[k] = known = True
                 dt_s = 0.0
             self.taken[k] = known
+            count = count + 1 if known and self.has_gyro[k] else 0
             self.dt_s[k] = dt_s if known else 0.0
             self.own_s[k] = own_s if 0 < own_s < dt_s else dt_s
 
@@ -343,6 +346,8 @@ class Stream:
         since_s = np.diff(self.samples.t_ns[used], prepend=0) / 1e9
         first = np.diff(run, prepend=-1) > 0
         self.field[used] = self.mag[used]
+        if not self.samples.means:  # of the step's end: as it stood halfway
+            self.field[used] = turned(exponential(self.turn[used] / 2), self.mag[used])
         self.mag_s[used] = np.minimum(np.where(first, self.dt_s[used], since_s), FIELD_S_MAX)
 
 
@@ -388,7 +393,7 @@ class Twin:
         self.field, self.field_new = np.zeros((m, 2)), np.zeros((m, 2))  # horizontal, up
         self.fit_s, self.misfit_s, self.new_s, self.mag_s = (np.zeros(m) for _ in range(4))
         self.rate_low, self.force_low = np.zeros((m, 3)), np.zeros((m, 3))
-        self.still_s, self.age_s = np.zeros(m), np.zeros(m)
+        self.still_s, self.age_s, self.speed2 = np.zeros(m), np.zeros(m), np.zeros(m)
         self.heading_known, self.still, self.field_off = (np.zeros(m, bool) for _ in range(3))
         self.block_s, self.block_accel_s, self.block_mag_s = np.zeros(m), np.zeros(m), np.zeros(m)
         self.block_rate2, self.block_open, self.block_open_velocity = np.zeros(m), np.zeros(m), np.zeros(m)
@@ -433,12 +438,12 @@ class Twin:
         self.P[rows, 1, 1] += gap_s**2
         self.hold_tilt(rows)
         self.begin_velocity(rows, VELOCITY_SIGMA)
-        self.still[rows], self.still_s[rows] = False, 0
+        self.still[rows], self.still_s[rows], self.speed2[rows] = False, 0, 0
         self.heading_var[rows] = np.minimum(self.heading_var[rows] + gap_s**2, HEADING_VAR_MAX)
-        self.age_s[rows[gap_s > SNAP_GAP_S]] = 0
 
     def snap(self, rows: Places, accel_b: Floats) -> None:
         """Take tilt from specific force, by the smallest turn that does."""
+        self.age_s[rows] = 0
         u = turned(self.q[rows], accel_b)
         u /= np.linalg.norm(u, axis=1, keepdims=True)
         half = np.stack([1 + u[:, 2], u[:, 1], -u[:, 0], 0 * u[:, 0]], -1)
@@ -481,14 +486,16 @@ class Twin:
         """Decide whether the device lies still: this block is like those before, for a while."""
         T = self.block_s[rows, None]
         first = (self.age_s[rows] <= self.block_s[rows])[:, None]
-        k = np.where(first, 1, T / (T + REST_LOW_S))
+        k = np.where(first, 1, T / (T + np.minimum(self.still_s[rows, None], REST_LOW_S)))
         turn = self.block_turn[rows] / T
         rate = turn + self.bias[rows] - self.rate_low[rows]
-        force = self.block_force[rows] / T - self.force_low[rows]
+        felt = self.block_accel_s[rows] >= REST_FELT * T[:, 0]
+        felt_s = np.where(felt, self.block_accel_s[rows], 1)[:, None]
+        force = self.block_force[rows] / felt_s - self.force_low[rows]
         self.rate_low[rows] += k * rate
         self.force_low[rows] += k * force
         off = self.rate_low[rows] - self.bias[rows]
-        off2 = REST_RATE**2 + 9 * np.trace(self.P[rows, 4:, 4:], axis1=1, axis2=2)
+        off2 = REST_OFF**2 + 14 / 3 * np.trace(self.P[rows, 4:, 4:], axis1=1, axis2=2)
         spread = self.block_rate2[rows] / T[:, 0] - (turn**2).sum(1)
         weight = norms(self.force_low[rows]) - G - self.gravity_error[rows]
         calm = self.decide(
@@ -496,24 +503,39 @@ class Twin:
             1 - (rate**2).sum(1) / REST_RATE**2,
             1 - spread / REST_NOISE**2,
             1 - (force**2).sum(1) / REST_ACCEL**2,
-            1 - (off**2).sum(1) / off2,
             1 - self.block_open[rows] / REST_OPEN,
             1 - np.abs(weight) / (REST_NORM + 3 * np.sqrt(self.Pz[rows, 1, 1])),
         )
-        calm &= ~first[:, 0]
-        calm &= self.block_accel_s[rows] >= self.block_s[rows]
-        still_s = np.where(calm, self.still_s[rows] + T[:, 0], 0)
-        self.still[rows] = self.decide(rows, still_s / REST_AFTER_S - 1)
-        self.still_s[rows] = np.minimum(still_s, REST_AFTER_S)
+        calm &= ~first[:, 0] & felt
+        self.still_s[rows] = np.where(calm, np.minimum(self.still_s[rows] + T[:, 0], REST_PROVED_S), 0)
+        near = self.decide(rows, 1 - (off**2).sum(1) / off2)
+        proved = np.zeros(len(rows), bool)
+        long = self.still_s[rows] > REST_PROVED_S - 1
+        proved[long] = self.decide(
+            rows[long],
+            np.where(
+                self.still_s[rows[long]] >= REST_PROVED_S, 1, self.still_s[rows[long]] / REST_PROVED_S - 1
+            ),
+            1 - (self.rate_low[rows[long]] ** 2).sum(1) / REST_BIAS_MAX**2,
+        )
+        for i in (4, 5, 6):
+            self.P[rows[proved & ~near], i, i] = BIAS_SIGMA**2
+        self.still[rows] = self.decide(rows, self.still_s[rows] / REST_AFTER_S - 1) & (near | proved)
 
-    def update(self, rows: Places, states: list[int], residual: Floats, R: Floats) -> Floats:
-        """Update all states of rows jointly by residuals (r, h) of some, known to variances R; return x."""
+    def update(self, rows: Places, states: list[int], residual: Floats, R: Floats, share: float) -> Floats:
+        """Update all states of rows jointly by residuals (r, h) of some, known to variances R; return x.
+
+        The bias takes a share of its gain, and P is that of such a gain.
+        """
         P = self.P[rows]
         PH = P[:, states]
         S = PH[:, :, states] + R[:, :, None] * np.eye(len(states))
         K = np.linalg.solve(S, PH).swapaxes(1, 2)
-        self.P[rows] = P - K @ PH
+        less = K @ PH
+        less[:, 4:, 4:] *= share * (2 - share)
+        self.P[rows] = P - less
         x: Floats = (K @ residual[:, :, None])[:, :, 0]
+        x[:, 4:] *= share
         return x
 
     def correct(self, rows: Places) -> None:
@@ -540,26 +562,35 @@ class Twin:
         self.velocity[rows] += self.block_force[rows, :2]
         x = np.zeros((len(rows), 7))
         fell = felt_s > 0
-        for group, states in ((fell & still, [2, 3, 4, 5, 6]), (fell & ~still, [2, 3])):
-            if not group.any():
-                continue
+        for group, noise in ((fell & still, REST_DV_SIGMA**2), (fell & ~still, None)):
             of = rows[group]
-            residual, R = -self.velocity[of], np.full((len(of), 2), REST_DV_SIGMA**2)
-            if len(states) == 5:
-                residual = np.hstack([residual, self.rate_low[of] - self.bias[of]])
-                R = np.hstack([R, np.tile(REST_BIAS_NOISE**2 / T[group, None], 3)])
+            if noise is None:
+                seen = VELOCITY_NOISE**2 + SPEED_NOISE * self.speed2[of]
+                R = np.tile((seen / felt_s[group])[:, None], 2)
             else:
-                R = np.tile(VELOCITY_NOISE**2 / felt_s[group, None], 2)
-            x[group] = self.update(of, states, residual, R)
+                R = np.full((len(of), 2), noise)
+            if len(of):
+                x[group] = self.update(of, [2, 3], -self.velocity[of], R, MOTION_SHARE)
+        if still.any():
+            of = rows[still]
+            residual = self.rate_low[of] - self.bias[of] - x[still, 4:]
+            x[still] += self.update(
+                of, [4, 5, 6], residual, np.tile(REST_BIAS_NOISE**2 / T[still, None], 3), 1
+            )
+            for i in (4, 5, 6):
+                self.P[of, i, i] = np.maximum(self.P[of, i, i], REST_BIAS_SIGMA**2)
         self.correct_vertical(rows, fell)
         self.q[rows] = product(exponential(np.hstack([x[:, :2], np.zeros((len(rows), 1))])), self.q[rows])
         self.q[rows] /= np.linalg.norm(self.q[rows], axis=1, keepdims=True)
         self.velocity[rows] += x[:, 2:4]
+        speed2 = (self.velocity[rows] ** 2).sum(1) / 2
+        self.speed2[rows] += T / (T + SPEED_LOW_S) * (speed2 - self.speed2[rows])
         self.bias[rows] = np.clip(self.bias[rows] + x[:, 4:], -BIAS_MAX, BIAS_MAX)
         up_b = R_eb[:, 2]
         bias_var = np.maximum(0, np.einsum("ni,nij,nj->n", up_b, self.P[rows][:, 4:, 4:], up_b))
         var = self.heading_var[rows]
-        self.heading_var[rows] = np.minimum(var + 2 * T * np.sqrt(var * bias_var) + tilt_var, HEADING_VAR_MAX)
+        drift = np.where(still, 0, 2 * T * np.sqrt(var * bias_var))
+        self.heading_var[rows] = np.minimum(var + drift + tilt_var, HEADING_VAR_MAX)
         came = self.block_mag_s[rows] > 0
         if came.any():
             self.correct_heading(rows[came], np.sqrt(rate2 / T)[came])
@@ -633,6 +664,7 @@ class Twin:
         of = rows[renewed]
         self.field[of] = self.field_new[of]
         self.new_s[of], self.fit_s[of] = 0, FIT_S
+        self.heading_var[of] = np.maximum(self.heading_var[of], FIELD_SIGMA**2)
         misfit_s = np.where(good | renewed, 0, self.misfit_s[rows] + T)
         self.misfit_s[rows] = np.minimum(misfit_s, PATIENCE_S)
         self.field_off[rows] = np.where(good, False, np.where(off, True, self.field_off[rows]))
