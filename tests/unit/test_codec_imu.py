@@ -108,14 +108,14 @@ def message(**change: object) -> ImuJson:
     return ImuJson(**arguments)  # type: ignore[arg-type]
 
 
-def test_json_rows_are_sorted_by_time_then_sensor() -> None:
+def test_json_rows_are_sorted_by_time_and_the_rate_of_a_stamp_comes_last() -> None:
     decoded = imu_json.decode(
         imu_json.encode(message(t="1764585664362463201", boot=3, seq=4, mag=[None, (1, 2, 3)], means=True))
     )
     assert decoded.rows.dtype == ROW
-    assert decoded.rows["sensor"].tolist() == [0, 1, 0, 1, 2]
+    assert decoded.rows["sensor"].tolist() == [0, 1, 2, 0, 1]
     assert decoded.rows["t_ns"].tolist() == [1764585664362463201] * 2 + [1764585664362463211] * 3
-    assert decoded.rows["z"][-1] == 3
+    assert decoded.rows["z"][2] == 3
     assert decoded[1:] == (3, 4, True, True)
 
 
