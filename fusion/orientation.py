@@ -126,6 +126,7 @@ def track(
     gyro_range: float | None = None,
     means: bool = False,
     interval_s: ArrayLike | float | None = None,
+    mag_offset_b: ArrayLike | None = None,
 ) -> Track:
     """Track the orientation over a recording, causally.
 
@@ -149,6 +150,9 @@ def track(
     interval_s : (n,) or float, optional
         Each sample's own interval, s, greater than 0. Without it the usual step is taken, and a step longer
         than 1.5 of that is a gap.
+    mag_offset_b : (3,), optional
+        The device's own field, in the unit of ``mag_b``, taken off every row: what `fusion.hard_iron.learn`
+        found in an earlier session.
 
     Returns
     -------
@@ -171,6 +175,8 @@ def track(
     instants["gyro_b"] = _vectors("gyro_b", gyro_b, len(stamps))
     instants["accel_b"] = _vectors("accel_b", accel_b, len(stamps))
     instants["mag_b"] = np.nan if mag_b is None else _vectors("mag_b", mag_b, len(stamps))
+    if mag_offset_b is not None:
+        instants["mag_b"] -= _vectors("mag_offset_b", np.atleast_2d(mag_offset_b), 1)
     if interval_s is not None:
         instants["interval_s"] = _intervals(interval_s, len(stamps))
     poses = Tracker(gyro_range=gyro_range, means=means).take(instants)
