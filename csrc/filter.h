@@ -1,7 +1,7 @@
 /* filter.h: the orientation filter, of KF_LANES devices side by side; see docs/orientation.md.
  *
  * Per increment the quaternion q_eb is turned by the rotation without bias; specific force and field are
- * rotated by the orientation halfway and summed. Every BLOCK_S the sums correct the state. Two filters,
+ * rotated by the orientation halfway and summed. Every KF_BLOCK_S the sums correct the state. Two filters,
  * one after the other:
  *
  * Tilt. An error-state Kalman filter of seven states,
@@ -13,8 +13,9 @@
  * of zero with a spectral density). This is the low-pass of specific force in a nearly inertial frame (VQF:
  * Laidig and Seel 2023, doi 10.1016/j.inffus.2022.10.014) with a gain that follows the covariance: right
  * for any step, after a gap, and at the start. A vertical channel of the same kind learns what gravity
- * reads beyond nominal. At rest velocity does not change (it need not be zero: lifts, trains), and the
- * gyroscope reads its bias.
+ * reads beyond nominal. A swinging arm moves in step with its own turns, which no noise does: so the noise
+ * grows with the speed that is seen, and the bias takes but a share of its gain. At rest velocity does not
+ * change (it need not be zero: lifts, trains), and the gyroscope reads its bias.
  *
  * Heading. A scalar Kalman filter on the angle about z from the earth of q6 to ENU. The magnetometer never
  * touches tilt. Where the field is disturbed its horizontal part is off by about as much as the part that
@@ -36,7 +37,7 @@
 #define BIAS_WALK 8.0e-5F       /* rad/s per sqrt(s) */
 #define ACCEL_NOISE 0.05F       /* m/s per sqrt(s) */
 #define VELOCITY_NOISE 0.4F     /* m/s sqrt(s): a velocity of about 0.6 m/s, correlated over half a second */
-#define SPEED_NOISE 0.3F        /* s: of the square of the speed that is seen, where that is more */
+#define SPEED_NOISE 0.3F        /* s: of the mean square of the speed that is seen, beside it */
 #define SPEED_LOW_S 2.0F
 #define MOTION_SHARE                                                                                         \
     0.2F              /* of the gain on the bias, in motion: there acceleration is no noise, but in step */

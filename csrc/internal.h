@@ -270,11 +270,6 @@ static inline kf_vec kf_add(kf_vec a, kf_vec b)
     return (kf_vec){a.x + b.x, a.y + b.y, a.z + b.z};
 }
 
-static inline kf_vec kf_sub(kf_vec a, kf_vec b)
-{
-    return (kf_vec){a.x - b.x, a.y - b.y, a.z - b.z};
-}
-
 static inline kf_vec kf_scale(double k, kf_vec a)
 {
     return (kf_vec){k * a.x, k * a.y, k * a.z};
