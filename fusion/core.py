@@ -18,6 +18,7 @@ _NUMPY = {
     "int64_t": np.int64,
     "uint64_t": np.uint64,
     "float": np.float32,
+    "double": np.float64,
 }
 
 
@@ -46,6 +47,7 @@ ROW: Final = record("kf_row")
 SUMMARY: Final = record("kf_summary")
 WINDOW: Final = record("kf_window")
 STEP: Final = record("kf_step")
+HISTOGRAM: Final = record("kf_histogram")
 
 STATUS_NAMES: Final[tuple[str, ...]] = (
     "ok",

@@ -18,7 +18,8 @@ from fusion.measurements import DTYPES, Measurements
 from fusion.timebase import TimeBase
 from server import conversion, publications
 from server.config import Config
-from server.deadlines import Deadlines
+from server.deadlines import Deadlines, Streams
+from server.deadlines.kinds import IMU, PLACES, may_rest
 from server.envelopes import Incoming, Outgoing
 from server.health import Health
 from server.ingest import Arrival, Batch, Ingest
@@ -63,11 +64,12 @@ class Engine:
         self.table = Athletes(limit=max(config.server.athletes_max, len(config.athletes)))
         self.core = CoreTable(limit=config.server.devices_max)
         self.timebase = TimeBase()
-        self.registry = Registry(config, self.core, self.timebase, self.table)
+        self.streams = Streams(config.deadlines)
+        self.registry = Registry(config, self.core, self.timebase, self.streams, self.table)
         self.ingest = Ingest(config, self.registry)
         self.workouts = Workouts(self.table)
         self.deadlines = Deadlines(config.deadlines)
-        self.health = Health(config.broker.root, self.registry, self.timebase, self.ingest)
+        self.health = Health(config.broker.root, self.registry, self.timebase, self.streams, self.ingest)
         self.behind = False
         self._root = config.broker.root
         self._monotonic_ns = monotonic_ns
@@ -86,6 +88,7 @@ class Engine:
             UTC now, ns; not before the arrival of any message.
         """
         out: list[Outgoing] = []
+        self.deadlines.history.begin_tick(utc_ns // 1_000_000, len(messages))
         began_ns = self._monotonic_ns()
         decode_ns = 0
         batches = self.ingest.read(messages)
@@ -133,7 +136,8 @@ class Engine:
                 if device.played and not isinstance(arrival.packet, Birth | Death):
                     self._go_live(device, out)
                 if device.through is not None and device.recorded != device.through.recorded:
-                    self._set_recorded(device, device.through.recorded)
+                    speed = self.streams.speed(device.through.row)
+                    self._set_recorded(device, device.through.recorded, speed)
                 if arrival.imu >= 0:
                     at = arrival.imu
                     closed = windows[ends[at - 1] if at else 0 : ends[at]]
@@ -155,6 +159,7 @@ class Engine:
         self._heard(device, arrival.message)
         device.lost += lost
         if status:
+            self.streams.sign(device.row, arrival.message.arrived_ns)
             return []
         self.timebase.observe(device.row, t_last_ns, arrival.message.arrived_ns, boot)
         if samples:
@@ -165,7 +170,9 @@ class Engine:
         for record in windows:
             t_ns = align(row, record[2])
             found.append(_Found(device, t_ns, conversion.window(record, device, t_ns), cause))
-        found.append(_Found(device, align(row, t_last_ns), None, cause))
+        newest_ns = align(row, t_last_ns)
+        self.streams.heard_one(row, IMU, arrival.message.arrived_ns, newest_ns)
+        found.append(_Found(device, newest_ns, None, cause))
         return found
 
     def _packet(self, arrival: Arrival) -> list["_Found"]:
@@ -178,6 +185,7 @@ class Engine:
         if isinstance(packet, Death):
             device.online = False
             device.played = device.recorded
+            self.streams.death(device.row)
             return []
         t = packet.t
         assert not isinstance(t, str), "codecs read decimal strings"
@@ -194,6 +202,10 @@ class Engine:
             device.battery = packet.level
         elif isinstance(packet, Pong):
             device.refused["pong_unasked"] += 1  # the server sends no pings yet
+            self.streams.sign(device.row, message.arrived_ns)
+        if type(packet) in PLACES:
+            place = PLACES[type(packet)]
+            self.streams.heard_one(device.row, place, message.arrived_ns, t_ns, may_rest(packet))
         item = conversion.measurement(packet, device, t_ns)
         cause = Cause(device.id, packet.boot or 0, packet.seq or 0)
         return [] if item is None else [_Found(device, t_ns, item, cause)]
@@ -228,7 +240,8 @@ class Engine:
         device.online, device.model = True, birth.model
         if birth.placement != "unknown":
             device.placement = birth.placement
-        self._set_recorded(device, birth.clock.recorded)
+        self._set_recorded(device, birth.clock.recorded, birth.clock.speed)
+        self.streams.birth(device.row, message.arrived_ns, rate_hz=birth.rate_hz, retained=message.retained)
         self.core.configure(
             device.row,
             placement=device.placement,
@@ -239,8 +252,9 @@ class Engine:
         if not message.retained:
             self._heard(device, message)
 
-    def _set_recorded(self, device: Device, recorded: bool) -> None:
+    def _set_recorded(self, device: Device, recorded: bool, speed: float = 0.0) -> None:
         device.recorded, device.played = recorded, False
+        self.streams.play(device.row, speed if recorded else 0.0)
         device.athlete.recorded = any(each.recorded for each in device.athlete.devices)
         self.timebase.set_recorded(device.row, recorded)
 
@@ -350,6 +364,7 @@ class Engine:
             busy = remaining
         self.behind = bool(busy or self._waiting)
         self._waiting_jobs = sum(len(a.lane.jobs) for a in (*first.values(), *others))
+        self.deadlines.history.doing.jobs = self._waiting_jobs
 
     def _ends(self, athlete: Athlete, job: Step | Order) -> bool:
         """Return True when a job ends a workout, which is then smoothed."""
@@ -359,6 +374,9 @@ class Engine:
     def _step(self, steps: list[tuple[Athlete, Step]], utc_ns: int, out: list[Outgoing]) -> None:
         rows = np.array([athlete.row for athlete, _ in steps], np.intp)
         due_ns = np.array([step.due_ns for _, step in steps], np.int64)
+        self.deadlines.history.doing.steps += len(steps)
+        live = [step.publish and not athlete.recorded for athlete, step in steps]
+        self.deadlines.observe_many("sensor_age", utc_ns - due_ns[live])
         estimates = self.table.step(rows, due_ns, _gather([step for _, step in steps]))
         columns = MetricColumns(estimates)
         for place, (athlete, step) in enumerate(steps):
@@ -371,8 +389,6 @@ class Engine:
                 self.workouts.state(athlete, step.due_ns),
                 columns.at(place, step.due_ns),
             )
-            if not athlete.recorded:
-                self.deadlines.observe("sensor_age", max(0, utc_ns - step.due_ns))
             topic = f"{self._root}/athletes/{athlete.id}/live"
             # A recording comes as fast as it is played: how long it waits says nothing of the server.
             out.append(Outgoing(topic, payload, caused_ns=0 if athlete.recorded else step.received_ns))

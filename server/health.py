@@ -3,9 +3,10 @@
 from math import isfinite
 
 from fusion.timebase import TimeBase
+from server.deadlines import Streams
 from server.envelopes import Outgoing
 from server.ingest import Ingest
-from server.messages import ClockHealth, DeviceHealth
+from server.messages import ClockHealth, DeviceHealth, StreamHealth
 from server.publications import encode
 from server.registry import Device, Registry
 
@@ -18,29 +19,37 @@ SILENT_NS = 10_000_000_000
 class Health:
     """Tells of each device when it is due."""
 
-    def __init__(self, root: str, registry: Registry, timebase: TimeBase, ingest: Ingest) -> None:
+    def __init__(
+        self, root: str, registry: Registry, timebase: TimeBase, streams: Streams, ingest: Ingest
+    ) -> None:
         self._root = root
         self._registry = registry
         self._timebase = timebase
+        self._streams = streams
         self._ingest = ingest
         self._looked_ns = 0
 
     def due(self, utc_ns: int) -> list[Outgoing]:
-        """Return the health messages that are due at ``utc_ns``."""
+        """Return the health messages that are due at ``utc_ns``: at once where a stream changed."""
+        changes = self._streams.look(utc_ns, self._timebase.state["jumps"])
+        changed = dict.fromkeys(change.row for change in changes)
+        out = [self._told(self._registry.device_at(row), utc_ns) for row in changed]
         if utc_ns - self._looked_ns < LOOK_NS:
-            return []
+            return out
         self._looked_ns = utc_ns
-        out = []
         for device in self._registry.devices.values():
             heard = device.arrived_ns > device.told_ns or sum(device.refused.values()) != device.refused_told
             silent = device.told_online and not self._is_online(device, utc_ns)
             if (heard or silent) and _period(device, utc_ns) > _period(device, device.told_ns):
-                device.told_ns = utc_ns
-                device.told_online = self._is_online(device, utc_ns)
-                device.refused_told = sum(device.refused.values())
-                topic = f"{self._root}/devices/{device.id}/health"
-                out.append(Outgoing(topic, encode(self.of(device, utc_ns))))
+                out.append(self._told(device, utc_ns))
         return out
+
+    def _told(self, device: Device, utc_ns: int) -> Outgoing:
+        """Return the health of a device as it is published now."""
+        device.told_ns = utc_ns
+        device.told_online = self._is_online(device, utc_ns)
+        device.refused_told = sum(device.refused.values())
+        return Outgoing(f"{self._root}/devices/{device.id}/health", encode(self.of(device, utc_ns)))
 
     def of(self, device: Device, utc_ns: int) -> DeviceHealth:
         """Return how a device is at ``utc_ns``."""
@@ -67,6 +76,14 @@ class Health:
             lost=device.lost,
             refused=dict(device.refused),
             battery=device.battery,
+            streams={
+                kind: StreamHealth(
+                    state=stream.state,
+                    silent_s=round(stream.silent_ns * 1e-9, 1),
+                    deadline_s=round(stream.deadline_ns * 1e-9, 1),
+                )
+                for kind, stream in self._streams.of(device.row, utc_ns).items()
+            },
         )
 
     def refused(self) -> dict[str, int]:

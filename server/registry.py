@@ -8,6 +8,7 @@ from fusion.core import CoreFull, CoreTable
 from fusion.timebase import TimeBase
 from server.config import Athlete as AthleteConfig
 from server.config import Config
+from server.deadlines import Streams
 from server.errors import ServerError
 from server.messages import Placement
 from server.schedule import Lane
@@ -94,12 +95,15 @@ class Registry:
     the configuration has an athlete of that id it is refused: it names that athlete's devices.
     """
 
-    def __init__(self, config: Config, core: CoreTable, timebase: TimeBase, table: Athletes) -> None:
+    def __init__(
+        self, config: Config, core: CoreTable, timebase: TimeBase, streams: Streams, table: Athletes
+    ) -> None:
         self.devices: dict[str, Device] = {}
         self.athletes: dict[str, Athlete] = {}
         self._by_row: dict[int, Device] = {}
         self._core = core
         self._timebase = timebase
+        self._streams = streams
         self._table = table
         self._enrolls = config.enrolls
         self._devices_max = config.server.devices_max
@@ -142,6 +146,7 @@ class Registry:
         except CoreFull:
             raise NotEnrolledError("devices_max") from None
         self._timebase.add(row)
+        self._streams.add(row)
         device = Device(device_id, row, athlete, placement, through=worn_with)
         self.devices[device_id] = self._by_row[row] = device
         athlete.devices.append(device)

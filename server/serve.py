@@ -12,12 +12,18 @@ from typing import Literal
 
 from server.clock import SystemClock
 from server.config import Config, load
+from server.deadlines import DeadlineReport, Stage
+from server.deadlines.history import Collections, rss_bytes
+from server.deadlines.lag import LoopLag
 from server.engine import Engine
 from server.envelopes import Incoming
-from server.errors import BrokerError
+from server.errors import ServerError
 from server.inbox import Inbox
 from server.loop import run
 from server.messages import ServerStatus
+from server.monitoring import Monitor, Snapshot
+from server.monitoring.http import Vitals
+from server.monitoring.snapshot import StageCounts
 from server.mqtt import Link, Publication, Will, warn_as
 from server.publications import encode
 
@@ -52,6 +58,13 @@ class Server:
             on_sent=self._sent,
             clock=clock,
         )
+        self._lag = LoopLag(self._engine.deadlines, clock.monotonic_ns)
+        self._collections = Collections(clock.monotonic_ns, self._engine.deadlines.history.doing)
+        self._monitor = Monitor(
+            config.metrics,
+            Vitals(clock.monotonic_ns, lambda: self._lag.turned_ns, lambda: self._link.connected),
+        )
+        self._status = ServerStatus(self._started_ms, "online")
 
     def stop(self) -> None:
         """Ask the server to end; a second call changes nothing."""
@@ -59,6 +72,16 @@ class Server:
 
     async def run(self) -> None:
         """Serve until stopped; raise BrokerError where the broker will never have us."""
+        with self._monitor, self._collections:
+            if self._monitor.warning:
+                print(f"kinefuse: {self._monitor.warning}", file=sys.stderr, flush=True)
+            lag = asyncio.create_task(self._lag.run(), name="loop lag")
+            try:
+                await self._serve()
+            finally:
+                lag.cancel()
+
+    async def _serve(self) -> None:
         async with self._link as link:
             ready = asyncio.create_task(link.ready())
             stopped = asyncio.create_task(self._stop.wait())
@@ -83,8 +106,10 @@ class Server:
     async def _tick(self) -> None:
         """Drain, advance, publish; at the latest every TICK_S."""
         inbox, engine, clock = self._link.inbox, self._engine, self._clock
+        doing = engine.deadlines.history.doing
         while True:
             arrivals = inbox.take(BATCH_MAX) if engine.behind else await self._arrivals()
+            doing.waiting = len(inbox)
             out = engine.advance(arrivals, clock.utc_ns())
             began_ns = clock.monotonic_ns()
             for publication in out:
@@ -122,8 +147,11 @@ class Server:
         while True:
             next_s += REPORT_S
             await asyncio.sleep(max(0.0, next_s - asyncio.get_running_loop().time()))
-            report = self._engine.deadlines.report(self._clock.utc_ns() // 1_000_000)
+            self._engine.deadlines.history.doing.rss_mib = round(rss_bytes() / 2**20, 1)
+            counts = self._engine.streams.counts
+            report = self._engine.deadlines.report(self._clock.utc_ns() // 1_000_000, dict(counts))
             self._link.publish(f"{self._root}/server/deadlines", encode(report))
+            self._monitor.tell(self._snapshot(report))
             if next_s >= status_s:
                 status_s = next_s + STATUS_S
                 self._tell("online")
@@ -134,7 +162,7 @@ class Server:
         refused = self._engine.health.refused()
         if self._link.refused:
             refused["too_large"] = refused.get("too_large", 0) + self._link.refused
-        status = ServerStatus(
+        self._status = status = ServerStatus(
             t_ms=self._clock.utc_ns() // 1_000_000,
             state=state,
             version=_version(),
@@ -149,7 +177,35 @@ class Server:
         )
         self._link.publish(f"{self._root}/server/status", encode(status), qos=1, retain=True)
 
+    def _snapshot(self, report: DeadlineReport) -> Snapshot:
+        """Return what Prometheus is told until the next report."""
+        engine, link = self._engine, self._link
+        stages: dict[Stage, StageCounts] = {}
+        for stage, histogram in engine.deadlines.stages.items():
+            told = report.stages[stage]
+            stages[stage] = StageCounts(told.budget_ms / 1e3, told.total.misses, *histogram.cumulative())
+        return Snapshot(
+            t_s=report.t_ms / 1e3,
+            stages=stages,
+            streams=dict(report.streams),
+            faults=dict(engine.streams.faults),
+            recoveries=engine.streams.recoveries,
+            status=self._status,
+            received=link.received,
+            dropped=link.inbox.dropped,
+            sent=link.sent,
+            unsent=link.dropped + link.stale,
+            waiting=len(link.inbox),
+            waiting_bytes=link.inbox.bytes,
+            jobs=engine.deadlines.history.doing.jobs,
+            connected=link.connected,
+            losses=link.losses,
+            collections=self._collections.count,
+            collecting_s=self._collections.taken_ns * 1e-9,
+        )
+
     def _connected(self, first: bool) -> None:
+        self._engine.streams.resume(self._clock.utc_ns())
         broker = self._config.broker
         word = "serving" if first else "connected again,"
         print(f"kinefuse: {word} {broker.root} at {broker.host}:{broker.port}", file=sys.stderr, flush=True)
@@ -161,6 +217,7 @@ class Server:
             self._engine.deadlines.observe("end_to_end", taken_ns)
 
     def _lost(self, reason: str) -> None:
+        self._engine.streams.pause()
         print(f"kinefuse: lost the broker ({reason}); trying again", file=sys.stderr, flush=True)
 
     def _goodbye(self) -> None:
@@ -211,7 +268,7 @@ def serve(*, config: Path | None = None, port: int | None = None) -> None:
             loop.add_signal_handler(number, server.stop)
         try:
             await server.run()
-        except* BrokerError as errors:
+        except* ServerError as errors:
             error: BaseException = errors
             while isinstance(error, BaseExceptionGroup):
                 error = error.exceptions[0]

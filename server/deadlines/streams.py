@@ -1,0 +1,442 @@
+"""Supervision of streams: which of five causes keeps a device's data away, told from outside.
+
+A stream is what a device sends of one kind. All state is in tables, one row for each device and a column for
+each kind, and a look works on those streams only whose time has come: each knows when it may change next.
+
+- ``link_dead``: nothing at all came from the device for longer than its lease, or its last will came.
+- ``sensor_silent``: the stream has missed its deadline, and something else came from the device since.
+  Without such a sign of life nothing tells a silent sensor from a dead link: it stays what it was until the
+  lease ends.
+- ``quiet_unchanged``: the stream has missed its deadline, but its last value was one that may rest: standing
+  still, no contact with the skin, a battery. Nobody outside can tell it from a sensor that failed at rest.
+- ``late``: data come, but the newest sample is older than the lifespan, on aligned time.
+- ``clock_jumped``: the time base counted a jump of the device's clock a short while ago.
+
+The *deadline* follows from the stream itself: INTERVALS times its usual interval, which rises faster than it
+falls, so that a device that sends in bursts is not silent between them. An outage teaches a little only: an
+interval counts as the deadline at most. The *lease* is the shortest deadline of the streams that are not
+silent already, at least ``lease_ms``. A device with a last will (it told a birth) whose streams all rest is
+believed until the will comes. What is recorded and played at some speed has its deadlines divided by it.
+
+All times are int64 ns on one line that does not step (the server's anchored UTC). Nothing here reads a clock.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server import config
+from server.deadlines.kinds import IMU, KINDS
+from server.messages import StreamKind, StreamState
+
+Cause = Literal["late", "clock_jumped", "quiet_unchanged", "sensor_silent", "link_dead"]
+CAUSES: Final[tuple[Cause, ...]] = ("late", "clock_jumped", "quiet_unchanged", "sensor_silent", "link_dead")
+STATES: Final[tuple[StreamState, ...]] = ("alive", *CAUSES)
+
+ALIVE, LATE, JUMPED, QUIET, SILENT, DEAD = range(len(STATES))
+_UNHEARD = 255
+
+INTERVALS: Final = 4.0  # a deadline holds so many usual intervals
+RISE, FALL = 1 / 4, 1 / 32  # how fast the usual interval follows longer and shorter ones
+BURST_NS: Final = 20_000_000  # what follows so soon is of one burst
+FIRST_S: Final[dict[StreamKind, float]] = {
+    "imu": 0.2,
+    "battery": 60.0,
+}  # the interval that is believed at first,
+FIRST_OTHER_S: Final = 1.0  # of all others
+DEADLINE_NS_MAX: Final = 600_000_000_000
+PLAYED_NS_MIN: Final = 500_000_000  # networks do not stall less where a recording is played fast
+JUMP_NS: Final = 5_000_000_000  # how long a jump is told: aligned time finds its way again
+LOOK_NS: Final = 250_000_000
+STALL_NS: Final = 2_000_000_000  # between two looks: it was us who did not listen
+JUDGED_MAX: Final = 512  # streams in one look; the others wait for the next ones
+_NEVER: Final = 2**62
+
+STREAM: Final = np.dtype(
+    [
+        ("due_ns", np.int64),  # when the stream may change next
+        ("heard_ns", np.int64),  # when it was last heard, or promised
+        ("interval_s", np.float32),  # the usual one
+        ("age_s", np.float32),  # of the newest sample when it arrived
+        ("state", np.uint8),
+        ("rests", np.bool_),  # its last value is one after which it may be quiet
+    ]
+)
+DEVICE: Final = np.dtype(
+    [
+        ("heard_ns", np.int64),  # anything at all
+        ("revived_ns", np.int64),  # since when its link lives again
+        ("jumped_ns", np.int64),
+        ("jumps", np.int64),  # as the time base had counted at the last look
+        ("speed", np.float32),  # of what is played; 0: live
+        ("willed", np.bool_),  # it told a birth, so it has a last will
+        ("gone", np.bool_),  # its last will came, or its goodbye
+        ("dead", np.bool_),  # told to be
+        ("waits", np.bool_),  # a stream of it waits for a sign of life
+    ]
+)
+
+
+class Change(NamedTuple):
+    """A stream has come to another state."""
+
+    row: int
+    kind: StreamKind
+    before: StreamState
+    state: StreamState
+
+
+class Stream(NamedTuple):
+    """How a stream is; what `Streams.of` returns."""
+
+    state: StreamState
+    silent_ns: int
+    deadline_ns: int
+
+
+class Streams:
+    """The tables of all streams.
+
+    Parameters
+    ----------
+    limits : server.config.Deadlines
+        ``silence_ms``, ``lease_ms`` and ``lifespan_ms`` are of streams.
+    capacity : int
+        Rows at the start; the tables grow as needed.
+
+    Attributes
+    ----------
+    faults : Counter of Cause to int
+        How often a stream came to each of the causes.
+    recoveries : int
+        How often one came back.
+    counts : dict of StreamState to int
+        Streams by their state now.
+    """
+
+    def __init__(self, limits: config.Deadlines, capacity: int = 64) -> None:
+        self.faults: Counter[Cause] = Counter(dict.fromkeys(CAUSES, 0))
+        self.recoveries = 0
+        self.counts: dict[StreamState, int] = dict.fromkeys(STATES, 0)
+        self._silence_ns = round(limits.silence_ms * 1e6)
+        self._lease_ns = round(limits.lease_ms * 1e6)
+        self._lifespan_s = limits.lifespan_ms / 1e3
+        self._devices = np.zeros(capacity, DEVICE)
+        self._streams = _empty(capacity)
+        self._rows = 0
+        self._looked_ns = 0
+        self._next = 0  # place of the stream whose turn it is where too many are due
+        self._since_ns = 0  # silence before it says nothing: we did not listen
+        self._paused = False
+        self._many: list[tuple[NDArray[np.integer[Any]], int, NDArray[np.int64], NDArray[np.int64]]] = []
+        self._ones: list[tuple[int, int, int, int, bool]] = []
+        self._signs: list[tuple[int, int]] = []
+
+    # What is heard. Packets wait for the next look, four times a second, and are then taken in all at once.
+
+    def add(self, row: int) -> None:
+        """Make ``row`` a device that was never heard of."""
+        if row >= len(self._devices):
+            rows = max(row + 1, 2 * len(self._devices))
+            devices, streams = np.zeros(rows, DEVICE), _empty(rows)
+            devices[: self._rows], streams[: self._rows] = (
+                self._devices[: self._rows],
+                self._streams[: self._rows],
+            )
+            self._devices, self._streams = devices, streams
+        elif row < self._rows:
+            self._count_out(row)
+        self._devices[row], self._streams[row] = np.zeros((), DEVICE), _empty(1)[0]
+        self._rows = max(self._rows, row + 1)
+
+    def heard(
+        self,
+        rows: NDArray[np.integer[Any]],
+        kind: int,
+        arrived_ns: NDArray[np.int64],
+        newest_ns: NDArray[np.int64],
+    ) -> None:
+        """Take in packets of one kind that never rests; the arrays are looked at later: do not change them.
+
+        Parameters
+        ----------
+        rows, arrived_ns : (n,)
+            The device of each packet, and when it came.
+        kind : int
+            Its place in KINDS.
+        newest_ns : (n,)
+            Aligned time of its newest sample.
+        """
+        self._many.append((rows, kind, arrived_ns, newest_ns))
+
+    def heard_one(self, row: int, kind: int, arrived_ns: int, newest_ns: int, rests: bool = False) -> None:
+        """Take in one packet; ``rests`` where its value is one after which the stream may be quiet."""
+        self._ones.append((row, kind, arrived_ns, newest_ns, rests))
+
+    def sign(self, row: int, now_ns: int) -> None:
+        """Take in that something came from a device that belongs to no stream."""
+        self._signs.append((row, now_ns))
+
+    def play(self, row: int, speed: float) -> None:
+        """Say how fast a device's recording is played; 0: it is live."""
+        self._take_in()
+        self._devices["speed"][row] = speed
+
+    def speed(self, row: int) -> float:
+        """Return how fast a device's recording is played; 0: it is live."""
+        return float(self._devices["speed"][row])
+
+    def birth(self, row: int, now_ns: int, *, rate_hz: float | None = None, retained: bool = False) -> None:
+        """Take in that a device said what it is.
+
+        A rate is a promise: its IMU is expected from now on. A retained birth is of some time ago, and
+        promises nothing.
+        """
+        self._take_in()
+        self._devices["willed"][row] = True
+        if retained:
+            return
+        self._live(np.array([row], np.intp), np.array([now_ns], np.int64))
+        if rate_hz is not None and self._streams["state"][row, IMU] == _UNHEARD:
+            self._begin(np.array([row * len(KINDS) + IMU]))
+            stream = self._streams[row, IMU : IMU + 1]
+            stream["interval_s"], stream["heard_ns"] = max(FIRST_S["imu"], 1.0 / rate_hz), now_ns
+            stream["due_ns"] = 0  # the next look tells when
+
+    def death(self, row: int) -> None:
+        """Take in a device's last will, or its goodbye."""
+        self._take_in()
+        self._devices["gone"][row] = self._devices["dead"][row] = True
+        self._wake(np.array([row], np.intp))
+
+    def pause(self) -> None:
+        """Stop to look: the broker is gone, and silence says nothing of the devices."""
+        self._paused = True
+
+    def resume(self, now_ns: int) -> None:
+        """Listen again; all silence begins anew."""
+        if self._paused:
+            self._paused, self._since_ns = False, now_ns
+
+    # What follows.
+
+    def look(self, now_ns: int, jumps: NDArray[np.int64] | None = None) -> list[Change]:
+        """Return the streams that have come to another state, at most JUDGED_MAX; others follow.
+
+        Parameters
+        ----------
+        now_ns : int
+        jumps : (rows,) int64, optional
+            How many jumps the time base has counted of each device's clock.
+        """
+        if 0 <= now_ns - self._looked_ns < LOOK_NS:
+            return []
+        self._take_in()
+        if self._paused:
+            return []
+        if not 0 <= now_ns - self._looked_ns <= STALL_NS:
+            self._since_ns = now_ns
+            for table in (self._devices, self._streams):  # nothing was heard after now
+                np.minimum(table["heard_ns"], now_ns, out=table["heard_ns"])
+        self._looked_ns = now_ns
+        if jumps is not None:
+            self._find_jumps(jumps, now_ns)
+        due = self._due(now_ns)
+        if not len(due):
+            return []
+        rows, kinds = np.divmod(due, len(KINDS))
+        streams = self._streams.reshape(-1)
+        before = streams["state"][due]
+        after, streams["due_ns"][due], waits = self._judge(rows, kinds, now_ns)
+        streams["state"][due] = after
+        self._devices["dead"][rows[after == DEAD]] = True
+        self._devices["waits"][rows[waits]] = True
+        changed = np.flatnonzero(after != before)
+        places = zip(*(each[changed].tolist() for each in (rows, kinds, before, after)), strict=True)
+        changes = [Change(row, KINDS[kind], STATES[old], STATES[new]) for row, kind, old, new in places]
+        self._count(changes)
+        return changes
+
+    def _due(self, now_ns: int) -> NDArray[np.intp]:
+        """Return the places of streams that may change, at most JUDGED_MAX, each in its turn."""
+        due = np.flatnonzero(self._streams["due_ns"][: self._rows].ravel() <= now_ns)
+        if len(due) <= JUDGED_MAX:
+            return due
+        due = np.roll(due, -int(np.searchsorted(due, self._next)))[:JUDGED_MAX]
+        self._next = int(due[-1]) + 1
+        return due
+
+    def of(self, row: int, now_ns: int) -> dict[StreamKind, Stream]:
+        """Return how the streams of a device are that it ever had."""
+        self._take_in()
+        told: dict[StreamKind, Stream] = {}
+        speed = float(self._devices["speed"][row])
+        scale = speed or 1.0
+        for kind, (_, heard_ns, interval_s, _, state, _) in zip(
+            KINDS, self._streams[row].tolist(), strict=True
+        ):
+            if state == _UNHEARD:
+                continue
+            deadline_ns = INTERVALS * 1e9 * interval_s * scale
+            deadline_ns = min(max(deadline_ns, self._silence_ns), DEADLINE_NS_MAX) / scale
+            if speed:
+                deadline_ns = max(deadline_ns, PLAYED_NS_MIN)
+            told[kind] = Stream(STATES[state], max(0, now_ns - heard_ns), int(deadline_ns))
+        return told
+
+    def _judge(
+        self, rows: NDArray[np.intp], kinds: NDArray[np.intp], now_ns: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
+        """Return each stream's state, when it may change next, and whether a sign of life may change it."""
+        streams, devices = self._streams[rows, kinds], self._devices[rows]
+        state = streams["state"]
+        base_ns = np.maximum(np.maximum(streams["heard_ns"], devices["revived_ns"]), self._since_ns)
+        end_ns = base_ns + self._deadline_ns(streams["interval_s"], devices["speed"])
+        overdue = now_ns > end_ns
+        lease_end_ns, believed = self._lease(rows)
+        dead = devices["gone"] | ((now_ns > lease_end_ns) & ~believed)
+        jump_end_ns = devices["jumped_ns"] + JUMP_NS
+        jumped = (devices["jumped_ns"] > 0) & (now_ns < jump_end_ns)
+        signed = (devices["heard_ns"] > end_ns) | (state == SILENT)
+        after = np.select(
+            [dead, overdue & streams["rests"], overdue & signed, overdue, jumped],
+            [DEAD, QUIET, SILENT, state, JUMPED],
+            np.where(streams["age_s"] > self._lifespan_s, LATE, ALIVE),
+        ).astype(np.uint8)
+        again_ns = np.where(believed, now_ns + self._lease_ns, lease_end_ns) + 1
+        due_ns = np.select(
+            [dead, overdue, jumped],
+            [_NEVER, again_ns, np.minimum(jump_end_ns, end_ns + 1)],
+            end_ns + 1,
+        )
+        return after, due_ns, dead | (overdue & ~streams["rests"] & ~signed)
+
+    def _lease(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return when the lease of each link ends, and whether the link is believed to live all the same."""
+        streams, devices = self._streams[rows], self._devices[rows]
+        known = streams["state"] != _UNHEARD
+        deadline_ns = self._deadline_ns(streams["interval_s"], devices["speed"][:, None])
+        silent = (streams["state"] == SILENT) | (streams["state"] == QUIET)
+        shortest_ns = np.where(known & ~silent, deadline_ns, _NEVER).min(axis=1)
+        longest_ns = np.where(known, deadline_ns, 0).max(axis=1)
+        lease_ns = np.maximum(self._lease_ns, np.where(shortest_ns < _NEVER, shortest_ns, longest_ns))
+        base_ns = np.maximum(devices["heard_ns"], self._since_ns)
+        believed = devices["willed"] & (streams["rests"] | ~known).all(axis=1)
+        return base_ns + lease_ns, believed
+
+    def _deadline_ns(self, interval_s: Any, speed: Any) -> Any:
+        """Return the longest silence of streams with these usual intervals, ns."""
+        played = speed > 0
+        scale = np.where(played, speed, 1.0)
+        longest_ns = np.clip(INTERVALS * 1e9 * interval_s * scale, self._silence_ns, DEADLINE_NS_MAX) / scale
+        return np.where(played, np.maximum(longest_ns, PLAYED_NS_MIN), longest_ns).astype(np.int64)
+
+    def _take_in(self) -> None:
+        """Take in all that was heard since the last time, in the order of arrival."""
+        if self._signs:
+            signed_rows, signed_ns = zip(*self._signs, strict=True)
+            self._signs = []
+            self._live(np.array(signed_rows, np.intp), np.array(signed_ns, np.int64))
+        if not (self._many or self._ones):
+            return
+        many, ones = self._many, list(zip(*self._ones, strict=True)) or [()] * 5
+        self._many, self._ones = [], []
+        rows = np.concatenate([*(each[0] for each in many), np.array(ones[0], np.intp)]).astype(np.intp)
+        lengths = [len(each[0]) for each in many]
+        kinds = np.concatenate([np.repeat([each[1] for each in many], lengths), ones[1]]).astype(np.intp)
+        arrived_ns = np.concatenate([*(each[2] for each in many), np.array(ones[2], np.int64)])
+        newest_ns = np.concatenate([*(each[3] for each in many), np.array(ones[3], np.int64)])
+        rests = np.zeros(len(rows), np.bool_)
+        rests[sum(lengths) :] = ones[4]
+        order = np.argsort(arrived_ns, kind="stable")
+        self._hear(rows[order], kinds[order], arrived_ns[order], newest_ns[order], rests[order])
+
+    def _hear(
+        self,
+        rows: NDArray[np.intp],
+        kinds: NDArray[np.intp],
+        arrived_ns: NDArray[np.int64],
+        newest_ns: NDArray[np.int64],
+        rests: NDArray[np.bool_],
+    ) -> None:
+        """Take in packets; where several are of one stream the last one stands for them."""
+        places = rows * len(KINDS) + kinds
+        streams, speed = self._streams.reshape(-1), self._devices["speed"][rows]
+        first = streams["state"][places] == _UNHEARD
+        if first.any():
+            self._begin(np.unique(places[first]))
+        interval_s = streams["interval_s"][places]
+        since_ns = arrived_ns - streams["heard_ns"][places]
+        since_s = np.minimum(since_ns, self._deadline_ns(interval_s, speed)) * 1e-9
+        gain = np.where(since_s > interval_s, RISE, FALL) * ((since_ns > BURST_NS) & ~first)
+        interval_s = interval_s + gain * (since_s - interval_s)
+        age_s = np.where(speed > 0, 0.0, (arrived_ns - newest_ns) * 1e-9)
+        to_look_at = (streams["state"][places] != ALIVE) | (age_s > self._lifespan_s)
+        due_ns = arrived_ns + self._deadline_ns(interval_s, speed) + 1
+        streams["due_ns"][places] = np.where(to_look_at, 0, due_ns)
+        streams["heard_ns"][places] = arrived_ns
+        streams["interval_s"][places] = interval_s
+        streams["age_s"][places] = age_s
+        streams["rests"][places] = rests
+        self._live(rows, arrived_ns)
+
+    def _begin(self, places: NDArray[np.integer[Any]]) -> None:
+        """Have streams, by their places, that were never heard before: that is no change to tell."""
+        rows, kinds = np.divmod(places, len(KINDS))
+        speed = self._devices["speed"][rows]
+        streams = self._streams.reshape(-1)
+        streams["state"][places] = ALIVE
+        streams["interval_s"][places] = _FIRST_S[kinds] / np.where(speed > 0, speed, 1.0)
+        self.counts["alive"] += len(places)
+
+    def _live(self, rows: NDArray[np.intp], now_ns: NDArray[np.int64]) -> None:
+        """The links of these devices live; one that was dead has all its streams looked at."""
+        devices = self._devices
+        devices["heard_ns"][rows] = np.maximum(devices["heard_ns"][rows], now_ns)
+        waits = devices["waits"][rows] | devices["gone"][rows]
+        if waits.any():
+            revived = devices["dead"][rows]
+            devices["revived_ns"][rows[revived]] = now_ns[revived]
+            for name in ("gone", "dead", "waits"):
+                devices[name][rows] = False
+            self._wake(rows[waits])
+
+    def _wake(self, rows: NDArray[np.intp]) -> None:
+        due_ns = self._streams["due_ns"][rows]
+        self._streams["due_ns"][rows] = np.where(self._streams["state"][rows] == _UNHEARD, due_ns, 0)
+
+    def _find_jumps(self, jumps: NDArray[np.int64], now_ns: int) -> None:
+        seen = self._devices["jumps"][: self._rows]
+        moved = np.flatnonzero(jumps[: self._rows] != seen)
+        if len(moved):
+            more = moved[jumps[moved] > seen[moved]]  # fewer: its clock began anew, as what is recorded does
+            self._devices["jumped_ns"][more] = now_ns
+            self._wake(more)
+            seen[moved] = jumps[moved]
+
+    def _count(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            self.counts[change.before] -= 1
+            self.counts[change.state] += 1
+            if change.state == "alive":
+                self.recoveries += 1
+            else:
+                self.faults[change.state] += 1
+
+    def _count_out(self, row: int) -> None:
+        for state in self._streams["state"][row].tolist():
+            if state != _UNHEARD:
+                self.counts[STATES[state]] -= 1
+
+
+_FIRST_S = np.array([FIRST_S.get(kind, FIRST_OTHER_S) for kind in KINDS], np.float32)
+
+
+def _empty(rows: int) -> NDArray[np.void]:
+    """Return a table of streams that were never heard."""
+    table = np.zeros((rows, len(KINDS)), STREAM)
+    table["state"], table["due_ns"] = _UNHEARD, _NEVER
+    return table
