@@ -14,8 +14,8 @@ each kind, and a look works on those streams only whose time has come: each know
 
 The *deadline* follows from the stream itself: INTERVALS times its usual interval, which rises faster than it
 falls, so that a device that sends in bursts is not silent between them. An outage teaches a little only: an
-interval counts as the deadline at most. The *lease* is the shortest deadline of the streams that are not
-silent already, at least ``lease_ms``. A device with a last will (it told a birth) whose streams all rest is
+interval counts as the deadline at most. The *lease* is the shortest deadline of the streams that were not
+missing already, at least ``lease_ms``. A device with a last will (it told a birth) whose streams all rest is
 believed until the will comes. What is recorded and played at some speed has its deadlines divided by it.
 
 All times are int64 ns on one line that does not step (the server's anchored UTC). Nothing here reads a clock.
@@ -224,7 +224,7 @@ class Streams:
     # What follows.
 
     def look(self, now_ns: int, jumps: NDArray[np.int64] | None = None) -> list[Change]:
-        """Return the streams that have come to another state, at most JUDGED_MAX; others follow.
+        """Return the streams that have come to another state, at most 2 JUDGED_MAX; others follow.
 
         Parameters
         ----------
@@ -244,7 +244,11 @@ class Streams:
         self._looked_ns = now_ns
         if jumps is not None:
             self._find_jumps(jumps, now_ns)
-        due = self._due(now_ns)
+        # A link that is found dead has all its streams judged: the second time finds them.
+        return self._settle(self._due(now_ns), now_ns) + self._settle(self._due(now_ns), now_ns)
+
+    def _settle(self, due: NDArray[np.intp], now_ns: int) -> list[Change]:
+        """Judge the streams at these places, and return those that have changed."""
         if not len(due):
             return []
         rows, kinds = np.divmod(due, len(KINDS))
@@ -252,8 +256,10 @@ class Streams:
         before = streams["state"][due]
         after, streams["due_ns"][due], waits = self._judge(rows, kinds, now_ns)
         streams["state"][due] = after
-        self._devices["dead"][rows[after == DEAD]] = True
+        died = rows[(after == DEAD) & (before != DEAD)]
+        self._devices["dead"][died] = True
         self._devices["waits"][rows[waits]] = True
+        self._wake(np.unique(died))
         changed = np.flatnonzero(after != before)
         places = zip(*(each[changed].tolist() for each in (rows, kinds, before, after)), strict=True)
         changes = [Change(row, KINDS[kind], STATES[old], STATES[new]) for row, kind, old, new in places]
@@ -297,18 +303,19 @@ class Streams:
         end_ns = base_ns + self._deadline_ns(streams["interval_s"], devices["speed"])
         overdue = now_ns > end_ns
         lease_end_ns, believed = self._lease(rows)
-        dead = devices["gone"] | ((now_ns > lease_end_ns) & ~believed)
+        dead = devices["gone"] | devices["dead"] | ((now_ns > lease_end_ns) & ~believed)
         jump_end_ns = devices["jumped_ns"] + JUMP_NS
         jumped = (devices["jumped_ns"] > 0) & (now_ns < jump_end_ns)
         signed = (devices["heard_ns"] > end_ns) | (state == SILENT)
+        awaited = overdue | (devices["revived_ns"] > streams["heard_ns"])  # not heard since its link revived
         after = np.select(
-            [dead, overdue & streams["rests"], overdue & signed, overdue, jumped],
+            [dead, overdue & streams["rests"], overdue & signed, awaited, jumped],
             [DEAD, QUIET, SILENT, state, JUMPED],
             np.where(streams["age_s"] > self._lifespan_s, LATE, ALIVE),
         ).astype(np.uint8)
         again_ns = np.where(believed, now_ns + self._lease_ns, lease_end_ns) + 1
         due_ns = np.select(
-            [dead, overdue, jumped],
+            [dead, overdue, jumped & ~awaited],
             [_NEVER, again_ns, np.minimum(jump_end_ns, end_ns + 1)],
             end_ns + 1,
         )
@@ -319,8 +326,8 @@ class Streams:
         streams, devices = self._streams[rows], self._devices[rows]
         known = streams["state"] != _UNHEARD
         deadline_ns = self._deadline_ns(streams["interval_s"], devices["speed"][:, None])
-        silent = (streams["state"] == SILENT) | (streams["state"] == QUIET)
-        shortest_ns = np.where(known & ~silent, deadline_ns, _NEVER).min(axis=1)
+        comes = known & (streams["state"] <= JUMPED)
+        shortest_ns = np.where(comes, deadline_ns, _NEVER).min(axis=1)
         longest_ns = np.where(known, deadline_ns, 0).max(axis=1)
         lease_ns = np.maximum(self._lease_ns, np.where(shortest_ns < _NEVER, shortest_ns, longest_ns))
         base_ns = np.maximum(devices["heard_ns"], self._since_ns)
@@ -405,8 +412,9 @@ class Streams:
             self._wake(rows[waits])
 
     def _wake(self, rows: NDArray[np.intp]) -> None:
-        due_ns = self._streams["due_ns"][rows]
-        self._streams["due_ns"][rows] = np.where(self._streams["state"][rows] == _UNHEARD, due_ns, 0)
+        state, due_ns = self._streams["state"][rows], self._streams["due_ns"][rows]
+        asleep = (state == _UNHEARD) | ((state == DEAD) & self._devices["dead"][rows][:, None])
+        self._streams["due_ns"][rows] = np.where(asleep, due_ns, 0)
 
     def _find_jumps(self, jumps: NDArray[np.int64], now_ns: int) -> None:
         seen = self._devices["jumps"][: self._rows]
