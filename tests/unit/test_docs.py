@@ -22,10 +22,12 @@ from fusion.athletes import Athletes
 from fusion.core import STATUS_NAMES
 from fusion.measurements import Measurements, Reason, Source, Sport
 from fusion.metrics import METRICS
-from server import config, deadlines, messages
+from server import config, messages
 from server.cli import app
 from server.codecs import imu, imu_json, phone_samples, samples, schema, sensor_logger, strict_json
 from server.config import Config, load
+from server.deadlines import report
+from server.deadlines.streams import CAUSES
 from server.engine import Engine
 from server.envelopes import Incoming
 
@@ -37,7 +39,7 @@ PAGES = {
 PAGES["units"] = (ROOT / "docs" / "units-and-frames.md").read_text()
 STRUCTS: dict[str, Any] = {
     name: value
-    for module in (messages, deadlines)
+    for module in (messages, report)
     for name, value in vars(module).items()
     if isinstance(value, type) and issubclass(value, msgspec.Struct) and value.__module__ == module.__name__
 }
@@ -45,6 +47,7 @@ TABLES: dict[str, Any] = {
     "broker": config.Broker,
     "server": config.Server,
     "deadlines": config.Deadlines,
+    "metrics": config.Metrics,
     "athletes": config.Athlete,
     "athletes.devices": config.Device,
 }
@@ -119,7 +122,7 @@ def test_every_field_of_every_message_is_named(name: str) -> None:
 
 def test_every_choice_on_the_wire_is_named() -> None:
     named = quoted(PAGES["protocol"]) | quoted(PAGES["units"])
-    for literal in (messages.Sport, messages.Placement, messages.Reason, deadlines.Stage):
+    for literal in (messages.Sport, messages.Placement, messages.Reason, messages.StreamState, report.Stage):
         assert set(typing.get_args(literal)) <= named
     assert {reason.name.lower() for reason in Reason} - {"none"} <= named
 
@@ -127,7 +130,7 @@ def test_every_choice_on_the_wire_is_named() -> None:
 def test_every_message_has_an_example() -> None:
     shown = {info for info, _ in blocks("protocol", "json") if info}
     parts = {"Sample", "Clock", "Metric", "Cause", "WorkoutState", "Summary", "Lap", "ClockHealth"}
-    parts |= {"Figures", "StageReport"}
+    parts |= {"Figures", "StageReport", "Doing", "Miss", "StreamHealth"}
     assert shown == set(STRUCTS) - parts
 
 
@@ -486,7 +489,7 @@ def test_the_example_files_are_read_and_show_every_key(tmp_path: Path) -> None:
         load(path, {})
         raw = tomllib.loads(text)
         shown |= {
-            f"{table}.{key}" for table in ("broker", "server", "deadlines") for key in raw.get(table, {})
+            f"{table}.{key}" for table in config.SECTIONS for key in raw.get(table, {})
         }
         for athlete in raw.get("athletes", []):
             shown |= {f"athletes.{key}" for key in athlete}
@@ -496,8 +499,9 @@ def test_the_example_files_are_read_and_show_every_key(tmp_path: Path) -> None:
 
 def test_every_environment_variable_that_is_named_is_one() -> None:
     named = set(re.findall(r"KINEFUSE_[A-Z_]+[A-Z]", PAGES["operations"] + PAGES["protocol"]))
-    sections = ("broker", "server", "deadlines")
-    known = {f"KINEFUSE_{key.replace('.', '_')}".upper() for key in keys() if key.split(".")[0] in sections}
+    known = {
+        f"KINEFUSE_{key.replace('.', '_')}".upper() for key in keys() if key.split(".")[0] in config.SECTIONS
+    }
     assert named >= config.ENVIRONMENT_OTHER
     assert named - config.ENVIRONMENT_OTHER <= known
 
