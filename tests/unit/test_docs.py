@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import paho.mqtt.client
 import pytest
+import yaml
 
 from fusion.athletes import Athletes
 from fusion.core import STATUS_NAMES
@@ -488,9 +489,7 @@ def test_the_example_files_are_read_and_show_every_key(tmp_path: Path) -> None:
         path.write_text(text)
         load(path, {})
         raw = tomllib.loads(text)
-        shown |= {
-            f"{table}.{key}" for table in config.SECTIONS for key in raw.get(table, {})
-        }
+        shown |= {f"{table}.{key}" for table in config.SECTIONS for key in raw.get(table, {})}
         for athlete in raw.get("athletes", []):
             shown |= {f"athletes.{key}" for key in athlete}
             shown |= {f"athletes.devices.{key}" for device in athlete.get("devices", []) for key in device}
@@ -504,6 +503,18 @@ def test_every_environment_variable_that_is_named_is_one() -> None:
     }
     assert named >= config.ENVIRONMENT_OTHER
     assert named - config.ENVIRONMENT_OTHER <= known
+
+
+def test_every_alert_has_its_row_that_says_what_to_do() -> None:
+    rules = yaml.safe_load((ROOT / "docs" / "monitoring" / "alerts.yaml").read_text())
+    rows = tables(section("operations", "### Prometheus and Grafana"))
+    alerts = [rule["alert"] for group in rules["groups"] for rule in group["rules"]]
+    assert [row[0].strip("`") for row in rows[1:]] == alerts
+
+
+def test_the_states_of_streams_have_their_rows() -> None:
+    rows = tables(section("protocol", "### Streams"))[1:]
+    assert {row[0].strip("`") for row in rows} == set(CAUSES)
 
 
 def test_the_access_list_has_a_rule_for_every_topic() -> None:
