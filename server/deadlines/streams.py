@@ -53,6 +53,10 @@ JUMP_NS: Final = 5_000_000_000  # how long a jump is told: aligned time finds it
 LOOK_NS: Final = 250_000_000
 STALL_NS: Final = 2_000_000_000  # between two looks: it was us who did not listen
 JUDGED_MAX: Final = 512  # streams in one look; the others wait for the next ones
+PACKETS_MAX: Final = (
+    16_384  # that wait to be taken in; where no time passes, as in an analysis, no look comes
+)
+ARRAYS_MAX: Final = 256
 _NEVER: Final = 2**62
 
 STREAM: Final = np.dtype(
@@ -171,14 +175,20 @@ class Streams:
             Aligned time of its newest sample.
         """
         self._many.append((rows, kind, arrived_ns, newest_ns))
+        if len(self._many) >= ARRAYS_MAX:
+            self._take_in()
 
     def heard_one(self, row: int, kind: int, arrived_ns: int, newest_ns: int, rests: bool = False) -> None:
         """Take in one packet; ``rests`` where its value is one after which the stream may be quiet."""
         self._ones.append((row, kind, arrived_ns, newest_ns, rests))
+        if len(self._ones) >= PACKETS_MAX:
+            self._take_in()
 
     def sign(self, row: int, now_ns: int) -> None:
         """Take in that something came from a device that belongs to no stream."""
         self._signs.append((row, now_ns))
+        if len(self._signs) >= PACKETS_MAX:
+            self._take_in()
 
     def play(self, row: int, speed: float) -> None:
         """Say how fast a device's recording is played; 0: it is live."""

@@ -16,13 +16,13 @@ BEGIN_NS = 1_764_585_664 * SECOND
 # (looks to wait before it, what happens, of which kind, how old, at rest)
 EVENTS = st.lists(
     st.tuples(
-        st.sampled_from([0, 0, 1, 1, 2, 4, 12, 60, 300]),
+        st.sampled_from([0, 0, 1, 1, 2, 4, 12, 45]),
         st.sampled_from(["packet"] * 6 + ["death", "birth", "promise", "sign", "jump", "pause", "resume"]),
         st.integers(0, len(KINDS) - 1),
         st.sampled_from([0, 0, 0, 3 * SECOND]),
         st.booleans(),
     ),
-    max_size=40,
+    max_size=25,
 )
 
 
