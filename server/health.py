@@ -94,7 +94,9 @@ class Health:
         return dict(total)
 
     def _is_online(self, device: Device, utc_ns: int) -> bool:
-        return device.online and utc_ns - device.arrived_ns <= SILENT_NS
+        if not device.online or self._streams.is_dead(device.row):
+            return False
+        return utc_ns - device.arrived_ns <= SILENT_NS
 
 
 def _period(device: Device, utc_ns: int) -> int:

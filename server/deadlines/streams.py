@@ -257,6 +257,10 @@ class Streams:
         # A link that is found dead has all its streams judged: the second time finds them.
         return self._settle(self._due(now_ns), now_ns) + self._settle(self._due(now_ns), now_ns)
 
+    def is_dead(self, row: int) -> bool:
+        """Return whether a device's link is told to be dead."""
+        return bool(self._devices["dead"][row])
+
     def _settle(self, due: NDArray[np.intp], now_ns: int) -> list[Change]:
         """Judge the streams at these places, and return those that have changed."""
         if not len(due):

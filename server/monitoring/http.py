@@ -1,18 +1,20 @@
 """The HTTP side, in threads of its own: it reads the newest snapshot and plain values, and waits for none."""
 
+import errno
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from socketserver import TCPServer, ThreadingMixIn
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import msgspec
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import make_wsgi_app
 
 from server.config import Metrics
-from server.errors import PortTakenError
+from server.errors import ConfigError, PortTakenError
 from server.monitoring.snapshot import Snapshot, SnapshotCollector
 
 if TYPE_CHECKING:
@@ -52,8 +54,9 @@ class Monitor:
 
     Raises
     ------
-    PortTakenError
-        By ``__enter__``, where the configuration names a port that another process holds.
+    PortTakenError, ConfigError
+        By ``__enter__``, where the configuration names a port that another process holds, or a host that is
+        not here.
     """
 
     def __init__(self, metrics: Metrics, vitals: Vitals) -> None:
@@ -79,14 +82,16 @@ class Monitor:
             return self
         host = self._metrics.host
         try:
-            self._server = make_server(host, port, self._answer, _Server, _Handler)
+            self._server = _Server(host, port)
         except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                problem = f'is "{host}", where port {port} cannot be served: {error.strerror or error}'
+                raise ConfigError("metrics.host", problem) from None
             if asked is not None:
-                raise PortTakenError(
-                    port, None, f"name another with metrics.port, or 0 for none ({host}: {error.strerror})"
-                ) from None
+                raise PortTakenError(port, None, "name another with metrics.port, or 0 for none") from None
             self.warning = f"no /metrics: port {port} is taken; name another with metrics.port, or 0 for none"
             return self
+        self._server.set_app(self._answer)
         self.port = port
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(POLL_S,), name="metrics", daemon=True
@@ -137,9 +142,10 @@ class _Server(ThreadingMixIn, WSGIServer):
     block_on_close = False
     request_queue_size = REQUESTS_MAX
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, host: str, port: int) -> None:
         self._room = threading.BoundedSemaphore(REQUESTS_MAX)
-        super().__init__(*arguments, **options)
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
         """Bind, without asking the name service who we are, which may take seconds."""

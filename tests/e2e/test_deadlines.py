@@ -176,6 +176,7 @@ async def test_a_link_whose_will_does_not_come_is_dead_after_its_lease(tmp_path:
         await told(link, "baro", "alive", lambda: board.send("baro", '"pressure_pa": 1e5'))
         health = await told(link, "baro", "link_dead")  # it holds its connection open
         assert health.streams["baro"].silent_s >= 5.0
+        assert not health.online
 
 
 async def test_the_report_and_the_metrics_tell_of_every_stage(tmp_path: Path) -> None:

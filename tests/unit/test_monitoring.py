@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from server import config
 from server.deadlines import Deadlines
 from server.deadlines.histogram import BOUNDS_S
-from server.errors import PortTakenError
+from server.errors import ConfigError, PortTakenError
 from server.messages import ServerStatus
 from server.monitoring import Monitor, Snapshot, http
 from server.monitoring.http import REQUESTS_MAX, STALLED_NS, Vitals
@@ -150,6 +150,14 @@ def test_port_0_listens_nowhere(vital: Vital) -> None:
 def test_a_taken_port_that_was_asked_for_is_an_error(monitor: Monitor, vital: Vital) -> None:
     other = Monitor(config.Metrics(port=monitor.port), vital.vitals())
     with pytest.raises(PortTakenError, match=r"metrics\.port"), other:
+        pass
+
+
+def test_a_host_that_is_not_here_is_an_error_of_the_configuration(vital: Vital) -> None:
+    with (
+        pytest.raises(ConfigError, match=r"metrics\.host"),
+        Monitor(config.Metrics(host="192.0.2.1", port=free_port()), vital.vitals()),
+    ):
         pass
 
 
