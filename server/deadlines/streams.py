@@ -254,8 +254,10 @@ class Streams:
         self._looked_ns = now_ns
         if jumps is not None:
             self._find_jumps(jumps, now_ns)
-        # A link that is found dead has all its streams judged: the second time finds them.
-        return self._settle(self._due(now_ns), now_ns) + self._settle(self._due(now_ns), now_ns)
+        changes = self._settle(self._due(now_ns), now_ns)
+        if any(change.state == "link_dead" for change in changes):  # then so are the others of its device
+            changes += self._settle(self._due(now_ns), now_ns)
+        return changes
 
     def is_dead(self, row: int) -> bool:
         """Return whether a device's link is told to be dead."""
