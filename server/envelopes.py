@@ -29,7 +29,7 @@ class Chunk(NamedTuple):
     connection: int = 0  # which of the link's connections it came by: only that one takes its acknowledgement
 
     def messages(self) -> list[Incoming]:
-        """Return the messages one by one. A topic that is no UTF-8 is no topic of ours, so it may be mangled."""
+        """Return the messages one by one. A topic that is no UTF-8 is none of ours, and may be mangled."""
         data, arrived_ns, received_ns = self.data, self.arrived_ns, self.received_ns
         return [
             Incoming(

@@ -1,8 +1,8 @@
 """A bounded mailbox between a producer that must not wait and a consumer that takes batches.
 
-The socket puts, the engine drains; the engine puts, the socket drains. It is bounded by messages and by bytes.
-``put`` never waits: when the box is full the oldest goes first, and is counted. An item is one message, or
-several that came together.
+The socket puts, the engine drains; the engine puts, the socket drains. It is bounded by messages and by
+bytes. ``put`` never waits: when the box is full the oldest goes first, and is counted. An item is one
+message, or several that came together.
 """
 
 import asyncio
