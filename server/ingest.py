@@ -22,8 +22,9 @@ from server.codecs import imu, imu_json, samples
 from server.codecs.imu_json import ImuRows
 from server.codecs.sensor_logger import SensorLogger, SensorLoggerBatch
 from server.config import Config
-from server.envelopes import RETAINED, Chunk, Incoming
+from server.envelopes import Chunk, Incoming
 from server.errors import DecodeError
+from server.frames import RETAIN
 from server.messages import ID_PATTERN, Battery, Birth, Command, Death, Packet, Pong
 from server.registry import Device, NotEnrolledError, Registry
 from server.schedule import NONE, Schedule
@@ -118,7 +119,7 @@ class Ingest:
     def _read_segment(self, chunk: Chunk, begin: int) -> int:
         """Read a chunk from a frame on, to its end or to where a device says what it is; return how far."""
         frames, links = chunk.frames, self._schedule.links
-        known = (frames["device"] != NONE) & (frames["flags"] & RETAINED == 0)
+        known = (frames["device"] != NONE) & (frames["flags"] & RETAIN == 0)
         known[known] = links["flags"][frames["device"][known]] & lib.KF_LINK_SPECIAL == 0
         self._segment = segment = _Segment(chunk, known, begin, begin)
         for place in np.flatnonzero(~known[begin:]).tolist():

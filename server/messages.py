@@ -304,3 +304,5 @@ class ServerStatus(Struct):
     unsent: int = 0  # publications that the broker had no time for, or that outlived their use
     refused: dict[str, int] = {}
     mode: str = "full"
+    reader: Literal["bounded", "public"] = "bounded"  # the path by which messages come in, and
+    acks: Literal["after_processing", "on_arrival"] = "after_processing"  # when those of QoS 1 are confirmed

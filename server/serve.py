@@ -13,8 +13,9 @@ from typing import Literal
 from server.clock import SystemClock
 from server.config import Config, load
 from server.engine import Engine
-from server.envelopes import Incoming
+from server.envelopes import Arrivals, count, size, unfolded
 from server.errors import BrokerError
+from server.frames import Topics
 from server.inbox import Inbox
 from server.loop import run
 from server.messages import ServerStatus
@@ -40,12 +41,18 @@ class Server:
         self._root = config.broker.root
         self._stop = asyncio.Event()
         will = Will(f"{self._root}/server/status", encode(ServerStatus(self._started_ms, "offline")))
+        self._topics = Topics(f"{self._root}/in/")
+        self._inbox = Inbox[Arrivals](
+            config.server.inbox_messages_max, config.server.inbox_bytes_max, size=size, count=count
+        )
         self._link = Link(
             config.broker,
             subscriptions=[topic for topic, _ in self._engine.ingest.subscriptions()],
             will=will,
-            identifier=f"kinefuse-{os.getpid()}",
-            inbox=Inbox(config.server.inbox_messages_max, config.server.inbox_bytes_max, size=_size),
+            identifier=config.broker.client_id or f"kinefuse-{os.getpid()}",
+            persistent=bool(config.broker.client_id),
+            chunks=self._inbox,
+            topics=self._topics,
             payload_bytes_max=config.server.payload_bytes_max,
             on_connect=self._connected,
             on_disconnect=self._lost,
@@ -82,10 +89,11 @@ class Server:
 
     async def _tick(self) -> None:
         """Drain, advance, publish; at the latest every TICK_S."""
-        inbox, engine, clock = self._link.inbox, self._engine, self._clock
+        inbox, engine, clock = self._inbox, self._engine, self._clock
         while True:
             arrivals = inbox.take(BATCH_MAX) if engine.behind else await self._arrivals()
-            out = engine.advance(arrivals, clock.utc_ns())
+            out = engine.advance(list(unfolded(arrivals)), clock.utc_ns())
+            self._link.done(arrivals)
             began_ns = clock.monotonic_ns()
             for publication in out:
                 self._link.publish(
@@ -103,16 +111,16 @@ class Server:
                     async with asyncio.timeout(TICK_S):
                         await self._link.flush()
 
-    async def _arrivals(self) -> list[Incoming]:
+    async def _arrivals(self) -> list[Arrivals]:
         """Wait for messages, at most TICK_S, and for what comes right after them."""
-        inbox = self._link.inbox
-        arrivals: list[Incoming] = []
+        inbox = self._inbox
+        arrivals: list[Arrivals] = []
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TICK_S):
                 arrivals = await inbox.drain(BATCH_MAX)
         if arrivals:
             await asyncio.sleep(LINGER_S)
-            arrivals += inbox.take(BATCH_MAX - len(arrivals))
+            arrivals += inbox.take(BATCH_MAX - sum(map(count, arrivals)))
         return arrivals
 
     async def _report(self) -> None:
@@ -143,9 +151,11 @@ class Server:
             athletes=len(registry.athletes),
             workouts=sum(self._engine.workouts.is_open(athlete) for athlete in athletes),
             received=self._link.received,
-            dropped=self._link.inbox.dropped,
+            dropped=self._inbox.dropped,
             unsent=self._link.dropped + self._link.stale,
             refused=refused,
+            reader=self._link.reader,
+            acks=self._link.acks,
         )
         self._link.publish(f"{self._root}/server/status", encode(status), qos=1, retain=True)
 
@@ -220,10 +230,6 @@ def serve(*, config: Path | None = None, port: int | None = None) -> None:
     run(main())
     if refusal:
         raise refusal[0]
-
-
-def _size(message: Incoming) -> int:
-    return len(message.payload) + len(message.topic)
 
 
 def _version() -> str:
