@@ -18,6 +18,7 @@ from server.batch import Batch, Order, Status
 from server.config import Config
 from server.deadlines import Deadlines
 from server.envelopes import Chunk, Incoming, Outgoing
+from server.frames import Topics
 from server.health import Health
 from server.ingest import Ingest
 from server.messages import Birth, Cause, Command, Reply, Workout
@@ -49,11 +50,14 @@ class Engine:
 
     Attributes
     ----------
+    topics : Topics
+        Rows of devices that send IMU packets: whose frames are told by their row needs no look.
     behind : bool
         True while work is left for the next tick, which should then come soon.
     """
 
     def __init__(self, config: Config, monotonic_ns: Callable[[], int]) -> None:
+        self.topics = Topics(f"{config.broker.root}/in/")
         self.table = Athletes(limit=max(config.server.athletes_max, len(config.athletes)))
         self.core = CoreTable(limit=config.server.devices_max)
         self.timebase = TimeBase()
@@ -62,7 +66,7 @@ class Engine:
         self.registry = Registry(
             config, self.core, self.timebase, self.table, self.schedule, self._settle_lane
         )
-        self.ingest = Ingest(config, self.registry, self.schedule, self._queue)
+        self.ingest = Ingest(config, self.registry, self.schedule, self.topics, self._queue)
         self.deadlines = Deadlines(config.deadlines)
         self.health = Health(config.broker.root, self.registry, self.timebase, self.schedule, self.ingest)
         self.behind = False

@@ -24,7 +24,7 @@ from server.codecs.sensor_logger import SensorLogger, SensorLoggerBatch
 from server.config import Config
 from server.envelopes import Chunk, Incoming
 from server.errors import DecodeError
-from server.frames import RETAIN
+from server.frames import RETAIN, Topics
 from server.messages import ID_PATTERN, Battery, Birth, Command, Death, Packet, Pong
 from server.registry import Device, NotEnrolledError, Registry
 from server.schedule import NONE, Schedule
@@ -50,13 +50,16 @@ class _Segment:
 class Ingest:
     """Sorts messages by their topic and decodes them."""
 
-    def __init__(self, config: Config, registry: Registry, schedule: Schedule, obey: Obey) -> None:
+    def __init__(
+        self, config: Config, registry: Registry, schedule: Schedule, topics: Topics, obey: Obey
+    ) -> None:
         self.refused: Counter[str] = Counter()  # of messages that belong to no known device
         self._registry = registry
         self._schedule = schedule
         self._root = config.broker.root + "/"
         self._sensor_logger_topics = frozenset(config.server.sensor_logger_topics)
         self._sensor_logger = SensorLogger(limit=config.server.devices_max)
+        self._topics = topics
         self._obey = obey
         self._settle: Callable[[Batch], None] = lambda _: None
         self._batch = Batch()
@@ -212,6 +215,9 @@ class Ingest:
             device = self._registry.device(device_id)
             self._turn(device)
             self._batch.add_imu(device, message.payload, message, kind=BINARY)
+            if not device.has_frames:
+                device.has_frames = True
+                self._topics.put(device_id, device.row)
         else:
             rows = imu_json.decode(message.payload)
             device = self._registry.device(device_id)

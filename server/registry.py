@@ -36,6 +36,7 @@ class Device:
     recorded: bool = False
     played: bool = False  # its recording has ended: what comes next is live
     native: bool = False  # it speaks on topics of its own: nobody else may speak for it
+    has_frames: bool = False  # it sends binary IMU packets, whose frames are known by its row
     battery: float | None = None
     refused: Counter[str] = field(default_factory=Counter)
     seen: dict[str, "array[int]"] | None = None
