@@ -28,6 +28,7 @@ from server.codecs import imu, imu_json, phone_samples, samples, schema, sensor_
 from server.config import Config, load
 from server.engine import Engine
 from server.envelopes import Incoming
+from server.schedule import REASONS
 
 ROOT = Path(__file__).parents[2]
 PAGES = {
