@@ -14,6 +14,7 @@ from fusion.measurements import Records
 
 _NUMPY = {
     "uint8_t": np.uint8,
+    "uint16_t": np.uint16,
     "uint32_t": np.uint32,
     "int64_t": np.int64,
     "uint64_t": np.uint64,
