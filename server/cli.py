@@ -45,8 +45,14 @@ _COMMANDS = {
     ),
 }
 _BENCHES = {
-    "fleet": ("simulators.benchmark.fleet_command:fleet", "Thousands of devices against the server: latency, CPU."),
-    "orientation": ("simulators.benchmark.command:orientation", "What a sample costs, beside VQF and Fusion."),
+    "fleet": (
+        "simulators.benchmark.fleet_command:fleet",
+        "Thousands of devices against the server: latency, CPU.",
+    ),
+    "orientation": (
+        "simulators.benchmark.command:orientation",
+        "What a sample costs, beside VQF and Fusion.",
+    ),
 }
 
 

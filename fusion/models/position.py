@@ -44,6 +44,7 @@ from fusion.kalman import (
 )
 from fusion.measurements import Records, Sport
 from fusion.models import rest
+from fusion.table import Picked
 
 STATES = 5
 SEMI_MAJOR_M = 6_378_137.0  # WGS 84
@@ -228,8 +229,9 @@ def absorb(state: Records, m: Records, due_ns: timer.Times, history: History) ->
     state["pos_P"][rows] = np.where(taken, P, old_P).T
     state["pos_t_ns"][rows] = np.where(taken, t_ns, before_ns)
     state["pos_accuracy_m"][rows] = accuracy
-    counted = timer.counts(state, rows, t_ns)
-    span = timer.counted_s(state, rows, before_ns, t_ns)
+    workout = Picked(state, rows)
+    counted = timer.counts(workout, t_ns)
+    span = timer.counted_s(workout, before_ns, t_ns)
     # Where a wheel, foot pod or steps filled the hole before this fix, the track does not count it again.
     joined = ~anew & (before_ns >= state["resume_ns"][rows]) & (state["path_fills"][rows] == 0)
     full: list[int] = []

@@ -167,7 +167,9 @@ def _import() -> Any:
         from simulators.benchmark import fleet as runs
     except ImportError:
         if sys.platform == "linux":
-            raise ConfigError("", "the load generator is not built: python setup.py build_ext --inplace") from None
+            raise ConfigError(
+                "", "the load generator is not built: python setup.py build_ext --inplace"
+            ) from None
         raise ConfigError("", "bench fleet needs Linux: its load generator stands on epoll") from None
     return runs
 
