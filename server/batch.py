@@ -153,27 +153,21 @@ class Batch:
 
     def pack(self) -> Packed:
         """Return all of it, packets and events in the order of their arrival."""
-        packets = np.array(self._packets, PACKET)
-        events = np.array(self._events, EVENT)
-        if self._frames:
-            for _, more in self._frames:
-                more["index"] = np.arange(len(more))
-            before = len(packets)
-            for offset, (_, more) in zip(self._starts(before), self._frames, strict=True):
-                more["index"] += offset
-            packets = np.concatenate([packets, *(each for each, _ in self._frames)])
-            events = np.concatenate([events, *(each for _, each in self._frames)])
-            if before or len(self._events):
-                events = events[np.argsort(events["message"], kind="stable")]
+        singles, others = len(self._packets), len(self._events)
+        count = sum(len(each) for each, _ in self._frames)
+        packets, events = np.empty(singles + count, PACKET), np.empty(others + count, EVENT)
+        packets[:singles], events[:others] = self._packets, self._events
+        for frames, theirs in self._frames:
+            theirs["index"] = np.arange(singles, singles + len(frames))
+            packets[singles : singles + len(frames)] = frames
+            events[others : others + len(frames)] = theirs
+            singles, others = singles + len(frames), others + len(frames)
+        if self._frames and len(self._events):
+            events = events[np.argsort(events["message"], kind="stable")]
         motion = np.flatnonzero(events["kind"] == _IMU)
         packets = packets[events["index"][motion]]
         events["index"][motion] = np.arange(len(motion))
         return Packed(self._payload, packets, events, _records(self._items))
-
-    def _starts(self, first: int) -> list[int]:
-        """Return where each chunk's packets begin among all."""
-        sizes = [first, *(len(packets) for packets, _ in self._frames[:-1])]
-        return [int(start) for start in np.cumsum(sizes)]
 
     def _add(
         self,
