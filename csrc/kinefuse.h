@@ -324,6 +324,7 @@ typedef struct {
     float rate_hz;      /* of its gyroscope */
     int64_t arrived_ns; /* UTC at which its newest packet came; 0: never */
     int64_t newest_ns;  /* aligned time of its newest measurement */
+    int64_t expected_ns; /* UTC at which its next IMU packet would come at the highest rate allowed */
     uint64_t packets, lost, refused;
 } kf_link;
 
@@ -449,6 +450,18 @@ int kf_schedule_run(kf_schedule *schedule);
 /* Make steps due whose packet has not come, of live athletes, from next_lane up to lane_count; returns as
  * kf_schedule_run does. */
 int kf_schedule_pass(kf_schedule *schedule, uint32_t lane_count, int64_t utc_ns);
+
+#define KF_LIMIT_NS 4000000         /* a live device's IMU packets, for ever: 250 a second; */
+#define KF_LIMIT_BURST_NS 16000000000 /* and after a silence so much of that at once: 4,000 */
+
+/* Decide which IMU packets of live devices are taken, by their arrival.
+ *
+ * inout: links
+ * in:    events    count, in the order of arrival
+ * out:   admitted  1 or 0 for each; what is no IMU packet of a live device is admitted
+ * Returns how many are refused; each is counted at its link.
+ */
+size_t kf_limit(kf_link *links, const kf_event *events, size_t count, uint8_t *admitted);
 
 /* Put count items of the pool, from first on, into the list of free ones. */
 void kf_schedule_free(kf_schedule *schedule, uint32_t first, uint32_t count);

@@ -45,6 +45,14 @@ class Packed(NamedTuple):
     events: Records  # EVENT, in the order of arrival
     records: NDArray[np.uint8]  # (n, RECORD_BYTES)
 
+    def admitted(self, admitted: NDArray[np.uint8]) -> "Packed":
+        """Return it without the IMU packets that are refused."""
+        kept = admitted != 0
+        motion = self.events["kind"] == _IMU
+        events = self.events[kept]
+        events["index"][events["kind"] == _IMU] = np.arange(np.count_nonzero(kept & motion))
+        return self._replace(packets=self.packets[kept[motion]], events=events)
+
 
 class Batch:
     """Collects what arrives. Frames of a chunk come as an array, everything else one by one.

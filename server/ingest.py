@@ -169,6 +169,9 @@ class Ingest:
                 return
             if kind == "command":
                 raise DecodeError("kind")  # commands have a topic of their own, with rights of its own
+            known = self._registry.devices.get(device_id)
+            if known is not None and known.floods(message.arrived_ns):
+                return
             if message.retained and kind != "status":
                 raise DecodeError("retained")  # of some time ago: it would count again at every start
             packets, refused = samples.decode(kind, message.payload)
@@ -219,6 +222,9 @@ class Ingest:
                 device.has_frames = True
                 self._topics.put(device_id, device.row)
         else:
+            known = self._registry.devices.get(device_id)
+            if known is not None and known.floods(message.arrived_ns):
+                return
             rows = imu_json.decode(message.payload)
             device = self._registry.device(device_id)
             self._rows(device, rows, message)

@@ -55,6 +55,7 @@ def live(
     cause: Cause | None,
     workout: WorkoutState | None,
     metrics: dict[str, Metric],
+    mode: str,
 ) -> bytes:
     """Return the payload of ``athletes/{athlete}/live``."""
-    return encode(Live(due_ns // 1_000_000, athlete, cause, workout, metrics))
+    return encode(Live(due_ns // 1_000_000, athlete, cause, workout, metrics, mode))

@@ -19,6 +19,8 @@ from server.schedule import Schedule
 # step; a wrist swings, holds a phone, or rests on a handlebar.
 STEP_RANK: dict[Placement, int] = {"foot": 0, "hip": 1, "chest": 2, "pocket": 3, "wrist": 4, "unknown": 5}
 
+LIMIT_NS = 10_000_000  # a live device's low-rate messages, for ever: 100 a second,
+LIMIT_BURST_NS = 10_000_000_000  # and after a silence so much of that at once: 1,000
 SEEN_KEPT = 16  # messages of one kind by which a duplicate is known
 
 
@@ -40,6 +42,7 @@ class Device:
     battery: float | None = None
     refused: Counter[str] = field(default_factory=Counter)
     seen: dict[str, "array[int]"] | None = None
+    expected_ns: int = 0  # UTC at which its next low-rate message would come at the highest rate allowed
 
     @property
     def online(self) -> bool:
@@ -75,6 +78,17 @@ class Device:
         """Count a message of it that was refused."""
         self.refused[reason] += 1
         self.schedule.links["refused"][self.row] += 1
+
+    def floods(self, arrived_ns: int) -> bool:
+        """Return True, and count it, where a low-rate message is one too many (see csrc/limit.c)."""
+        if self.recorded:
+            return False
+        expected_ns = max(self.expected_ns, arrived_ns)
+        if expected_ns - arrived_ns > LIMIT_BURST_NS:
+            self.refuse("flooding")
+            return True
+        self.expected_ns = expected_ns + LIMIT_NS
+        return False
 
     def set_online(self, online: bool) -> None:
         """Say whether it is there."""

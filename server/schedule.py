@@ -179,6 +179,13 @@ class Schedule:
         self.lanes["jobs"][athletes] -= 1
         self._c.jobs_waiting -= count
 
+    def limit(self, events: Records) -> NDArray[np.uint8]:
+        """Return which events are taken, 1 or 0, (n,): a device that floods has IMU packets refused."""
+        admitted = np.ones(len(events), np.uint8)
+        links, out = ffi.from_buffer("kf_link[]", self.links), ffi.from_buffer("uint8_t[]", admitted)
+        lib.kf_limit(links, ffi.from_buffer("kf_event[]", events), len(events), out)
+        return admitted
+
     def run(self, events: Records, advance: Advance, records: NDArray[np.uint8]) -> Iterator[Due]:
         """Take in what arrived and yield what falls due.
 
