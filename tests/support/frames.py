@@ -16,9 +16,15 @@ def connect(identifier: str, will: tuple[str, bytes] | None = None) -> bytes:
     return _frame(0x10, body)
 
 
-def publish(topic: str, payload: bytes) -> bytes:
-    """Return a PUBLISH of QoS 0."""
-    return _frame(0x30, _text(topic) + payload)
+def publish(topic: str, payload: bytes, *, flags: int = 0, packet_id: int = 1) -> bytes:
+    """Return a PUBLISH; the packet id stands in it where ``flags`` tell of a QoS."""
+    identifier = packet_id.to_bytes(2, "big") if flags & 6 else b""
+    return _frame(0x30 | flags, _text(topic) + identifier + payload)
+
+
+def puback(packet_id: int) -> bytes:
+    """Return a PUBACK."""
+    return _frame(0x40, packet_id.to_bytes(2, "big"))
 
 
 def subscribe(topic: str, qos: int) -> bytes:
@@ -32,8 +38,11 @@ def suback(qos: int) -> bytes:
 
 
 def _frame(kind: int, body: bytes) -> bytes:
-    assert len(body) < 128
-    return bytes([kind, len(body)]) + body
+    head, rest = bytearray([kind]), len(body)
+    while rest > 127:
+        head.append(rest & 127 | 128)
+        rest >>= 7
+    return bytes([*head, rest]) + body
 
 
 def _text(text: str) -> bytes:
