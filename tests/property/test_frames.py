@@ -124,7 +124,7 @@ async def by_reader(
             if client.socket() is None:
                 break
             far.sendall(piece)
-            while client.socket() is not None and select.select([client.socket()], [], [], 0)[0]:
+            while (near := client.socket()) is not None and select.select([near], [], [], 0)[0]:
                 bounded._wake()
             assert bounded._held <= len(bounded._buffer)
         is_open = client.socket() is not None
@@ -213,7 +213,7 @@ def test_the_table_of_topics_is_a_dict(script: list[tuple[str, int | None]]) -> 
 
 @pytest.mark.parametrize(("device", "row"), [("", 1), ("x" * 65, 1), ("a", -1), ("a", 2**32 - 1)])
 def test_what_is_no_id_or_no_row_is_refused(device: str, row: int) -> None:
-    with pytest.raises(ValueError, match="no row|bytes"):
+    with pytest.raises(ValueError, match=r"no row|bytes"):
         Topics().put(device, row)
     assert len(Topics()) == 0
 

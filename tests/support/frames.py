@@ -3,6 +3,8 @@
 http://docs.oasis-open.org/mqtt/mqtt/v3.1.1/os/mqtt-v3.1.1-os.html
 """
 
+import asyncio
+
 CONNACK_ACCEPTED = bytes([0x20, 2, 0, 0])
 DISCONNECT = bytes([0xE0, 0])
 
@@ -35,6 +37,17 @@ def subscribe(topic: str, qos: int) -> bytes:
 def suback(qos: int) -> bytes:
     """Return the SUBACK that answers `subscribe`."""
     return bytes([0x90, 3, 0, 1, qos])
+
+
+async def read(stream: asyncio.StreamReader) -> bytes:
+    """Return the next frame of a stream."""
+    frame = bytearray(await stream.readexactly(2))
+    length, shift = frame[1] & 127, 7
+    while frame[-1] & 128:
+        frame += await stream.readexactly(1)
+        length |= (frame[-1] & 127) << shift
+        shift += 7
+    return bytes(frame + await stream.readexactly(length))
 
 
 def _frame(kind: int, body: bytes) -> bytes:

@@ -1,8 +1,8 @@
-"""What the bounded reader stands on in aiomqtt and paho: a version that changes it fails here, with what changed.
+"""What the bounded reader stands on in aiomqtt and paho: a version that changes it fails here.
 
 Where `test_the_sources_are_those_that_were_read` alone fails, read what changed, run the tests
-``property/test_frames.py`` and ``e2e/test_reader.py``, and put down the new fingerprint. Where the others fail,
-the server uses the public path with this version; see ``server/contract.py``.
+``property/test_frames.py`` and ``e2e/test_reader.py``, and put down the new fingerprint. Where the others
+fail, the server uses the public path with this version; see ``server/contract.py``.
 """
 
 import hashlib
