@@ -227,13 +227,13 @@ def test_a_publication_is_written_as_paho_writes_it(topic: str, size: int, retai
     client.publish(topic, payload, 0, retain)
     client._sock.close()
     client._sock = None
-    assert frames.publish(topic, payload, retain=retain) == client._out_packet[0]["packet"]
+    assert frames.publish([(topic, payload, retain)]) == client._out_packet[0]["packet"]
 
 
 @pytest.mark.parametrize("topic", ["", "a/+/b", "a/#", "x" * 65_536])
 def test_what_is_no_topic_is_not_written(topic: str) -> None:
     with pytest.raises(ValueError, match="cannot be published"):
-        frames.publish(topic, b"")
+        frames.publish([(topic, b"", False)])
 
 
 def test_confirmations_are_one_frame_for_each_packet_of_qos_1() -> None:
