@@ -115,9 +115,7 @@ class BoundedConnection(Connection):
 
     async def send(self, publications: Sequence[Publication]) -> None:
         """Send publications of QoS 0; return once they have gone to the socket."""
-        joined = b"".join(
-            [frames.publish(topic, data, retain=kept) for topic, data, _, kept, *_ in publications]
-        )
+        joined = frames.publish((each.topic, each.payload, each.retain) for each in publications)
         written = asyncio.Event()
         # A view: paho cuts off what is sent, which copies bytes.
         self._client.queue(frames.PUBLISH, memoryview(joined), 0, contract.Written(written.set))
