@@ -1,10 +1,10 @@
 """Kernels: functions of a measurement and its athlete's row, written over columns, run by the C core.
 
-numpy takes about a microsecond for an operation on a column, whether of one row or of a hundred; a step of all
-models and metrics has a thousand of them. So such a function is recorded once (fusion/recording.py), and the
-core runs what was recorded for all records of a step in one call (csrc/kernel.c): each record finds its row as the
-one before has left it. `Kernel.by_columns` runs the same function in numpy; both give the same bits, but for
-those of exp, where numpy's own differs from libm's.
+numpy takes about a microsecond for an operation on a column, whether of one row or of a hundred; a step of
+all models and metrics has two thousand of them. So such a function is recorded once (fusion/recording.py), and
+the core runs what was recorded for all records of a step in one call (csrc/kernel.c): each record finds its row
+as the one before has left it. `Kernel.by_columns` runs the same function in numpy; both give the same bits, but
+for those of exp, where numpy's own differs from libm's on some machines.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ class Kernel:
         self._row_bytes, self._record = row.itemsize, record
         recording = Recording()
         state, told = Columns(recording, row, "ROW"), Columns(recording, record, "RECORD")
-        out = [recording.symbol(one) for one in function(state, told)]  # type: ignore[arg-type]
+        out = [recording.symbol(one) for one in function(state, told)]
         self.kinds = [one.kind for one in out]
         roots = state.store()
         roots += [recording.note("TELL", one, place=i, field="TELL").index for i, one in enumerate(out)]
@@ -60,7 +60,7 @@ class Kernel:
         return [_column(one, kind) for one, kind in zip(block, self.kinds, strict=True)]
 
     def block(self, table: Records, records: Records) -> NDArray[np.int64]:
-        """Run the function; return what it tells, (outputs, n), the float64 among it as the bits that it is."""
+        """Run the function; return what it tells, (outputs, n), float64 as the bits that they are."""
         if records.dtype != self._record or not records.flags.c_contiguous:
             raise TypeError("records must be a contiguous array of the kernel's dtype")
         told = np.empty((len(self.kinds), len(records)), dtype=np.int64)
@@ -129,7 +129,9 @@ class Kernel:
         for at, i in enumerate(order):
             one = operations[i]
             operands = [register[operand] for operand in one.operands]
-            free += [register[o] for o in set(one.operands) if last[o] == i and operations[o].name != "CONSTANT"]
+            free += [
+                register[o] for o in set(one.operands) if last[o] == i and operations[o].name != "CONSTANT"
+            ]
             if i in last:
                 if not free:
                     free.append(count)

@@ -56,9 +56,7 @@ def resume(state: Records, row: int, t_ns: int) -> bool:
 
 def counts(state: Fields, t_ns: Times) -> NDArray[np.bool_]:
     """Return whether each moment counts, (n,)."""
-    one: NDArray[np.bool_] = (
-        (state["open"] != 0) & (t_ns >= state["resume_ns"]) & (t_ns <= state["pause_ns"])
-    )
+    one: NDArray[np.bool_] = (state["open"] != 0) & (t_ns >= state["resume_ns"]) & (t_ns <= state["pause_ns"])
     return one
 
 

@@ -360,7 +360,7 @@ class Engine:
         rows = np.array([athlete.row for athlete, _ in steps], np.intp)
         due_ns = np.array([step.due_ns for _, step in steps], np.int64)
         estimates = self.table.step(rows, due_ns, _gather([step for _, step in steps]))
-        columns = MetricColumns(estimates)
+        columns = MetricColumns(estimates, due_ns)
         for place, (athlete, step) in enumerate(steps):
             if not step.publish:
                 continue
@@ -369,7 +369,7 @@ class Engine:
                 step.due_ns,
                 step.cause,
                 self.workouts.state(athlete, step.due_ns),
-                columns.at(place, step.due_ns),
+                columns.at(place),
             )
             if not athlete.recorded:
                 self.deadlines.observe("sensor_age", max(0, utc_ns - step.due_ns))
