@@ -321,9 +321,9 @@ typedef struct {
     uint32_t athlete; /* row of its lane */
     uint32_t rank;    /* of its placement, for counting steps */
     uint32_t flags;
-    float rate_hz;      /* of its gyroscope */
-    int64_t arrived_ns; /* UTC at which its newest packet came; 0: never */
-    int64_t newest_ns;  /* aligned time of its newest measurement */
+    float rate_hz;       /* of its gyroscope */
+    int64_t arrived_ns;  /* UTC at which its newest packet came; 0: never */
+    int64_t newest_ns;   /* aligned time of its newest measurement */
     int64_t expected_ns; /* UTC at which its next IMU packet would come at the highest rate allowed */
     uint64_t packets, lost, refused;
 } kf_link;
@@ -451,7 +451,7 @@ int kf_schedule_run(kf_schedule *schedule);
  * kf_schedule_run does. */
 int kf_schedule_pass(kf_schedule *schedule, uint32_t lane_count, int64_t utc_ns);
 
-#define KF_LIMIT_NS 4000000         /* a live device's IMU packets, for ever: 250 a second; */
+#define KF_LIMIT_NS 4000000           /* a live device's IMU packets, for ever: 250 a second; */
 #define KF_LIMIT_BURST_NS 16000000000 /* and after a silence so much of that at once: 4,000 */
 
 /* Decide which IMU packets of live devices are taken, by their arrival.

@@ -11,16 +11,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion import design, intake, timer
+from fusion import intake, timer
 from fusion.history import History
-from fusion.measurements import DUE, Estimates, Measurements, Records, Source, Sport
+from fusion.measurements import Estimates, Measurements, Records, Source, Sport, due
 from fusion.metrics import METRICS, ascent, distance, energy, gap, moving
 from fusion.metrics.metric import estimates
 from fusion.models import altitude, position
 from fusion.rounds import rounds
 from fusion.state import STATE, TOTALS
 from fusion.summary import WorkoutSummary, absorb_heights, absorb_track, summarise
-from fusion.table import Picked
+from fusion.table import Picked, grown
 
 STATE_VERSION = 1
 ZONES_DEFAULT = (0.6, 0.7, 0.8, 0.9)
@@ -53,18 +53,24 @@ class Profile(NamedTuple):
     zones: tuple[float, ...] = ()
 
 
+class Totals(NamedTuple):
+    """Totals of open workouts, (n,) each."""
+
+    elapsed_s: NDArray[np.float64]
+    moving_s: NDArray[np.float64]
+    distance_m: NDArray[np.float64]
+
+
 class Athletes:
     """The table; rows are never removed. ``limit`` bounds their number."""
 
     def __init__(self, limit: int = 16_384) -> None:
-        design.white_noise(2)  # filterpy is slow to import: here, not in the first step
+        self._kernels = intake.kernels()
         self.state: Records = np.zeros(4, dtype=STATE)
         self._count = 0
         self._limit = limit
         self._track = History(position.STATES, 4, position.transition)
         self._heights = History(altitude.STATES, 6, altitude.transition)
-        self._track_rows: dict[int, int] = {}
-        self._heights_rows: dict[int, int] = {}
 
     def __len__(self) -> int:
         return self._count
@@ -80,7 +86,7 @@ class Athletes:
         if self._count >= self._limit:
             raise OverflowError(f"the table of athletes holds {self._limit} rows")
         if self._count == len(self.state):
-            self.state = np.concatenate([self.state, np.zeros(len(self.state), dtype=STATE)])
+            self.state = grown(self.state, 2 * len(self.state))
         row = self._count
         self._count += 1
         self._blank(row, profile or Profile())
@@ -116,7 +122,7 @@ class Athletes:
         ascent.clear(one)
         timer.begin(self.state, row, t_ns, int(sport))
         one["moving_t_ns"] = one["energy_t_ns"] = t_ns
-        self._open(row)
+        one["alt_break"] = altitude.BREAK_SCALE
 
     def pause(self, row: int, t_ns: int) -> bool:
         """Pause the workout's timer; return False where it does not run."""
@@ -158,44 +164,30 @@ class Athletes:
 
     def totals(self, row: int, t_ns: int | None = None) -> dict[str, float]:
         """Return the open workout's totals at a time (None: at its newest measurement): s, s, m."""
-        s = self.state[row : row + 1]
-        newest = max(
-            int(s[name][0]) for name in ("start_ns", "dist_t_ns", "moving_t_ns", "hr_t_ns", "body_t_ns")
-        )
-        t = np.array([newest if t_ns is None else t_ns], dtype=np.int64)
-        by_clock_s = 0.0 if s["moving_source"][0] != Source.NONE else float(timer.running_s(s, t)[0])
-        return {
-            "elapsed_s": float(timer.elapsed_s(s, t)[0]),
-            "moving_s": max(float(s["moving_s"][0]), by_clock_s),
-            "distance_m": float(s["dist_filter_m"][0] + s["dist_fill_m"][0]),
-        }
+        if t_ns is None:
+            one = self.state[row]
+            t_ns = max(
+                int(one[name]) for name in ("start_ns", "dist_t_ns", "moving_t_ns", "hr_t_ns", "body_t_ns")
+            )
+        all_of = self.totals_of(np.array([row]), np.array([t_ns]))
+        return {name: float(column[0]) for name, column in all_of._asdict().items()}
 
-    def _open(self, row: int) -> None:
-        """Give a row's workout its histories."""
-        one = self.state[row]
-        one["track_slot"], one["climb_slot"] = self._track.open(), self._heights.open()
-        self._track_rows[int(one["track_slot"])] = row
-        self._heights_rows[int(one["climb_slot"])] = row
-        one["alt_break"] = altitude.BREAK_SCALE
+    def totals_of(self, rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> Totals:
+        """Return the totals of rows with an open workout, each at a time of its own."""
+        return Totals(*self._kernels.totals(self.state, due(rows, t_ns)))
 
     def _close(self, row: int) -> None:
         """Take a row's histories away."""
-        one = self.state[row]
-        if one["track_slot"] >= 0:
-            self._track.close(int(one["track_slot"]))
-            self._heights.close(int(one["climb_slot"]))
-            del self._track_rows[int(one["track_slot"])], self._heights_rows[int(one["climb_slot"])]
-            one["track_slot"] = one["climb_slot"] = -1
+        self._track.close(self.state["track_slot"], row)
+        self._heights.close(self.state["climb_slot"], row)
 
     def _flush_track(self, slot: int, *, everything: bool = False) -> None:
-        one = self.state[self._track_rows[slot]]
         for piece in self._track.flush(slot, everything=everything):
-            absorb_track(one, piece)
+            absorb_track(self.state[self._track.row_of(slot)], piece)
 
     def _flush_heights(self, slot: int, *, everything: bool = False) -> None:
-        one = self.state[self._heights_rows[slot]]
         for piece in self._heights.flush(slot, everything=everything):
-            absorb_heights(one, piece)
+            absorb_heights(self.state[self._heights.row_of(slot)], piece)
 
     # Steps
 
@@ -222,23 +214,22 @@ class Athletes:
         self._altitudes(chosen, m)
         if len(m.gnss):
             self._positions(m.gnss, rows, due_ns)
+        each = self._kernels
         for kernel, records in (
-            (intake.SPEED, m.speeds),
-            (intake.POWER, m.power),
-            (intake.HEART_RATE, m.heart_rates),
-            (intake.CADENCE, m.cadence),
+            (each.speed, m.speeds),
+            (each.power, m.power),
+            (each.heart_rate, m.heart_rates),
+            (each.cadence, m.cadence),
         ):
             if len(records):
                 kernel(self.state, records)
-        due = np.empty(len(rows), dtype=DUE)
-        due["row"], due["t_ns"] = rows, due_ns
-        return estimates(METRICS, intake.LIVE.block(self.state, due))
+        return estimates(METRICS, self._kernels.live.block(self.state, due(rows, due_ns)))
 
     def _bodies(self, windows: Records) -> Records:
         """Take the windows in; return those of the devices that speak for their athletes."""
         if not len(windows):
             return windows
-        (chosen,) = intake.WINDOW(self.state, windows)
+        (chosen,) = self._kernels.window(self.state, windows)
         return windows if chosen.all() else windows[chosen]
 
     def _altitudes(self, windows: Records, m: Measurements) -> None:
@@ -247,21 +238,21 @@ class Athletes:
                 height_ns = np.full(len(self.state), timer.NEVER_NS)
                 height_ns[e["row"]] = e["t_ns"]
                 before = windows["t_ns"] <= height_ns[windows["row"]]
-                intake.INCREMENT(self.state, windows[before])
+                self._kernels.increment(self.state, windows[before])
                 windows = windows[~before]
             step, full = altitude.absorb(self.state, e, self._heights)
             ascent.from_heights(self.state, step)
             for slot in full:
                 self._flush_heights(slot)
         if len(windows):
-            intake.INCREMENT(self.state, windows)
+            self._kernels.increment(self.state, windows)
 
     def _positions(self, gnss: Records, rows: timer.Rows, due_ns: timer.Times) -> None:
         state = self.state
-        due = np.zeros(len(state), dtype=np.int64)
-        due[rows] = due_ns
+        of_row = np.zeros(len(state), dtype=np.int64)
+        of_row[rows] = due_ns
         for fixes in rounds(gnss):
-            step, full = position.absorb(state, fixes, due, self._track)
+            step, full = position.absorb(state, fixes, of_row, self._track)
             between = gap.between(state, step, distance.from_fixes(state, step))
             if len(between.rows):
                 moving.over_gaps(state, between)
@@ -280,8 +271,8 @@ class Athletes:
     def snapshot(self, row: int) -> bytes:
         """Return all that is known of an athlete, as bytes of this version."""
         one = self.state[row]
-        track = self._track.snapshot(int(one["track_slot"])) if one["open"] else b""
-        heights = self._heights.snapshot(int(one["climb_slot"])) if one["open"] else b""
+        track = self._track.snapshot(int(one["track_slot"]))
+        heights = self._heights.snapshot(int(one["climb_slot"]))
         header = _HEADER.pack(_MAGIC, STATE_VERSION, 0, len(track), len(heights))
         packed = self.state[row : row + 1].astype(_PACKED)
         packed["track_slot"] = packed["climb_slot"] = -1  # where the histories lie is this table's own affair
@@ -309,10 +300,7 @@ class Athletes:
                 raise StateError("an athlete's history of another size")
         self._close(row)
         self.state[row : row + 1] = np.frombuffer(block, _PACKED, 1, _HEADER.size).astype(STATE)
-        one = self.state[row]
-        if one["open"]:
-            breaks = int(one["alt_break"])
-            self._open(row)
-            one["alt_break"] = breaks
-            self._track.restore(int(one["track_slot"]), blocks[0])
-            self._heights.restore(int(one["climb_slot"]), blocks[1])
+        self.state["track_slot"][row] = self.state["climb_slot"][row] = -1
+        if self.state["open"][row]:
+            self._track.restore(self.state["track_slot"], row, blocks[0])
+            self._heights.restore(self.state["climb_slot"], row, blocks[1])

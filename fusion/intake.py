@@ -3,14 +3,15 @@
 Fixes and heights are not among them: they end in histories, and go through numpy in rounds.
 """
 
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fusion import timer
 from fusion.kalman import Floats, Mask
 from fusion.kernel import Kernel, choose
-from fusion.measurements import DTYPES, DUE, Measurements, Source
+from fusion.measurements import DTYPES, DUE, Source
 from fusion.metrics import METRICS, distance, energy, moving
 from fusion.metrics import speed as speed_metric
 from fusion.metrics.metric import evaluate
@@ -97,12 +98,30 @@ def _totals(s: Fields, at: Fields) -> list[Any]:
     return [timer.elapsed_s(s, at["t_ns"]), moving_s, s["dist_filter_m"] + s["dist_fill_m"]]
 
 
-_RECORDS = Measurements(*DTYPES)  # type: ignore[arg-type]
-WINDOW = Kernel(_window, STATE, _RECORDS.windows)
-INCREMENT = Kernel(_increment, STATE, _RECORDS.windows)
-SPEED = Kernel(_speed, STATE, _RECORDS.speeds)
-POWER = Kernel(_power, STATE, _RECORDS.power)
-HEART_RATE = Kernel(_heart_rate, STATE, _RECORDS.heart_rates)
-CADENCE = Kernel(_cadence, STATE, _RECORDS.cadence)
-LIVE = Kernel(_live, STATE, DUE)
-TOTALS = Kernel(_totals, STATE, DUE)
+class Kernels(NamedTuple):
+    """The kernels of the table of athletes."""
+
+    window: Kernel
+    increment: Kernel
+    speed: Kernel
+    power: Kernel
+    heart_rate: Kernel
+    cadence: Kernel
+    live: Kernel
+    totals: Kernel
+
+
+@cache
+def kernels() -> Kernels:
+    """Return the kernels; they are recorded once, which takes a tenth of a second."""
+    windows, heart_rates, _, _, powers, cadences, speeds = DTYPES
+    return Kernels(
+        window=Kernel(_window, STATE, windows),
+        increment=Kernel(_increment, STATE, windows),
+        speed=Kernel(_speed, STATE, speeds),
+        power=Kernel(_power, STATE, powers),
+        heart_rate=Kernel(_heart_rate, STATE, heart_rates),
+        cadence=Kernel(_cadence, STATE, cadences),
+        live=Kernel(_live, STATE, DUE),
+        totals=Kernel(_totals, STATE, DUE),
+    )

@@ -169,7 +169,7 @@ def diagonal(*variances: Floats | float, n: int) -> Floats:
 
 
 def with_diagonal(P: Floats, *variances: Floats | float) -> Floats:
-    """Return covariances of the shape of P, (k, k, n), with the k variances on the diagonal and zeros else."""
+    """Return covariances of P's shape, (k, k, n), with the k variances on the diagonal, zeros else."""
     diagonal = np.zeros_like(P)
     for i, variance in enumerate(variances):
         diagonal[i, i] = variance

@@ -58,6 +58,13 @@ CADENCE = _record(("rpm", np.float64), ("spm", np.float64))
 SPEED = _record(("speed_mps", np.float64), ("source", np.int32))  # wheel and foot
 
 
+def due(rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> Records:
+    """Return the moments of rows, (n,) DUE."""
+    moments = np.empty(len(rows), dtype=DUE)
+    moments["row"], moments["t_ns"] = rows, t_ns
+    return moments
+
+
 class Source(IntEnum):
     """Where a value comes from; the lower-case name is what is published."""
 

@@ -1,10 +1,10 @@
 """A function of columns, recorded: what it does to numbers becomes a list of operations (csrc/kinefuse.h).
 
 The function is called once, with a `Symbol` for each column instead of an array. Symbols take part in
-arithmetic, comparisons and numpy's elementwise functions, and note each as an operation; what is asked twice is
-noted once. A field of several numbers a row is an object array of symbols, of the shape that the columns have
-without their rows. What depends on all rows, as an ``if`` does, cannot be recorded: ``any`` of a symbol is True
-and ``all`` is False, so that shortcuts are not taken.
+arithmetic, comparisons and numpy's elementwise functions, and note each as an operation; what is asked twice
+is noted once. A field of several numbers a row is an object array of symbols, of the shape that the columns
+have without their rows. What depends on all rows, as an ``if`` does, cannot be recorded: ``any`` of a symbol
+is True and ``all`` is False, so that shortcuts are not taken.
 """
 
 from typing import Any, NamedTuple

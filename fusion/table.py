@@ -13,13 +13,20 @@ from fusion.measurements import Records
 
 
 class Fields(Protocol):
-    """Columns by name, one value per row; the states of a filter, (k, n), and their covariances, (k, k, n)."""
+    """Columns by name, one value per row: (n,), or (k, n) of a filter's states, (k, k, n) of covariances."""
 
     def __getitem__(self, name: str, /) -> NDArray[Any]:
         """Return a field's column, rows last."""
 
     def __setitem__(self, name: str, value: Any, /) -> None:
         """Set a field's column."""
+
+
+def grown(table: NDArray[Any], rows: int) -> NDArray[Any]:
+    """Return the table with more rows, zeros; these are not touched, so they cost no memory yet."""
+    larger = np.zeros((rows, *table.shape[1:]), dtype=table.dtype)
+    larger[: len(table)] = table
+    return larger
 
 
 class Picked:

@@ -352,7 +352,7 @@ class Engine:
         rows, due_ns = jobs["athlete"].astype(np.intp), jobs["due_ns"].copy()
         estimates = self.table.step(rows, due_ns, due.measurements())
         self.schedule.done(rows, len(rows))
-        self._publish(due, MetricColumns(estimates), utc_ns)
+        self._publish(due, MetricColumns(estimates, due_ns), utc_ns)
 
     def _told_now(self, due: Due) -> list[int]:
         """Return the places of those whose update is published, in this mode."""
@@ -379,7 +379,7 @@ class Engine:
                 due_ns,
                 None if device == NONE else Cause(devices[device].id, boot, seq),
                 self.workouts.state(athlete, due_ns),
-                columns.at(place, due_ns),
+                columns.at(place),
                 mode,
             )
             if not athlete.recorded:

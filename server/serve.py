@@ -13,9 +13,8 @@ from typing import Literal
 from server.clock import SystemClock
 from server.config import Config, load
 from server.engine import Engine
-from server.envelopes import Arrivals, count, size, unfolded
+from server.envelopes import Arrivals, count, size
 from server.errors import BrokerError
-from server.frames import Topics
 from server.inbox import Inbox
 from server.loop import run
 from server.messages import ServerStatus
@@ -41,7 +40,6 @@ class Server:
         self._root = config.broker.root
         self._stop = asyncio.Event()
         will = Will(f"{self._root}/server/status", encode(ServerStatus(self._started_ms, "offline")))
-        self._topics = Topics(f"{self._root}/in/")
         self._inbox = Inbox[Arrivals](
             config.server.inbox_messages_max, config.server.inbox_bytes_max, size=size, count=count
         )
@@ -52,7 +50,7 @@ class Server:
             identifier=config.broker.client_id or f"kinefuse-{os.getpid()}",
             persistent=bool(config.broker.client_id),
             chunks=self._inbox,
-            topics=self._topics,
+            topics=self._engine.topics,
             payload_bytes_max=config.server.payload_bytes_max,
             on_connect=self._connected,
             on_disconnect=self._lost,
@@ -92,7 +90,7 @@ class Server:
         inbox, engine, clock = self._inbox, self._engine, self._clock
         while True:
             arrivals = inbox.take(BATCH_MAX) if engine.behind else await self._arrivals()
-            out = engine.advance(list(unfolded(arrivals)), clock.utc_ns())
+            out = engine.advance(arrivals, clock.utc_ns())
             self._link.done(arrivals)
             began_ns = clock.monotonic_ns()
             for publication in out:

@@ -137,9 +137,9 @@ def _across(state: Records, step: position.Step, use: Mask, span: Floats, now: F
 def from_path(
     s: Fields, t_ns: timer.Times, metres: Floats, share: float, source: Any, use: Any = True
 ) -> None:
-    """Add metres along the path of a wheel, foot or steps, where ``use``, and fill a hole between fixes with it.
+    """Add metres along the path of a wheel, foot or steps, and fill a hole between fixes with it.
 
-    ``metres`` are 0 where not ``use``.
+    Where not ``use``, metres are 0 and nothing is told.
     """
     tells = ((metres > 0.0) | (s["path_source"] == 0)) & use  # no step is no source
     s["path_source"] = np.where(tells, source, s["path_source"])

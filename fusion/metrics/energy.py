@@ -93,8 +93,9 @@ def heart_rate_watts(s: Fields, t_ns: timer.Times) -> Floats:
     rate, mass = s["hr_x"][0], s["mass_kg"]
     man = -55.0969 + 0.6309 * rate + 0.1988 * mass + 0.2017 * age  # kJ/min
     woman = -20.4022 + 0.4472 * rate - 0.1263 * mass + 0.074 * age
-    kj_min = np.where(s["sex"] == 2, man, np.where(s["sex"] == 1, woman, 0.5 * (man + woman)))
-    return np.maximum(kj_min * (1000.0 / 60.0), REST_W_PER_KG * mass)
+    kj_min: Floats = np.where(s["sex"] == 2, man, np.where(s["sex"] == 1, woman, 0.5 * (man + woman)))
+    watts: Floats = np.maximum(kj_min * (1000.0 / 60.0), REST_W_PER_KG * mass)
+    return watts
 
 
 def motion_watts(s: Fields, speed_mps: Floats, climb_mps: Floats) -> Floats:
@@ -119,7 +120,7 @@ def motion_watts(s: Fields, speed_mps: Floats, climb_mps: Floats) -> Floats:
 
 def polynomial(coefficients: tuple[float, ...], x: Floats) -> Floats:
     """Return the polynomial with the coefficients, highest power first, at x, (n,), by Horner."""
-    result: Any = coefficients[0]
+    result: Floats = np.where(x == x, coefficients[0], x)  # as many as x has, NaN where it is
     for coefficient in coefficients[1:]:
         result = result * x + coefficient
     return result

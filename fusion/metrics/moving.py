@@ -70,7 +70,7 @@ def by_clock(s: Fields, t_ns: timer.Times) -> None:
 
 def unclaimed(s: Fields, t_ns: timer.Times, *names: str) -> Mask:
     """Return whether none of the better sources, by their time fields, spoke lately."""
-    free = np.abs(t_ns - s[names[0]]) > PRIOR_NS
+    free: Mask = np.abs(t_ns - s[names[0]]) > PRIOR_NS
     for name in names[1:]:
         free = free & (np.abs(t_ns - s[name]) > PRIOR_NS)
     return free

@@ -259,12 +259,11 @@ def absorb(state: Records, e: Records, history: History) -> tuple[Step, list[int
     state["alt_slow_m"][rows[~baro]] = e["slow_m"][~baro]
     counted = timer.counts(Picked(state, rows), t_ns)
     full: list[int] = []
-    kept = counted & (state["climb_slot"][rows] >= 0)
-    if kept.any():
-        slots = state["climb_slot"][rows[kept]].astype(np.intp)
-        breaks = state["alt_break"][rows[kept]]
-        full = history.append(slots, t_ns[kept], breaks, x[:, kept], P[:, :, kept], way[:, kept])
-        state["alt_break"][rows[kept]] = BREAK_NONE
+    if counted.any():
+        kept = rows[counted]
+        entries = (t_ns[counted], state["alt_break"][kept], x[:, counted], P[:, :, counted], way[:, counted])
+        full = history.append(state["climb_slot"], kept, *entries)
+        state["alt_break"][kept] = BREAK_NONE
     return Step(rows, t_ns, counted, x[0], np.sqrt(np.maximum(P[0, 0], 0.0)), shift), full
 
 
