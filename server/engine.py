@@ -22,7 +22,7 @@ from server.frames import Topics
 from server.health import Health
 from server.ingest import Ingest
 from server.messages import Birth, Cause, Command, Reply, Workout
-from server.overload import HEALTH_EVERY, LIVE_EVERY, MODES, Ladder
+from server.overload import DROP_NS, HEALTH_EVERY, LIVE_EVERY, MODES, Ladder
 from server.publications import MetricColumns
 from server.registry import STEP_RANK, Athlete, Device, Registry
 from server.schedule import NONE, REASONS, STEP_NS, Due, Schedule
@@ -35,7 +35,7 @@ END_NS = 600_000_000_000  # a workout ends by itself after this much silence
 STEPS_MAX = 8  # jobs of one athlete in one tick: who is behind catches up in the next ones
 ENDS_MAX = 3  # live workouts that are ended in one tick: to smooth one takes up to 5 ms
 
-_ORIENTATION_ONLY = MODES.index("orientation_only")
+_ORIENTATION_ONLY, _DROP_OLDEST = MODES.index("orientation_only"), MODES.index("drop_oldest")
 _STEP = int(lib.KF_JOB_STEP)
 _ORDER, _BEGIN = int(lib.KF_JOB_ORDER), int(lib.KF_JOB_BEGIN)
 
@@ -57,7 +57,7 @@ class Engine:
     ladder : Ladder
         What is given up at the moment, for want of time.
     given_up : Counter of str
-        What was given up so far: updates (``live``) and steps (``steps``).
+        What was given up so far: updates (``live``), steps (``steps``) and IMU packets (``packets``).
     behind : bool
         True while work is left for the next tick, which should then come soon.
     """
@@ -108,7 +108,8 @@ class Engine:
             self._settle(batch)
             aligning_ns += self._monotonic_ns() - before_ns
 
-        self.ingest.read(arrivals, settle)
+        since_ns = utc_ns - DROP_NS if self.ladder.level >= _DROP_OLDEST else 0
+        self.given_up["packets"] += self.ingest.read(arrivals, settle, since_ns)
         read_ns = self._monotonic_ns()
         if not 0 <= utc_ns - self._looked_ns < LOOK_NS:
             self._looked_ns = utc_ns

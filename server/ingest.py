@@ -74,19 +74,28 @@ class Ingest:
             *((topic, 1) for topic in sorted(self._sensor_logger_topics)),
         ]
 
-    def read(self, arrivals: Sequence[Incoming | Chunk], settle: Callable[[Batch], None]) -> None:
+    def read(
+        self, arrivals: Sequence[Incoming | Chunk], settle: Callable[[Batch], None], since_ns: int = 0
+    ) -> int:
         """Hand what arrivals hold to ``settle``, in their order, in as few batches as may be.
 
-        A batch ends where a device says what it is: what follows is to be read by that.
+        A batch ends where a device says what it is: what follows is to be read by that. Frames of known
+        devices that arrived before ``since_ns``, UTC, are dropped; returns how many.
         """
         self._settle, self._number = settle, 0
+        dropped = 0
         for arrival in arrivals:
             if isinstance(arrival, Chunk):
+                if arrival.arrived_ns < since_ns:
+                    others = arrival.frames["device"] == NONE
+                    dropped += len(others) - int(np.count_nonzero(others))
+                    arrival = arrival._replace(frames=arrival.frames[others])
                 self._chunk(arrival)
             else:
                 self._message(arrival, self._number)
                 self._number += 1
         self._cut()
+        return dropped
 
     def refuse(self, device_id: str, reason: str) -> None:
         """Count a refusal, at the device where it is known."""

@@ -7,7 +7,7 @@ mode                      what is given up, beside what the modes before give up
 ``reduced_live``          every second ``live`` of each athlete
 ``slow_live``             four of five, and five of six health messages of each device
 ``orientation_only``      steps of athletes who have no open workout; their devices' orientation goes on
-``drop_oldest``           what has waited longer than a second, the oldest first
+``drop_oldest``           IMU packets that have waited longer than a second, the oldest first
 ========================  ==============================================================================
 
 Workouts lose nothing until the last step: their models step once a second in every mode, and events, laps,

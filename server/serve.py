@@ -90,6 +90,7 @@ class Server:
         inbox, engine, clock = self._inbox, self._engine, self._clock
         while True:
             arrivals = inbox.take(BATCH_MAX) if engine.behind else await self._arrivals()
+            woke_ns = clock.monotonic_ns()
             out = engine.advance(arrivals, clock.utc_ns())
             self._link.done(arrivals)
             began_ns = clock.monotonic_ns()
@@ -103,6 +104,10 @@ class Server:
                 )
             if out:
                 engine.deadlines.observe("publish", clock.monotonic_ns() - began_ns)
+            now_ns = clock.monotonic_ns()
+            wait_ns = now_ns - arrivals[0].received_ns if arrivals else 0
+            if engine.ladder.observe(now_ns, now_ns - woke_ns, wait_ns):
+                self._tell("online")
             await asyncio.sleep(0)  # the socket's turn, also when the inbox never runs empty
             if engine.behind:  # all wait in one line: let what was published leave before going on
                 with contextlib.suppress(TimeoutError):
@@ -152,6 +157,8 @@ class Server:
             dropped=self._inbox.dropped,
             unsent=self._link.dropped + self._link.stale,
             refused=refused,
+            mode=self._engine.ladder.mode,
+            given_up={what: count for what, count in self._engine.given_up.items() if count},
             reader=self._link.reader,
             acks=self._link.acks,
         )
