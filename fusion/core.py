@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion._core import ffi, lib
+from fusion.measurements import WINDOW as MEASURED_WINDOW
 from fusion.measurements import Records
 
 _NUMPY = {
     "uint8_t": np.uint8,
+    "uint16_t": np.uint16,
     "uint32_t": np.uint32,
     "int64_t": np.int64,
     "uint64_t": np.uint64,
+    "int32_t": np.int32,
     "float": np.float32,
     "double": np.float64,
 }
@@ -48,6 +51,8 @@ SUMMARY: Final = record("kf_summary")
 WINDOW: Final = record("kf_window")
 STEP: Final = record("kf_step")
 HISTOGRAM: Final = record("kf_histogram")
+CLOCK: Final = record("kf_clock")
+assert record("kf_measured_window") == MEASURED_WINDOW, "the core writes what the models read"
 
 STATUS_NAMES: Final[tuple[str, ...]] = (
     "ok",

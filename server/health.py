@@ -1,7 +1,12 @@
 """How the devices and the server itself are: what came, what was lost, what was refused and why."""
 
 from math import isfinite
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion._core import lib
 from fusion.timebase import TimeBase
 from server.deadlines import Streams
 from server.envelopes import Outgoing
@@ -9,47 +14,85 @@ from server.ingest import Ingest
 from server.messages import ClockHealth, DeviceHealth, StreamHealth
 from server.publications import encode
 from server.registry import Device, Registry
+from server.schedule import Schedule
 
 PERIOD_NS = 5_000_000_000
 LOOKS = 10  # in a period; each time it is another tenth of the devices that is due
 LOOK_NS = PERIOD_NS // LOOKS
 SILENT_NS = 10_000_000_000
 
+_TOLD = np.dtype([("t_ns", np.int64), ("refused", np.uint64), ("online", np.bool_)])  # when last, and what
+
 
 class Health:
     """Tells of each device when it is due."""
 
     def __init__(
-        self, root: str, registry: Registry, timebase: TimeBase, streams: Streams, ingest: Ingest
+        self,
+        root: str,
+        registry: Registry,
+        timebase: TimeBase,
+        schedule: Schedule,
+        streams: Streams,
+        ingest: Ingest,
     ) -> None:
         self._root = root
         self._registry = registry
         self._timebase = timebase
         self._streams = streams
+        self._schedule = schedule
         self._ingest = ingest
         self._looked_ns = 0
+        self._told = np.zeros(0, _TOLD)
 
-    def due(self, utc_ns: int) -> list[Outgoing]:
-        """Return the health messages that are due at ``utc_ns``: at once where a stream changed."""
+    def due(self, utc_ns: int, every: int = 1) -> list[Outgoing]:
+        """Return the health messages that are due at ``utc_ns``, of each device one of so many.
+
+        A device one of whose streams has changed is told of at once.
+        """
         changes = self._streams.look(utc_ns, self._timebase.state["jumps"])
-        changed = dict.fromkeys(change.row for change in changes)
-        out = [self._told(self._registry.device_at(row), utc_ns) for row in changed]
+        rows = list(dict.fromkeys(change.row for change in changes))
         if utc_ns - self._looked_ns < LOOK_NS:
-            return out
+            return self._tell(rows, utc_ns)
         self._looked_ns = utc_ns
-        for device in self._registry.devices.values():
-            heard = device.arrived_ns > device.told_ns or sum(device.refused.values()) != device.refused_told
-            silent = device.told_online and not self._is_online(device, utc_ns)
-            if (heard or silent) and _period(device, utc_ns) > _period(device, device.told_ns):
-                out.append(self._told(device, utc_ns))
-        return out
+        news = self._news(utc_ns, every)
+        return self._tell([*rows, *news[~np.isin(news, rows)].tolist()], utc_ns)
 
-    def _told(self, device: Device, utc_ns: int) -> Outgoing:
-        """Return the health of a device as it is published now."""
-        device.told_ns = utc_ns
-        device.told_online = self._is_online(device, utc_ns)
-        device.refused_told = sum(device.refused.values())
-        return Outgoing(f"{self._root}/devices/{device.id}/health", encode(self.of(device, utc_ns)))
+    def _news(self, utc_ns: int, every: int) -> NDArray[np.intp]:
+        """Return the rows of devices of which there is something to tell, and whose turn it is."""
+        count = self._reserve()
+        links, told = self._schedule.links[:count], self._told[:count]
+        news = (links["arrived_ns"] > told["t_ns"]) | (links["refused"] != told["refused"])
+        news |= told["online"] & ~self._online(count, utc_ns)
+        periods = _period(np.arange(count), utc_ns) - _period(np.arange(count), told["t_ns"])
+        return np.flatnonzero(news & (periods >= every))
+
+    def _tell(self, rows: list[int], utc_ns: int) -> list[Outgoing]:
+        """Return the health of devices as it is published now."""
+        count = self._reserve()
+        links, told = self._schedule.links[:count], self._told[:count]
+        told["t_ns"][rows], told["refused"][rows] = utc_ns, links["refused"][rows]
+        told["online"][rows] = self._online(count, utc_ns)[rows]
+        devices = [self._registry.device_rows[row] for row in rows]
+        return [
+            Outgoing(f"{self._root}/devices/{device.id}/health", encode(self.of(device, utc_ns)))
+            for device in devices
+        ]
+
+    def _online(self, count: int, utc_ns: int) -> NDArray[np.bool_]:
+        """Return of which devices something came lately."""
+        links = self._schedule.links[:count]
+        online: NDArray[np.bool_] = links["flags"] & lib.KF_LINK_ONLINE != 0
+        return online & (utc_ns - links["arrived_ns"] <= SILENT_NS) & ~self._streams.dead[:count]
+
+    def _reserve(self) -> int:
+        """Have a row for each device; return how many there are."""
+        count = len(self._registry.device_rows)
+        if count > len(self._told):
+            told = np.zeros(max(count, 2 * len(self._told)), _TOLD)
+            told[: len(self._told)] = self._told
+            self._told = told
+        return count
 
     def of(self, device: Device, utc_ns: int) -> DeviceHealth:
         """Return how a device is at ``utc_ns``."""
@@ -94,11 +137,12 @@ class Health:
         return dict(total)
 
     def _is_online(self, device: Device, utc_ns: int) -> bool:
-        if not device.online or self._streams.is_dead(device.row):
+        if not device.online or self._streams.dead[device.row]:
             return False
         return utc_ns - device.arrived_ns <= SILENT_NS
 
 
-def _period(device: Device, utc_ns: int) -> int:
-    """Return the number of the device's period; a tenth of the devices begin theirs with each look."""
-    return (utc_ns + device.row % LOOKS * LOOK_NS) // PERIOD_NS
+def _period(rows: NDArray[np.intp], utc_ns: Any) -> NDArray[np.int64]:
+    """Return the number of each device's period; a tenth of the devices begin theirs with each look."""
+    period: NDArray[np.int64] = (utc_ns + rows % LOOKS * LOOK_NS) // PERIOD_NS
+    return period

@@ -42,3 +42,9 @@ def may_rest(packet: Packet) -> bool:
             return True
         case _:
             return False
+
+
+def stream_of(packet: Packet) -> int:
+    """Return what an event tells of a packet's stream: twice its place from 1 on, and 1 where it may rest."""
+    place = PLACES.get(type(packet))
+    return 0 if place is None else 2 * (place + 1) + may_rest(packet)

@@ -135,7 +135,7 @@ class Streams:
         self._next = 0  # place of the stream whose turn it is where too many are due
         self._since_ns = 0  # silence before it says nothing: we did not listen
         self._paused = False
-        self._many: list[tuple[NDArray[np.integer[Any]], int, NDArray[np.int64], NDArray[np.int64]]] = []
+        self._many: list[tuple[Any, Any, Any, Any, Any]] = []
         self._ones: list[tuple[int, int, int, int, bool]] = []
         self._signs: list[tuple[int, int]] = []
 
@@ -159,22 +159,25 @@ class Streams:
     def heard(
         self,
         rows: NDArray[np.integer[Any]],
-        kind: int,
+        kinds: NDArray[np.integer[Any]] | int,
         arrived_ns: NDArray[np.int64],
         newest_ns: NDArray[np.int64],
+        rests: NDArray[np.bool_] | bool = False,
     ) -> None:
-        """Take in packets of one kind that never rests; the arrays are looked at later: do not change them.
+        """Take in packets; the arrays are looked at later: do not change them.
 
         Parameters
         ----------
         rows, arrived_ns : (n,)
             The device of each packet, and when it came.
-        kind : int
-            Its place in KINDS.
+        kinds : (n,) or int
+            Their places in KINDS.
         newest_ns : (n,)
             Aligned time of its newest sample.
+        rests : (n,) or bool
+            Whether its value is one after which the stream may be quiet.
         """
-        self._many.append((rows, kind, arrived_ns, newest_ns))
+        self._many.append((rows, kinds, arrived_ns, newest_ns, rests))
         if len(self._many) >= ARRAYS_MAX:
             self._take_in()
 
@@ -189,6 +192,11 @@ class Streams:
         self._signs.append((row, now_ns))
         if len(self._signs) >= PACKETS_MAX:
             self._take_in()
+
+    def signs(self, rows: NDArray[np.integer[Any]], now_ns: NDArray[np.int64]) -> None:
+        """Take in signs of several devices, shapes (n,); see `sign`."""
+        for row, at_ns in zip(rows.tolist(), now_ns.tolist(), strict=True):
+            self.sign(row, at_ns)
 
     def play(self, row: int, speed: float) -> None:
         """Say how fast a device's recording is played; 0: it is live."""
@@ -259,9 +267,11 @@ class Streams:
             changes += self._settle(self._due(now_ns), now_ns)
         return changes
 
-    def is_dead(self, row: int) -> bool:
-        """Return whether a device's link is told to be dead."""
-        return bool(self._devices["dead"][row])
+    @property
+    def dead(self) -> NDArray[np.bool_]:
+        """Return whose links are told to be dead, by row."""
+        dead: NDArray[np.bool_] = self._devices["dead"]
+        return dead
 
     def _settle(self, due: NDArray[np.intp], now_ns: int) -> list[Change]:
         """Judge the streams at these places, and return those that have changed."""
@@ -367,13 +377,13 @@ class Streams:
             return
         many, ones = self._many, list(zip(*self._ones, strict=True)) or [()] * 5
         self._many, self._ones = [], []
-        rows = np.concatenate([*(each[0] for each in many), np.array(ones[0], np.intp)]).astype(np.intp)
-        lengths = [len(each[0]) for each in many]
-        kinds = np.concatenate([np.repeat([each[1] for each in many], lengths), ones[1]]).astype(np.intp)
-        arrived_ns = np.concatenate([*(each[2] for each in many), np.array(ones[2], np.int64)])
-        newest_ns = np.concatenate([*(each[3] for each in many), np.array(ones[3], np.int64)])
-        rests = np.zeros(len(rows), np.bool_)
-        rests[sum(lengths) :] = ones[4]
+        columns: list[NDArray[Any]] = [
+            np.concatenate(
+                [*(np.broadcast_to(each[place], len(each[0])) for each in many), np.array(ones[place], dtype)]
+            ).astype(dtype)
+            for place, dtype in enumerate((np.intp, np.intp, np.int64, np.int64, np.bool_))
+        ]
+        rows, kinds, arrived_ns, newest_ns, rests = columns
         order = np.argsort(arrived_ns, kind="stable")
         self._hear(rows[order], kinds[order], arrived_ns[order], newest_ns[order], rests[order])
 

@@ -5,7 +5,7 @@ No series is labelled by device or athlete: a label is a stage, a cause, a reaso
 """
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -14,8 +14,7 @@ from server.deadlines.histogram import BOUNDS_S
 from server.deadlines.report import Stage
 from server.deadlines.streams import Cause
 from server.messages import ServerStatus, StreamState
-
-MODES: Final = ("full",)
+from server.overload import MODES
 
 
 class StageCounts(NamedTuple):
@@ -37,6 +36,8 @@ class Snapshot(NamedTuple):
     faults: dict[Cause, int]
     recoveries: int
     status: ServerStatus
+    mode: str
+    given_up: dict[str, int]
     received: int
     dropped: int
     sent: int
@@ -101,9 +102,15 @@ def _server(snapshot: Snapshot) -> Iterator[Metric]:
     for reason, count in status.refused.items():
         refused.add_metric([reason], count)
     mode = GaugeMetricFamily("kinefuse_mode", "1 for the mode that the server is in.", labels=["mode"])
-    for name in dict.fromkeys((*MODES, status.mode)):
-        mode.add_metric([name], float(name == status.mode))
+    for name in MODES:
+        mode.add_metric([name], float(name == snapshot.mode))
+    given_up = CounterMetricFamily(
+        "kinefuse_given_up", "Updates (live), steps and packets given up for want of time.", labels=["reason"]
+    )
+    for what in ("live", "steps", "packets"):
+        given_up.add_metric([what], snapshot.given_up.get(what, 0))
     yield refused
+    yield given_up
     yield mode
     yield _counter("kinefuse_messages_received", "Messages that came from the broker.", snapshot.received)
     yield _counter("kinefuse_messages_dropped", "Arrivals for which there was no room.", snapshot.dropped)

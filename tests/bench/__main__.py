@@ -1,7 +1,7 @@
 """``make bench``: what things cost, as ratios against a peer in the same run. Takes about two minutes.
 
-``python -m tests.bench [orientation core models codecs engine deadlines fleet]`` runs only what is named;
-orientation is what ``kinefuse bench`` measures.
+``python -m tests.bench [orientation core models codecs ingest engine deadlines fleet]`` runs only what is
+named; orientation is what ``kinefuse bench`` measures.
 """
 
 import asyncio
@@ -12,12 +12,21 @@ import sys
 
 from simulators.benchmark.command import line
 from simulators.benchmark.orientation import rows
-from tests.bench import bench_codecs, bench_core, bench_deadlines, bench_engine, bench_fleet, bench_models
+from tests.bench import (
+    bench_codecs,
+    bench_core,
+    bench_deadlines,
+    bench_engine,
+    bench_fleet,
+    bench_ingest,
+    bench_models,
+)
 
 TABLES = {
     "core": bench_core,
     "models": bench_models,
     "codecs": bench_codecs,
+    "ingest": bench_ingest,
     "engine": bench_engine,
     "deadlines": bench_deadlines,
 }

@@ -21,6 +21,7 @@ from server.deadlines.streams import CAUSES
 from server.envelopes import Incoming
 from server.messages import DeviceHealth
 from server.mqtt import Link
+from server.overload import MODES
 from tests.support import frames
 from tests.support.brokers import PATIENCE_S, RunningBroker, free_port, hear, running_broker
 from tests.support.http import get
@@ -262,7 +263,7 @@ async def test_the_dashboard_and_the_alerts_use_metrics_that_are_exported(tmp_pa
 
 @pytest.mark.parametrize("kind", ["stage", "cause", "mode"])
 def test_the_values_that_expressions_ask_for_are_those_that_there_are(kind: str) -> None:
-    values_of: dict[str, set[str]] = {"stage": {*STAGES}, "cause": {*CAUSES, "none"}, "mode": {"full"}}
+    values_of: dict[str, set[str]] = {"stage": {*STAGES}, "cause": {*CAUSES, "none"}, "mode": {*MODES}}
     known = values_of[kind]
     for expressions_ in expressions().values():
         for expression in expressions_:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusion.athletes import STATE, Athletes
-from fusion.measurements import DTYPES, Estimate, Measurements, Reason, Records, Source, Sport
+from fusion.athletes import Athletes
+from fusion.measurements import DTYPES, Estimate, Estimates, Measurements, Reason, Records, Source, Sport
 from fusion.metrics import METRICS
+from fusion.state import STATE
 from tests.support.athlete_table import START_NS
 
 SECOND_NS = 10**9
@@ -78,7 +79,7 @@ class World:
         return rng.uniform(0.0, 9.0), int(rng.choice([Source.WHEEL, Source.FOOT]))
 
 
-def at(athletes: Athletes, t_s: float, m: Measurements, row: int = 0) -> dict[str, Estimate]:
+def at(athletes: Athletes, t_s: float, m: Measurements, row: int = 0) -> Estimates:
     return athletes.step(np.array([row]), np.array([START_NS + round(t_s * 1e9)]), m)
 
 
@@ -86,7 +87,7 @@ def of_place(one: Estimate, place: int) -> bytes:
     return b"".join(column[place].tobytes() for column in one)
 
 
-def totals(live: dict[str, Estimate]) -> dict[str, float]:
+def totals(live: Estimates) -> dict[str, float]:
     return {name: float(live[name].value[0]) for name in TOTALS}
 
 

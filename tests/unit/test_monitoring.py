@@ -57,7 +57,17 @@ def snapshot(**changes: Any) -> Snapshot:
     plain: dict[str, Any] = dict.fromkeys(Snapshot._fields, 0)
     told = {"stages": stages, "streams": {"alive": 2, "late": 1}, "faults": {"late": 3}}
     status = ServerStatus(1_000, "online", devices=4, refused={"schema": 5})
-    return Snapshot(**{**plain, **told, "status": status, "connected": True, **changes})
+    return Snapshot(
+        **{
+            **plain,
+            **told,
+            "status": status,
+            "connected": True,
+            "mode": "slow_live",
+            "given_up": {"live": 6},
+            **changes,
+        }
+    )
 
 
 def samples(text: str) -> dict[str, float]:
@@ -86,7 +96,8 @@ def test_metrics_are_those_of_the_newest_snapshot(monitor: Monitor) -> None:
     assert told["kinefuse_streams,cause=none"] == 2
     assert told["kinefuse_stream_faults_total,cause=late"] == 3
     assert told["kinefuse_messages_refused_total,reason=schema"] == 5
-    assert told["kinefuse_mode,mode=full"] == 1
+    assert (told["kinefuse_mode,mode=full"], told["kinefuse_mode,mode=slow_live"]) == (0, 1)
+    assert told["kinefuse_given_up_total,reason=live"] == 6
     assert told["kinefuse_devices"] == 4
     assert told["process_resident_memory_bytes"] > 0
 
