@@ -363,6 +363,8 @@ class Streams:
     def _deadline_ns(self, interval_s: Any, speed: Any) -> Any:
         """Return the longest silence of streams with these usual intervals, ns."""
         played = speed > 0
+        if not np.any(played):
+            return np.clip(INTERVALS * 1e9 * interval_s, self._silence_ns, DEADLINE_NS_MAX).astype(np.int64)
         scale = np.where(played, speed, 1.0)
         longest_ns = np.clip(INTERVALS * 1e9 * interval_s * scale, self._silence_ns, DEADLINE_NS_MAX) / scale
         return np.where(played, np.maximum(longest_ns, PLAYED_NS_MIN), longest_ns).astype(np.int64)
@@ -383,24 +385,29 @@ class Streams:
             ).astype(dtype)
             for place, dtype in enumerate((np.intp, np.intp, np.int64, np.int64, np.bool_))
         ]
-        rows, kinds, arrived_ns, newest_ns, rests = columns
-        order = np.argsort(arrived_ns, kind="stable")
-        self._hear(rows[order], kinds[order], arrived_ns[order], newest_ns[order], rests[order])
+        arrived_ns = columns[2]
+        if (arrived_ns[1:] < arrived_ns[:-1]).any():
+            order = np.argsort(arrived_ns, kind="stable")
+            columns = [each[order] for each in columns]
+        places, turn = columns[0] * len(KINDS) + columns[1], np.arange(len(arrived_ns), dtype=np.int32)
+        newest = np.empty(self._streams.size, np.int32)
+        newest[places] = turn  # the last packet of each stream stands for them all
+        chosen = newest[places] == turn
+        self._hear(places[chosen], *(each[chosen] for each in (columns[0], *columns[2:])))
 
     def _hear(
         self,
+        places: NDArray[np.intp],
         rows: NDArray[np.intp],
-        kinds: NDArray[np.intp],
         arrived_ns: NDArray[np.int64],
         newest_ns: NDArray[np.int64],
         rests: NDArray[np.bool_],
     ) -> None:
-        """Take in packets; where several are of one stream the last one stands for them."""
-        places = rows * len(KINDS) + kinds
+        """Take in packets, one for each stream, by their places and the rows of their devices."""
         streams, speed = self._streams.reshape(-1), self._devices["speed"][rows]
         first = streams["state"][places] == _UNHEARD
         if first.any():
-            self._begin(np.unique(places[first]))
+            self._begin(places[first])
         interval_s = streams["interval_s"][places]
         since_ns = arrived_ns - streams["heard_ns"][places]
         since_s = np.minimum(since_ns, self._deadline_ns(interval_s, speed)) * 1e-9
