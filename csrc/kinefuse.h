@@ -319,8 +319,10 @@ double kf_clock_sigma_ns(const kf_clock *clock);
 /* What is known of a device and its link. */
 typedef struct {
     uint32_t athlete; /* row of its lane */
-    uint32_t rank;    /* of its placement, for counting steps */
+    uint32_t core; /* its row in the table of devices that measure motion; KF_NONE: it sent no IMU packet */
+    uint32_t rank; /* of its placement, for counting steps */
     uint32_t flags;
+    uint32_t reserved;
     float rate_hz;       /* of its gyroscope */
     int64_t arrived_ns;  /* UTC at which its newest packet came; 0: never */
     int64_t newest_ns;   /* aligned time of its newest measurement */
