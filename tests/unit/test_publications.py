@@ -1,5 +1,8 @@
 """What is published of a step's estimates: the same decimals as Python's round gives, one by one."""
 
+from typing import Any
+
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,22 +11,50 @@ from hypothesis import strategies as st
 from fusion.measurements import Estimates, Reason, Source
 from fusion.metrics import METRICS
 from server.messages import Metric
-from server.publications import MetricColumns, rounded
+from server.publications import MetricColumns
 
-finite = st.floats(-1e15, 1e15)
+NAMES = tuple(metric.name for metric in METRICS)
+DUE_NS = 1_700_000_000_000_000_000
 ties = st.integers(-(10**9), 10**9).map(lambda i: i / 20_000.0)  # among them those that only look like ties
+numbers = st.one_of(st.floats(-1e6, 1e6), ties, st.floats(allow_nan=False, allow_infinity=False))
 
 
-@settings(deadline=None)
-@given(values=st.lists(st.one_of(finite, ties), min_size=1, max_size=20), decimals=st.integers(0, 4))
-def test_numbers_are_rounded_as_python_rounds_them(values: list[float], decimals: int) -> None:
-    expected = [round(value, decimals) for value in values]
-    assert rounded(np.array(values), decimals).tolist() == expected
+def estimates(
+    value: list[float], sigma: list[float], age_ns: list[int], quality: list[float]
+) -> tuple[Estimates, np.ndarray[Any, np.dtype[np.int64]]]:
+    """Return estimates of one metric after the other, each with numbers of its own."""
+    k = len(NAMES)
+    columns = [np.resize(np.array(one), (k, 1)) for one in (value, sigma)]
+    t_ns = DUE_NS - np.resize(np.array(age_ns, dtype=np.int64), (k, 1))
+    source = np.arange(k, dtype=np.int32)[:, None] % len(Source)
+    reason = np.zeros((k, 1), dtype=np.int32)
+    whole = Estimates(NAMES, *columns, t_ns, source, np.resize(np.array(quality), (k, 1)), reason)
+    return whole, np.array([DUE_NS])
 
 
-@pytest.mark.parametrize(("value", "decimals"), [(2.675, 2), (1.0005, 3), (0.5, 0), (1.5, 0), (1e300, 4)])
-def test_what_multiplication_would_make_a_tie_is_none(value: float, decimals: int) -> None:
-    assert rounded(np.array([value]), decimals)[0] == round(value, decimals)
+@settings(deadline=None, max_examples=300)
+@given(
+    value=st.lists(numbers, min_size=1, max_size=13),
+    sigma=st.lists(st.floats(0.0, 1e9), min_size=1, max_size=13),
+    age_ns=st.lists(st.integers(-(10**9), 10**13), min_size=1, max_size=13),
+    quality=st.lists(st.floats(0.0, 1.0), min_size=1, max_size=13),
+)
+def test_the_core_writes_what_python_rounds_and_msgspec_writes(
+    value: list[float], sigma: list[float], age_ns: list[int], quality: list[float]
+) -> None:
+    columns = MetricColumns(*estimates(value, sigma, age_ns, quality))
+    assert msgspec.json.encode(columns.at(0)) == msgspec.json.encode(columns.structs(0))
+
+
+@pytest.mark.parametrize("value", [2.675, 1.0005, 0.5, 1.5, -0.4, -0.001, 0.0, -0.0, 1e-4, 1e300, -9e15])
+def test_numbers_that_are_hard_to_write_are_written_as_any(value: float) -> None:
+    columns = MetricColumns(*estimates([value], [abs(value)], [10**6], [0.9995]))
+    assert msgspec.json.encode(columns.at(0)) == msgspec.json.encode(columns.structs(0))
+
+
+def test_ordinary_numbers_are_written_by_the_core() -> None:
+    columns = MetricColumns(*estimates([140.04, 2.0, 1234.567], [0.51, 3.0], [10**8], [0.93]))
+    assert isinstance(columns.at(0), msgspec.Raw)
 
 
 @settings(deadline=None)
@@ -41,7 +72,8 @@ def test_each_athlete_s_metrics_are_those_of_its_place(seed: int, athletes: int)
     quality = rng.random(shape)
     columns = MetricColumns(Estimates(names, value, sigma, t_ns, source, quality, reason), due_ns)
     for place in range(athletes):
-        metrics = columns.at(place)
+        metrics = columns.structs(place)
+        assert msgspec.json.encode(columns.at(place)) == msgspec.json.encode(metrics)
         assert tuple(metrics) == names
         for i, (name, metric) in enumerate(metrics.items()):
             if reason[i, place]:
