@@ -14,7 +14,7 @@ _METRIC_BYTES = 160  # of a metric's numbers, and what stands between them
 
 
 class Teller:
-    """Writes the metrics of athletes.
+    """Writes the metrics of athletes, for one thread at a time.
 
     Parameters
     ----------
