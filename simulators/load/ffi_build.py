@@ -1,4 +1,4 @@
-"""Build simulators.load._load from the C files here; the fenced part of load.h alone defines its interface."""
+"""Build simulators.load._load from the C files here; the fenced part of load.h defines its interface."""
 
 from pathlib import Path
 
@@ -21,9 +21,7 @@ ffi.cdef(declarations((FOLDER / "load.h").read_text(encoding="utf-8")))
 ffi.set_source(
     "simulators.load._load",
     '#include "load.h"',
-    sources=[
-        str(path.relative_to(ROOT)) for path in sorted(FOLDER.glob("*.c")) if path.name != "_load.c"
-    ],
+    sources=[str(path.relative_to(ROOT)) for path in sorted(FOLDER.glob("*.c")) if path.name != "_load.c"],
     include_dirs=[str(FOLDER.relative_to(ROOT))],
     depends=[str(path.relative_to(ROOT)) for path in sorted(FOLDER.glob("*.h"))],
     extra_compile_args=["-std=c11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra"],

@@ -214,7 +214,7 @@ class Load:
         self.streams["device_ns"][athletes + self.plan.athletes] += step_ns
 
     def flood(self, athlete: int, times: float) -> None:
-        """Let an inertial sensor send so many times as much; its athlete is counted apart from now on."""
+        """Let an inertial sensor send so many times as much from now on."""
         stream = self.streams[athlete]
         seq = int(stream["seq"])
         pointer = self._native.streams + athlete
@@ -223,8 +223,11 @@ class Load:
         stream["device_ns"] += counted_ns
         stream["first"] = seq
         stream["period_ns"] = round(int(stream["period_ns"]) / times)
-        stream["apart"] = self.streams[athlete + self.plan.athletes]["apart"] = 1
         lib.ld_schedule(self._native)
+
+    def set_apart(self, athlete: int) -> None:
+        """Keep an athlete's updates out of the figures."""
+        self.streams["apart"][[athlete, athlete + self.plan.athletes]] = 1
 
     # What is known of it.
 
@@ -234,9 +237,14 @@ class Load:
         return int(self._native.up)
 
     @property
+    def counting(self) -> int:
+        """Athletes that are not counted apart."""
+        return self.plan.athletes - int(np.count_nonzero(self.streams["apart"][: self.plan.athletes]))
+
+    @property
     def hears(self) -> bool:
         """True while the subscriber's connection stands."""
-        return int(self.links["state"][-1]) == lib.LD_UP
+        return bool(self.links["state"][-1] == lib.LD_UP)
 
     @property
     def counts(self) -> dict[str, int]:
