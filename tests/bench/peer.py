@@ -1,9 +1,9 @@
 """The server that a user would write: what ``bench fleet --peer tests.bench.peer`` sets ours beside.
 
 aiomqtt as its documentation shows it, one coroutine, the vqf package for orientation, a filterpy filter for
-the heart rate, `json.dumps` for what is published. It takes the same packets and answers on the same topics at
-the same times, with the same cause, so that one load measures both; but it aligns no clocks, knows no
-uncertainty, has no deadlines, and computes three metrics, not all of ours.
+the heart rate, `json.dumps` for what is published. It takes the same packets and answers on the same topics
+at the same times, with the same cause, so that one load measures both; but it aligns no clocks, knows little
+of uncertainty, has no deadlines, and computes three metrics, not all of ours.
 """
 
 import argparse
