@@ -16,8 +16,9 @@ from simulators.load.recordings import Recordings
 BEFORE_S: Final = 5
 DURING_S: Final = 10  # of a fault that lasts; one that strikes once is given as long
 AFTER_S: Final = 15
-NORMAL_S: Final = 3  # all is as before when it was so for so many seconds on end
-NORMAL_P99_MS: Final = 50.0
+NORMAL_S: Final = 3  # all is as before when it was so for so many seconds on end:
+NORMAL_P99_MS: Final = 50.0  # every update came, with this p99,
+NORMAL_TIMES: Final = 1.5  # or, where it was longer before, so many times as long
 
 BROKER_AWAY_S: Final = 1.0
 STEPPED_SHARE: Final = 0.05
@@ -38,7 +39,12 @@ class Stretch(msgspec.Struct, frozen=True):
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """What a fault did. ``normal_s`` is how long after its begin all was as before; None: not in the run."""
+    """What a fault did.
+
+    ``before`` ends a second early: an update of that second may still be on its way when the fault strikes, and
+    counts as one during it. ``normal_s`` is how long after the fault's begin all was as before; 0: it never was
+    otherwise while the fault lasted; None: not in the run.
+    """
 
     name: str
     what: str
@@ -104,13 +110,15 @@ async def run(name: str, asked: Asked, subject: Subject, made: Recordings) -> Fa
     outcome = await fleet.run(longer, subject, made, say=fleet.say, script=script)
     each = outcome.each_second
     counting = outcome.updates.expected // len(each)
+    before = stretch(each[: BEFORE_S - 1], counting)
+    p99_ms = max(NORMAL_P99_MS, NORMAL_TIMES * (before.p99_ms or 0.0))
     return Fault(
         name,
         what,
-        stretch(each[:BEFORE_S], counting),
-        stretch(each[BEFORE_S : BEFORE_S + DURING_S], counting),
+        before,
+        stretch(each[BEFORE_S - 1 : BEFORE_S + DURING_S], counting),
         stretch(each[BEFORE_S + DURING_S :], counting),
-        normal_after_s(each[BEFORE_S:], counting),
+        normal_after_s(each[BEFORE_S:], counting, p99_ms),
         outcome,
     )
 
@@ -123,14 +131,22 @@ def stretch(seconds: list[Second], counting: int) -> Stretch:
     return Stretch(max(p99, default=None), max(longest, default=None), missing)
 
 
-def normal_after_s(seconds: list[Second], counting: int) -> int | None:
-    """Return after how many seconds NORMAL_S good ones on end begin, to stay good; None where they do not."""
-    good = [
-        each.heard >= counting and each.p99_ms is not None and each.p99_ms < NORMAL_P99_MS for each in seconds
-    ]
-    run = 0
-    for is_good in reversed(good):
-        if not is_good:
-            break
-        run += 1
-    return len(seconds) - run if run >= NORMAL_S else None
+def normal_after_s(seconds: list[Second], counting: int, p99_ms: float = NORMAL_P99_MS) -> int | None:
+    """Return when, after the first bad second, NORMAL_S good ones begin; None where they do not.
+
+    Parameters
+    ----------
+    seconds : list of Second
+        From the fault's begin on.
+    counting : int
+        Athletes, each of whom should have an update in each second.
+    p99_ms : float
+        What a good second stays below.
+    """
+    good = [each.heard >= counting and each.p99_ms is not None and each.p99_ms < p99_ms for each in seconds]
+    if all(good[:DURING_S]):
+        return 0
+    for k in range(good.index(False), len(good) - NORMAL_S + 1):
+        if all(good[k : k + NORMAL_S]):
+            return k
+    return None

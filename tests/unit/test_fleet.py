@@ -47,11 +47,13 @@ def second(p99_ms: float | None, heard: int = 10) -> Second:
     return Second(100, 0, heard, p99_ms, p99_ms, p99_ms)
 
 
-def test_all_is_as_before_when_good_seconds_stay() -> None:
+def test_all_is_as_before_when_good_seconds_come_again() -> None:
     good, slow, mute = second(10.0), second(90.0), second(None, 0)
     assert faults.normal_after_s([good] * 5, 10) == 0
     assert faults.normal_after_s([mute, slow, good, good, good], 10) == 2
     assert faults.normal_after_s([good, good, good, slow, good, good], 10) is None  # too short to tell
+    assert faults.normal_after_s([good, good, good, slow, good, good, good], 10) == 4
+    assert faults.normal_after_s([slow] * 5, 10, p99_ms=100.0) == 0
     assert faults.normal_after_s([second(10.0, 9), good, good, good], 10) == 1
 
 
