@@ -41,9 +41,9 @@ class Stretch(msgspec.Struct, frozen=True):
 class Fault(msgspec.Struct, frozen=True):
     """What a fault did.
 
-    ``before`` ends a second early: an update of that second may still be on its way when the fault strikes, and
-    counts as one during it. ``normal_s`` is how long after the fault's begin all was as before; 0: it never was
-    otherwise while the fault lasted; None: not in the run.
+    ``before`` ends a second early: an update of that second may still be on its way when the fault strikes,
+    and counts as one during it. ``normal_s`` is how long after the fault's begin all was as before; 0: it
+    never was otherwise while the fault lasted; None: not in the run.
     """
 
     name: str

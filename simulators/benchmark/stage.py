@@ -141,7 +141,9 @@ class Stage:
     def _server(self, config: Path) -> Child:
         subject, address = self.subject, self.address
         rest = ["--config", str(config)] if subject.is_ours else ["--root", address.root]
-        return Child(subject.name, [*subject.command, "--port", str(address.port), *rest])
+        # The user's own settings may name another broker, and are not what is measured.
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("KINEFUSE_")}
+        return Child(subject.name, [*subject.command, "--port", str(address.port), *rest], environ=environ)
 
 
 @contextlib.asynccontextmanager
