@@ -37,11 +37,11 @@ class Bench:
         self._empty_mb: dict[str, float] = {}
         self._head_is_due = True
 
-    async def begin(self) -> None:
+    async def begin(self, settings: Sequence[str] = ()) -> None:
         """Say what the figures hold for, and measure the servers while they know nobody."""
         self._print(", ".join(f"{name} {value}" for name, value in table.conditions().items()))
         for subject in self.subjects:
-            usage = await fleet.empty(subject)
+            usage = await fleet.empty(subject, settings)
             self._empty_mb[subject.name] = usage.rss_mb
             self._print(
                 f"{subject.name} that knows nobody: RSS {usage.rss_mb:.1f} MB, Pss {usage.pss_mb:.1f} MB"

@@ -6,7 +6,7 @@ second find their cause; silence. CPU, memory and waits for a core are those of 
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from server.clock import SystemClock
@@ -50,7 +50,9 @@ async def run(
     who = f"{subject.name}: {asked.devices} devices"
     say(f"{who}: starting")
     seconds = asked.warmup_s + asked.seconds
-    async with standing(subject, server_config(asked.devices), also=(f"devices/{WATCHED}/health",)) as stage:
+    async with standing(
+        subject, server_config(asked.devices, asked.settings), also=(f"devices/{WATCHED}/health",)
+    ) as stage:
         moments = [_moment(stage, 0.0)]
         async with driving(asked, stage, made) as driver:
             load = driver.load
@@ -76,7 +78,7 @@ async def run(
 async def idle(asked: Asked, subject: Subject, made: Recordings, *, say: Say = lambda _: None) -> Spent:
     """Return what a server takes while all are connected and silent."""
     say(f"{subject.name}: {asked.devices} silent devices: starting")
-    async with standing(subject, server_config(asked.devices)) as stage:
+    async with standing(subject, server_config(asked.devices, asked.settings)) as stage:
         base = _moment(stage, 0.0)
         async with driving(asked, stage, made) as driver:
             say(f"{subject.name}: {driver.load.up} connections stand, settling")
@@ -88,9 +90,9 @@ async def idle(asked: Asked, subject: Subject, made: Recordings, *, say: Say = l
     return Spent.between(base.server, before.server, after.server, (after.t_ns - before.t_ns) * 1e-9)
 
 
-async def empty(subject: Subject) -> Usage:
+async def empty(subject: Subject, settings: Sequence[str] = ()) -> Usage:
     """Return what a server uses that knows nobody: the base of its memory."""
-    async with standing(subject, server_config(0)) as stage:
+    async with standing(subject, server_config(0, settings)) as stage:
         return Usage.of(stage.pids[0])
 
 

@@ -40,6 +40,7 @@ def fleet(
     idle: Annotated[bool, _FLAG] = False,
     soak: float | None = None,
     report: Path | None = None,
+    settings: Annotated[list[str] | None, _SEVERAL] = None,
     seed: int = 1,
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> None:
@@ -59,6 +60,7 @@ def fleet(
         kinefuse bench fleet --devices 500 --peer tests.bench.peer --find-limit
         kinefuse bench fleet --devices 1000 --faults all
         kinefuse bench fleet --devices 2500 --soak 30
+        kinefuse bench fleet --devices 500 --settings payload_bytes_max=4096
 
     Parameters
     ----------
@@ -91,6 +93,8 @@ def fleet(
         Run for so many minutes, and tell whether memory grows or latency drifts.
     report
         Write plots of latency and cost against devices into this folder.
+    settings
+        Lines of the server's section ``server``, as KEY=VALUE in TOML.
     seed
         The same seed gives the same fleet.
     json_
@@ -115,6 +119,7 @@ def fleet(
             samples=samples,
             qos=qos,
             apart=apart,
+            settings=tuple(settings or ()),
             seed=seed,
         )
         for count in sorted(wanted)
@@ -131,7 +136,7 @@ async def _do(
     bench: "Bench", asked: "list[Asked]", faults: list[str], *, find_limit: bool, idle: bool, soak: bool
 ) -> None:
     """Do what was asked."""
-    await bench.begin()
+    await bench.begin(asked[0].settings)
     if find_limit:
         await bench.limits(asked[0])
     elif idle:

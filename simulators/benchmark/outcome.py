@@ -22,6 +22,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     samples: int = 10
     qos: int = 0
     apart: bool = False
+    settings: tuple[str, ...] = ()
     seed: int = 1
 
 

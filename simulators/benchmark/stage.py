@@ -20,7 +20,7 @@ from server.brokers.process import Child
 from server.config import Broker
 from server.errors import BrokerError, ServerError
 from server.mqtt import Link
-from simulators.benchmark.usage import family
+from simulators.benchmark.usage import Usage, family
 
 ONLINE_S_MAX = 60.0
 END_S_MAX = 10.0
@@ -119,10 +119,10 @@ class Stage:
         self._is_away = False
 
     def kill_worker(self) -> bool:
-        """Kill a process that the server has started; False where there is none."""
-        workers = family(self.pids[0])[1:]
+        """Kill the one that works most of the processes that the server has started; False where none is."""
+        workers = {pid: Usage.of(pid).cpu_s for pid in family(self.pids[0])[1:]}
         if workers:
-            os.kill(workers[0], signal.SIGKILL)
+            os.kill(max(workers, key=lambda pid: workers[pid]), signal.SIGKILL)
         return bool(workers)
 
     def check(self) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -78,9 +78,17 @@ def device_ids(k: int) -> tuple[str, str]:
     return f"a{k:05d}-imu", f"a{k:05d}-strap"
 
 
-def server_config(athletes: int) -> str:
-    """Return the server's configuration for the athletes of a load, as TOML."""
+def server_config(athletes: int, settings: Sequence[str] = ()) -> str:
+    """Return the server's configuration for the athletes of a load, as TOML.
+
+    Parameters
+    ----------
+    athletes : int
+    settings : sequence of str
+        Further lines of its section ``server``, as in ``payload_bytes_max = 4096``.
+    """
     lines = ["[server]", f"devices_max = {max(2 * athletes, 16)}", f"athletes_max = {max(athletes, 16)}"]
+    lines += settings
     for k in range(athletes):
         sensor, strap = device_ids(k)
         lines += [
