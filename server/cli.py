@@ -57,7 +57,7 @@ _BENCHES = {
 
 
 def _add(group: App, commands: dict[str, tuple[str, str]], asked: list[str]) -> None:
-    """Add commands; one that is asked for shows its own docstring, the list of all makes do with a line of each."""
+    """Add commands; one that is asked for shows its own docstring, the list makes do with a line of each."""
     for name, (target, summary) in commands.items():
         told = None if asked[:1] == [name] else summary
         group.command(target, name=name, help=told, help_epilogue="", help_format="markdown")
