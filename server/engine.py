@@ -278,7 +278,7 @@ class Engine:
         busy = [*first, *(row for row in self._queues if row not in first)]
         ends = 0
         for _ in range(STEPS_MAX):
-            steps = [alone] if alone is not None else []
+            steps = [alone] if alone is not None and len(alone.jobs) else []
             alone, remaining = None, []
             for row in busy:
                 queue = self._queues[row]
