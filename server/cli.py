@@ -1,9 +1,14 @@
 """The command line. Commands are named by lazy strings, so that ``--help`` imports none of them."""
 
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
 from cyclopts import App, CycloptsError
+
+# numpy's linear algebra would keep a thread for each core, of no use for matrices of a few rows, which takes
+# time from the event loop's thread, and signals that the main thread has blocked.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 _EPILOGUE = """\
 Examples:
