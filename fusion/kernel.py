@@ -93,6 +93,7 @@ class Kernel:
     def _run(self, table: Records, records: Records, told: NDArray[np.int64]) -> int:
         count = len(records)
         order = np.empty(2 * count + 1, dtype=np.uint32)
+        registers = np.empty(self._registers, dtype=np.int64)
         failed: int = lib.kf_run(
             self._kernel,
             ffi.from_buffer("uint8_t[]", table, require_writable=True),
@@ -102,7 +103,7 @@ class Kernel:
             self._record.itemsize,
             count,
             ffi.from_buffer("uint32_t[]", order),
-            self._registers_pointer,
+            ffi.from_buffer("kf_value[]", registers),
             ffi.from_buffer("kf_value[]", told),
         )
         return failed
@@ -140,8 +141,7 @@ class Kernel:
                 register[i] = free.pop()
             code[at] = _encoded(one, operands, register.get(i, 0), recording, starts)
         self._code, self._constants = code, np.array(values, dtype=np.int64)
-        self._registers = np.zeros((max(count, 1), lib.KF_BLOCK), dtype=np.int64)
-        self._registers_pointer = ffi.from_buffer("kf_value[]", self._registers)
+        self._registers = max(count, 1) * int(lib.KF_BLOCK)
         self._kernel = ffi.new(
             "kf_kernel *",
             {

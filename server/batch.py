@@ -89,6 +89,7 @@ class Batch:
     def add_imu(
         self,
         device: Device,
+        core: int,
         payload: Any,
         message: Incoming,
         *,
@@ -97,14 +98,12 @@ class Batch:
         boot: int = 0,
         seq: int = 0,
     ) -> None:
-        """Append an IMU packet, binary or as rows."""
+        """Append an IMU packet, binary or as rows, of a device that has a row in the core's table."""
         offset = self._append(payload)
         self._add(_IMU, device, len(self._packets), message)
-        self._packets.append((device.row, kind, offset, len(payload), flags, boot, seq, 0))
+        self._packets.append((core, kind, offset, len(payload), flags, boot, seq, 0))
 
-    def add_frames(
-        self, chunk: Chunk, places: NDArray[np.intp], first: int, athlete_of: NDArray[Any]
-    ) -> None:
+    def add_frames(self, chunk: Chunk, places: NDArray[np.intp], first: int, links: Records) -> None:
         """Append binary IMU packets of known devices as they lie in a chunk.
 
         Parameters
@@ -114,19 +113,19 @@ class Batch:
             Of their frames.
         first : int
             Number of the chunk's first message.
-        athlete_of : (devices,) uint32
-            The row of each device's athlete.
+        links : (devices,) LINK
         """
         chosen = chunk.frames[places]
         if chunk is not self._chunk:
             self._chunk, self._chunk_at = chunk, self._append(chunk.data)
         count = len(chosen)
         packets, events = np.zeros(count, PACKET), np.zeros(count, EVENT)
-        packets["device"] = events["device"] = chosen["device"]
+        events["device"] = rows = chosen["device"]
+        packets["device"] = links["core"][rows]
         packets["kind"] = BINARY
         packets["offset"] = chosen["payload"] + np.uint64(self._chunk_at)
         packets["length"] = chosen["payload_length"]
-        events["kind"], events["athlete"] = _IMU, athlete_of[chosen["device"]]
+        events["kind"], events["athlete"] = _IMU, links["athlete"][rows]
         events["message"] = first + places
         events["arrived_ns"], events["received_ns"] = chunk.arrived_ns, chunk.received_ns
         self._frames.append((packets, events))

@@ -1,9 +1,14 @@
 """The command line. Commands are named by lazy strings, so that ``--help`` imports none of them."""
 
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
 from cyclopts import App, CycloptsError
+
+# numpy's linear algebra would keep a thread for each core, of no use for matrices of a few rows, which takes
+# time from the event loop's thread, and signals that the main thread has blocked.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 _EPILOGUE = """\
 Examples:
@@ -57,7 +62,7 @@ _BENCHES = {
 
 
 def _add(group: App, commands: dict[str, tuple[str, str]], asked: list[str]) -> None:
-    """Add commands; one that is asked for shows its own docstring, the list of all makes do with a line of each."""
+    """Add commands; one that is asked for shows its own docstring, the list makes do with a line of each."""
     for name, (target, summary) in commands.items():
         told = None if asked[:1] == [name] else summary
         group.command(target, name=name, help=told, help_epilogue="", help_format="markdown")

@@ -228,6 +228,8 @@ class Connector:
         finally:
             with contextlib.suppress(aiomqtt.MqttError):
                 await client.__aexit__(None, None, None)
+            if isinstance(client, _Client):
+                client.forget()
 
     def _make(self, number: int) -> tuple[aiomqtt.Client, Connection]:
         """Return a client of the path that serves, and its connection."""
@@ -298,6 +300,11 @@ class _Client(aiomqtt.Client):
     def queue(self, command: int, packet: bytes | memoryview, qos: int, info: Any = None) -> None:
         """Let paho write a packet after all that it was given before."""
         self._client._packet_queue(command, cast("bytes", packet), 0, qos, info)
+
+    def forget(self) -> None:
+        """Take note of how the connection ended, where nobody was waiting for its end any more."""
+        if self._disconnected.done():
+            self._disconnected.exception()
 
     def _on_socket_open(self, client: Any, userdata: Any, sock: Any) -> None:
         super()._on_socket_open(client, userdata, sock)

@@ -26,7 +26,7 @@ from server.ingest import Ingest
 from server.messages import Birth, Cause, Command, Reply, Workout
 from server.overload import DROP_NS, HEALTH_EVERY, LIVE_EVERY, MODES, Ladder
 from server.publications import MetricColumns
-from server.registry import STEP_RANK, Athlete, Device, Registry
+from server.registry import Athlete, Device, Registry
 from server.schedule import NONE, REASONS, STEP_NS, Due, Schedule
 from server.workouts import Workouts
 
@@ -223,15 +223,10 @@ class Engine:
         device.model = packet.model
         if packet.placement != "unknown":
             device.placement = packet.placement
-            self.schedule.links["rank"][device.row] = STEP_RANK[packet.placement]
+        device.ranges = packet.gyro_range or 0.0, packet.accel_range or 0.0
         self._set_recorded(device, packet.clock.recorded, packet.clock.speed)
         self.streams.birth(device.row, message.arrived_ns, rate_hz=packet.rate_hz, retained=message.retained)
-        self.core.configure(
-            device.row,
-            placement=device.placement,
-            gyro_range=packet.gyro_range or 0.0,
-            accel_range=packet.accel_range or 0.0,
-        )
+        self.registry.configure(device)
         self.workouts.expect(device.athlete, packet.sport)
         if not message.retained:
             self.schedule.heard(device.row, message.arrived_ns)
@@ -323,7 +318,7 @@ class Engine:
         busy = [*first, *(row for row in self._queues if row not in first)]
         ends = 0
         for _ in range(STEPS_MAX):
-            steps = [alone] if alone is not None else []
+            steps = [alone] if alone is not None and len(alone.jobs) else []
             alone, remaining = None, []
             for row in busy:
                 queue = self._queues[row]

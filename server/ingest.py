@@ -155,7 +155,7 @@ class Ingest:
         places = segment.begin + np.flatnonzero(segment.known[segment.begin : segment.end])
         segment.begin = segment.end
         if len(places):
-            self._batch.add_frames(segment.chunk, places, self._number, self._schedule.links["athlete"])
+            self._batch.add_frames(segment.chunk, places, self._number, self._schedule.links)
 
     def _message(self, message: Incoming, number: int) -> None:
         self._batch.number = number
@@ -229,7 +229,8 @@ class Ingest:
                 imu.decode(message.payload)  # a malformed packet enrols nobody
             device = self._registry.device(device_id)
             self._turn(device)
-            self._batch.add_imu(device, message.payload, message, kind=BINARY)
+            core = self._registry.give_core(device)
+            self._batch.add_imu(device, core, message.payload, message, kind=BINARY)
             if not device.has_frames:
                 device.has_frames = True
                 self._topics.put(device_id, device.row)
@@ -256,7 +257,8 @@ class Ingest:
             | (_MEANS if decoded.means else 0)
         )
         boot, seq = decoded.boot or 0, decoded.seq or 0
-        self._batch.add_imu(device, rows.tobytes(), message, kind=ROWS, flags=flags, boot=boot, seq=seq)
+        core = self._registry.give_core(device)
+        self._batch.add_imu(device, core, rows.tobytes(), message, kind=ROWS, flags=flags, boot=boot, seq=seq)
 
     def _read_sensor_logger(self, message: Incoming) -> None:
         try:

@@ -11,7 +11,7 @@ it, or have published the last will in its place.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from server.clock import Clock
 from server.connection import WINDOW, Connection, LostError, Publication
@@ -60,9 +60,11 @@ class Outbox:
         """Publications that had to make room for newer ones."""
         return self._box.dropped + self._assured.dropped
 
-    def put(self, publication: Publication) -> None:
-        """Hand over a publication, at once."""
-        self._box.put(publication)
+    def put(self, publications: Iterable[Publication]) -> None:
+        """Hand over publications, at once."""
+        put = self._box.put
+        for each in publications:
+            put(each)
         if len(self._box):
             self.idle.clear()
 

@@ -13,8 +13,8 @@ mode                      what is given up, beside what the modes before give up
 Workouts lose nothing until the last step: their models step once a second in every mode, and events, laps,
 summaries and replies are always published. Of how the work goes the ladder is told once a tick. It goes up
 where for two looks in a row the longest wait of a message was beyond two budgets, or the loop was busy nearly
-all the time; and down where for a while there was time for what the step below gives back. Nothing here reads a
-clock.
+all the time; and down where for a while there was time for what the step below gives back. Nothing here reads
+a clock.
 """
 
 from dataclasses import dataclass

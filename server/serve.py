@@ -119,14 +119,7 @@ class Server:
             out = engine.advance(arrivals, clock.utc_ns())
             self._link.done(arrivals)
             began_ns = clock.monotonic_ns()
-            for publication in out:
-                self._link.publish(
-                    publication.topic,
-                    publication.payload,
-                    qos=publication.qos,
-                    retain=publication.retain,
-                    caused_ns=publication.caused_ns,
-                )
+            self._link.publish_all(out)
             if out:
                 engine.deadlines.observe("publish", clock.monotonic_ns() - began_ns)
             now_ns = clock.monotonic_ns()
@@ -248,7 +241,7 @@ class Server:
                 left += 1
                 continue
             event = self._engine.end_workout(athlete)
-            self._link.publish(event.topic, event.payload, qos=event.qos, retain=event.retain)
+            self._link.publish_all([event])
         if left:
             print(f"kinefuse: {left} open workouts ended without a summary", file=sys.stderr)
         self._tell("offline")

@@ -2,31 +2,31 @@
 
 import asyncio
 import json
-import os
-import platform
 import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 from cyclopts import Parameter
 
 from server.errors import ConfigError
 
 if TYPE_CHECKING:
-    from simulators.benchmark.fleet import Asked, Outcome
+    from simulators.benchmark.bench import Bench
+    from simulators.benchmark.outcome import Asked
 
 DEVICES = (100, 500, 1_000)
-P99_MS_MAX = 50.0
-SECONDS_MAX = 3_600
+SECONDS_MAX = 7_200
+FAULTS = ("broker", "worker", "clock", "malformed", "duplicates", "flood")
 
 _FLAG = Parameter(negative=())
+_SEVERAL = Parameter(consume_multiple=True, negative=())
 
 
 def fleet(
     *,
-    devices: Annotated[list[int] | None, Parameter(consume_multiple=True, negative=())] = None,
+    devices: Annotated[list[int] | None, _SEVERAL] = None,
     seconds: int = 10,
     warmup: int = 5,
     packets_per_s: int = 10,
@@ -35,6 +35,12 @@ def fleet(
     apart: Annotated[bool, _FLAG] = False,
     peer: str | None = None,
     only_peer: Annotated[bool, _FLAG] = False,
+    find_limit: Annotated[bool, _FLAG] = False,
+    faults: Annotated[list[str] | None, _SEVERAL] = None,
+    idle: Annotated[bool, _FLAG] = False,
+    soak: float | None = None,
+    report: Path | None = None,
+    settings: Annotated[list[str] | None, _SEVERAL] = None,
     seed: int = 1,
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> None:
@@ -51,7 +57,10 @@ def fleet(
         kinefuse bench fleet --devices 500 --seconds 10 --json
         kinefuse bench fleet --devices 100 1000 3000
         kinefuse bench fleet --devices 10000 --packets-per-s 5 --samples 20
-        kinefuse bench fleet --devices 500 --peer tests.bench.peer
+        kinefuse bench fleet --devices 500 --peer tests.bench.peer --find-limit
+        kinefuse bench fleet --devices 1000 --faults all
+        kinefuse bench fleet --devices 2500 --soak 30
+        kinefuse bench fleet --devices 500 --settings payload_bytes_max=4096
 
     Parameters
     ----------
@@ -73,6 +82,19 @@ def fleet(
         A server to run beside ours: a module, a Python file, or a command; it is told --port and --root.
     only_peer
         Run the peer alone.
+    find_limit
+        Look for the largest fleet whose updates all come, with a p99 below 50 ms, beginning with ``devices``.
+    faults
+        What befalls the fleet, each in a run of its own and of its own length: broker, worker, clock,
+        malformed, duplicates, flood, or all.
+    idle
+        Let the devices connect and be silent, and measure what that costs.
+    soak
+        Run for so many minutes, and tell whether memory grows or latency drifts.
+    report
+        Write plots of latency and cost against devices into this folder.
+    settings
+        Lines of the server's section ``server``, as KEY=VALUE in TOML.
     seed
         The same seed gives the same fleet.
     json_
@@ -80,10 +102,16 @@ def fleet(
     """
     wanted = list(devices or DEVICES)
     _check(wanted, seconds, warmup, qos)
+    ways = [find_limit, faults is not None, idle, soak is not None]
+    if sum(ways) > 1:
+        raise ConfigError("", "one at a time of --find-limit, --faults, --idle and --soak")
     if only_peer and peer is None:
         raise ConfigError("--only-peer", "needs --peer")
+    if soak is not None:
+        seconds = round(soak * 60)
+        _check(wanted, seconds, warmup, qos)
     asked = [
-        _import().Asked(
+        _asked(
             devices=count,
             seconds=seconds,
             warmup_s=warmup,
@@ -91,99 +119,76 @@ def fleet(
             samples=samples,
             qos=qos,
             apart=apart,
+            settings=tuple(settings or ()),
             seed=seed,
         )
-        for count in wanted
+        for count in sorted(wanted)
     ]
-    outcomes = _run(_each(asked, peer, only_peer=only_peer, quiet=json_))
+    bench = _bench(peer, only_peer=only_peer, seed=seed, quiet=json_)
+    _run(_do(bench, asked, _faults(faults), find_limit=find_limit, idle=idle, soak=soak is not None))
+    if report is not None:
+        bench.write(report)
     if json_:
-        print(json.dumps({"conditions": conditions(), "runs": msgspec.to_builtins(outcomes)}))
+        print(json.dumps(bench.told))
 
 
-async def _each(asked: "list[Asked]", peer: str | None, *, only_peer: bool, quiet: bool) -> "list[Outcome]":
-    """Run each; print a line of each as it comes."""
-    from simulators.benchmark.stage import Subject
-    from simulators.load import recordings
-
-    runs = _import()
-    subjects = [] if only_peer else [Subject.ours()]
-    if peer is not None:
-        subjects.append(Subject.peer(peer))
-    made = recordings.make(seed=asked[0].seed)
-    if not quiet:
-        print(", ".join(f"{name} {value}" for name, value in conditions().items()))
-        print(HEAD)
-    outcomes = []
-    for each in asked:
-        for subject in subjects:
-            outcome = await runs.run(each, subject, made, say=runs.say)
-            outcomes.append(outcome)
-            if not quiet:
-                print(line(outcome), flush=True)
-    return outcomes
+async def _do(
+    bench: "Bench", asked: "list[Asked]", faults: list[str], *, find_limit: bool, idle: bool, soak: bool
+) -> None:
+    """Do what was asked."""
+    await bench.begin(asked[0].settings)
+    if find_limit:
+        await bench.limits(asked[0])
+    elif idle:
+        await bench.idle(asked)
+    elif faults or soak:
+        for one in asked:
+            await (bench.faults(one, faults) if faults else bench.soak(one))
+    else:
+        await bench.each(asked)
 
 
-HEAD = (
-    f"{'':<8}{'devices':>8}{'msg/s':>8}  {'end to end p50':>14}{'p99':>8}{'p99.9':>8}{'max':>8} ms"
-    f"{'missing':>9}{'us/packet':>10}{'us/msg':>8}{'CPU':>6}{'RSS MB':>8}{'kB/device':>10}"
-    f"{'broker':>8}{'load':>6}{'idle':>6}  {'load late p99':>13}"
-)
-
-
-def line(outcome: "Outcome") -> str:
-    """Return a line of the table."""
-    ends, late = outcome.updates.end_to_end, outcome.sent.lateness
-    server, n = outcome.server, outcome.asked.devices
-    times = "".join(f"{_ms(ms):>8}" for ms in (ends.p99_ms, ends.p999_ms, ends.max_ms))
-    return (
-        f"{outcome.subject:<8}{n:>8}{outcome.per_s:>8.0f}  {_ms(ends.p50_ms):>14}{times}   "
-        f"{outcome.updates.missing:>9}{outcome.us_per_packet:>10.1f}{outcome.us_per_message:>8.1f}"
-        f"{server.cpu_share:>6.0%}{server.rss_mb:>8.1f}"
-        f"{(server.rss_mb - server.base_rss_mb) * 1024 / n:>10.1f}{outcome.broker.cpu_share:>8.0%}"
-        f"{outcome.load_cpu_share:>6.0%}{outcome.machine_idle:>6.0%}  {_ms(late.p99_ms):>10} ms"
-        + ("  the load was late" if outcome.load_was_late else "")
-        + (f"  {outcome.unaccounted} unaccounted" if outcome.unaccounted else "")
-    )
-
-
-def _ms(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
-
-
-def conditions() -> dict[str, str]:
-    """Return what the figures hold for."""
-    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
-    found = {"Python": platform.python_version(), "cores": str(os.cpu_count()), "load": load}
-    for row in Path("/proc/cpuinfo").read_text().splitlines():
-        if row.startswith("model name"):
-            found["CPU"] = row.partition(":")[2].strip()
-            break
-    return {**found, "Linux": platform.release()}
-
-
-def _import() -> Any:
-    """Return the module that runs fleets; ConfigError where the load generator is not built."""
+def _bench(peer: str | None, *, only_peer: bool, seed: int, quiet: bool) -> "Bench":
+    """Return what runs fleets; ConfigError where the load generator is not built."""
     try:
-        from simulators.benchmark import fleet as runs
+        from simulators.benchmark.bench import Bench
+        from simulators.benchmark.stage import Subject
     except ImportError:
         if sys.platform == "linux":
             raise ConfigError(
-                "", "the load generator is not built: python setup.py build_ext --inplace"
+                "", "the load generator is not built: run python setup.py build_ext --inplace"
             ) from None
         raise ConfigError("", "bench fleet needs Linux: its load generator stands on epoll") from None
-    return runs
+    subjects = [] if only_peer else [Subject.ours()]
+    if peer is not None:
+        subjects.append(Subject.peer(peer))
+    return Bench(subjects, seed=seed, quiet=quiet)
 
 
-def _run(main: Any) -> Any:
+def _asked(**given: Any) -> "Asked":
+    from simulators.benchmark.outcome import Asked
+
+    return Asked(**given)
+
+
+def _faults(names: list[str] | None) -> list[str]:
+    if names is None:
+        return []
+    if unknown := [name for name in names if name not in (*FAULTS, "all")]:
+        raise ConfigError("--faults", f"is {unknown[0]!r}, allowed: {', '.join(FAULTS)}, all")
+    return list(FAULTS) if "all" in names else names
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
     """Run to the end; SIGTERM ends it as Ctrl-C does, with all that was started."""
 
-    async def guarded() -> Any:
+    async def guarded() -> None:
         task = asyncio.ensure_future(main)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await task
+        await task
 
     try:
-        return asyncio.run(guarded())
+        asyncio.run(guarded())
     except asyncio.CancelledError:
         sys.exit(143)
 
@@ -191,9 +196,8 @@ def _run(main: Any) -> Any:
 def _check(devices: list[int], seconds: int, warmup: int, qos: int) -> None:
     if any(not 1 <= count <= 99_999 for count in devices):
         raise ConfigError("--devices", f"is {devices}, allowed: 1 to 99999")
-    if not 1 <= seconds <= SECONDS_MAX:
-        raise ConfigError("--seconds", f"is {seconds}, allowed: 1 to {SECONDS_MAX}")
-    if not 1 <= warmup <= SECONDS_MAX:
-        raise ConfigError("--warmup", f"is {warmup}, allowed: 1 to {SECONDS_MAX}")
+    for name, value in (("--seconds", seconds), ("--warmup", warmup)):
+        if not 1 <= value <= SECONDS_MAX:
+            raise ConfigError(name, f"is {value}, allowed: 1 to {SECONDS_MAX}")
     if qos not in (0, 1):
         raise ConfigError("--qos", f"is {qos}, allowed: 0, 1")

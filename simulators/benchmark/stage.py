@@ -1,8 +1,10 @@
-"""What a fleet runs against: a broker and a server as processes of this machine, on a free port of loopback."""
+"""What a fleet runs against: a broker and a server as processes of this machine, on loopback."""
 
 import asyncio
 import contextlib
+import os
 import shlex
+import signal
 import socket
 import sys
 import tempfile
@@ -18,6 +20,7 @@ from server.brokers.process import Child
 from server.config import Broker
 from server.errors import BrokerError, ServerError
 from server.mqtt import Link
+from simulators.benchmark.usage import Usage, family
 
 ONLINE_S_MAX = 60.0
 END_S_MAX = 10.0
@@ -93,6 +96,7 @@ class Stage:
         self.address = address
         self.subject = subject
         self.told = Told()
+        self._is_away = False  # the broker, by our doing
         self.broker = self._broker()
         self.server = self._server(config)
 
@@ -105,16 +109,25 @@ class Stage:
 
     async def restart_broker(self, *, away_s: float) -> None:
         """Kill the broker, and start it again after a while."""
+        self._is_away = True
         self.broker.kill()
         await self.broker.wait()
         await self.broker.stop(0.1)
         await asyncio.sleep(away_s)
         self.broker = self._broker()
         await brokers.start(self.broker, self.address)
+        self._is_away = False
+
+    def kill_worker(self) -> bool:
+        """Kill the one that works most of the processes that the server has started; False where none is."""
+        workers = {pid: Usage.of(pid).cpu_s for pid in family(self.pids[0])[1:]}
+        if workers:
+            os.kill(max(workers, key=lambda pid: workers[pid]), signal.SIGKILL)
+        return bool(workers)
 
     def check(self) -> None:
         """Raise ServerError where a process has ended by itself."""
-        for child in (self.broker, self.server):
+        for child in (self.server,) if self._is_away else (self.server, self.broker):
             if child.returncode is not None:
                 raise ServerError(child.last_words())
 
@@ -128,7 +141,9 @@ class Stage:
     def _server(self, config: Path) -> Child:
         subject, address = self.subject, self.address
         rest = ["--config", str(config)] if subject.is_ours else ["--root", address.root]
-        return Child(subject.name, [*subject.command, "--port", str(address.port), *rest])
+        # The user's own settings may name another broker, and are not what is measured.
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("KINEFUSE_")}
+        return Child(subject.name, [*subject.command, "--port", str(address.port), *rest], environ=environ)
 
 
 @contextlib.asynccontextmanager

@@ -1,4 +1,4 @@
-"""Build simulators.load._load from the C files here; the fenced part of load.h alone defines its interface."""
+"""Build simulators.load._load from the C files here; the fenced part of load.h defines its interface."""
 
 from pathlib import Path
 

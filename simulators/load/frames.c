@@ -120,7 +120,7 @@ size_t ld_birth_frame(const ld_load *load, const ld_stream *stream, uint8_t *fra
 static size_t make_imu(ld_load *load, ld_stream *stream, int64_t device_ns, unsigned flags, uint8_t *frame)
 {
     const uint32_t samples = load->packet_samples;
-    const size_t row = LD_COLUMNS * COLUMN_BYTES;
+    const size_t row = (size_t)LD_COLUMNS * COLUMN_BYTES;
     const uint32_t dt_ns = (uint32_t)(stream->period_ns / samples);
     const int64_t t0_ns = device_ns - (int64_t)(samples - 1) * dt_ns;
     const uint16_t id = flags & QOS_1 ? next_id(&load->links[stream->link]) : 0;

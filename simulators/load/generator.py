@@ -2,7 +2,7 @@
 
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -78,9 +78,17 @@ def device_ids(k: int) -> tuple[str, str]:
     return f"a{k:05d}-imu", f"a{k:05d}-strap"
 
 
-def server_config(athletes: int) -> str:
-    """Return the server's configuration for the athletes of a load, as TOML."""
+def server_config(athletes: int, settings: Sequence[str] = ()) -> str:
+    """Return the server's configuration for the athletes of a load, as TOML.
+
+    Parameters
+    ----------
+    athletes : int
+    settings : sequence of str
+        Further lines of its section ``server``, as in ``payload_bytes_max = 4096``.
+    """
     lines = ["[server]", f"devices_max = {max(2 * athletes, 16)}", f"athletes_max = {max(athletes, 16)}"]
+    lines += settings
     for k in range(athletes):
         sensor, strap = device_ids(k)
         lines += [
@@ -214,7 +222,7 @@ class Load:
         self.streams["device_ns"][athletes + self.plan.athletes] += step_ns
 
     def flood(self, athlete: int, times: float) -> None:
-        """Let an inertial sensor send so many times as much; its athlete is counted apart from now on."""
+        """Let an inertial sensor send so many times as much from now on."""
         stream = self.streams[athlete]
         seq = int(stream["seq"])
         pointer = self._native.streams + athlete
@@ -223,8 +231,11 @@ class Load:
         stream["device_ns"] += counted_ns
         stream["first"] = seq
         stream["period_ns"] = round(int(stream["period_ns"]) / times)
-        stream["apart"] = self.streams[athlete + self.plan.athletes]["apart"] = 1
         lib.ld_schedule(self._native)
+
+    def set_apart(self, athlete: int) -> None:
+        """Keep an athlete's updates out of the figures."""
+        self.streams["apart"][[athlete, athlete + self.plan.athletes]] = 1
 
     # What is known of it.
 
@@ -234,9 +245,14 @@ class Load:
         return int(self._native.up)
 
     @property
+    def counting(self) -> int:
+        """Athletes that are not counted apart."""
+        return self.plan.athletes - int(np.count_nonzero(self.streams["apart"][: self.plan.athletes]))
+
+    @property
     def hears(self) -> bool:
         """True while the subscriber's connection stands."""
-        return int(self.links["state"][-1]) == lib.LD_UP
+        return bool(self.links["state"][-1] == lib.LD_UP)
 
     @property
     def counts(self) -> dict[str, int]:

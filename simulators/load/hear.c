@@ -1,5 +1,5 @@
 /* hear.c: what the subscriber hears, and the histograms. */
-#define _GNU_SOURCE /* memmem */
+#define _GNU_SOURCE /* NOLINT: it gives memmem */
 #include <string.h>
 
 #include "internal.h"

@@ -1,5 +1,5 @@
 /* run.c: the schedule. A heap holds what is due next of each stream; sending one moves only its own place. */
-#define _GNU_SOURCE /* ppoll */
+#define _GNU_SOURCE /* NOLINT: it gives ppoll */
 #include <errno.h>
 #include <poll.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 """What a message costs on its way in and out, beside the public path of aiomqtt; no engine, real sockets.
 
 In: from the socket to the inbox, split, its device looked up among thousands, at full speed over loopback;
-another process blasts. Out: from ``publish`` to the socket, 500 live messages of 1.5 kB at once.
+another process blasts. Out: from ``publish_all`` to the socket, 500 live messages of 1.5 kB at once.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from server.config import Broker
-from server.envelopes import Arrivals, count, size
+from server.envelopes import Arrivals, Outgoing, count, size
 from server.frames import Topics
 from server.inbox import Inbox
 from server.loop import Loop
@@ -69,7 +69,7 @@ class _Ingest:
             topics.put(blaster.device(number), number)
         self._loop = loop
         self._chunks = Inbox[Arrivals](size=size, count=count)
-        self._payload = bytes(LIVE_BYTES)
+        self._live = [Outgoing("kinefuse/v1/athletes/athlete-00001/live", bytes(LIVE_BYTES))] * LIVE
         self._link = Link(
             Broker(port=port, reader=path),
             subscriptions=[f"{blaster.PREFIX}+/imu"],
@@ -109,6 +109,5 @@ class _Ingest:
             waiting -= sum(map(count, arrivals))
 
     async def _publish(self) -> None:
-        for _ in range(LIVE):
-            self._link.publish("kinefuse/v1/athletes/athlete-00001/live", self._payload)
+        self._link.publish_all(self._live)
         await self._link.flush()

@@ -171,6 +171,27 @@ async def test_a_malformed_frame_ends_the_connection_and_says_so(listener: Liste
         peer.writer.close()
 
 
+async def test_a_bug_on_the_way_in_ends_the_link_and_is_no_lost_connection(listener: Listener) -> None:
+    def faulty(_: Arrivals) -> int:
+        raise ZeroDivisionError
+
+    chunks = Inbox[Arrivals](size=faulty, count=count)
+    losses: list[int] = []
+
+    async def run() -> None:
+        async with linked(listener, chunks) as (link, peer):
+            peer.writer.write(frames.publish("in/a/hr", b"x"))
+            try:
+                await asyncio.wait_for(link.wait(), PATIENCE_S)
+            finally:
+                losses.append(link.losses)
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await run()
+    assert caught.group_contains(ZeroDivisionError)
+    assert losses == [0]
+
+
 async def test_a_flood_leaves_turns_to_the_loop_and_each_read_within_its_bound(listener: Listener) -> None:
     chunks = inbox(messages_max=100_000)
     turns = 0
