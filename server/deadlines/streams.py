@@ -23,65 +23,39 @@ All times are int64 ns on one line that does not step (the server's anchored UTC
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from server import config
 from server.deadlines.kinds import IMU, KINDS
+from server.deadlines.rules import (
+    ALIVE,
+    CAUSES,
+    DEAD,
+    DEADLINE_NS_MAX,
+    DEVICE,
+    INTERVALS,
+    NEVER,
+    PLAYED_NS_MIN,
+    STATES,
+    STREAM,
+    UNHEARD,
+    Cause,
+    Rules,
+)
 from server.messages import StreamKind, StreamState
 
-Cause = Literal["late", "clock_jumped", "quiet_unchanged", "sensor_silent", "link_dead"]
-CAUSES: Final[tuple[Cause, ...]] = ("late", "clock_jumped", "quiet_unchanged", "sensor_silent", "link_dead")
-STATES: Final[tuple[StreamState, ...]] = ("alive", *CAUSES)
-
-ALIVE, LATE, JUMPED, QUIET, SILENT, DEAD = range(len(STATES))
-_UNHEARD = 255
-
-INTERVALS: Final = 4.0  # a deadline holds so many usual intervals
 RISE, FALL = 1 / 4, 1 / 32  # how fast the usual interval follows longer and shorter ones
 BURST_NS: Final = 20_000_000  # what follows so soon is of one burst
-FIRST_S: Final[dict[StreamKind, float]] = {
-    "imu": 0.2,
-    "battery": 60.0,
-}  # the interval that is believed at first,
+FIRST_S: Final[dict[StreamKind, float]] = {"imu": 0.2, "battery": 60.0}  # believed at first,
 FIRST_OTHER_S: Final = 1.0  # of all others
-DEADLINE_NS_MAX: Final = 600_000_000_000
-PLAYED_NS_MIN: Final = 500_000_000  # networks do not stall less where a recording is played fast
-JUMP_NS: Final = 5_000_000_000  # how long a jump is told: aligned time finds its way again
 LOOK_NS: Final = 250_000_000
 STALL_NS: Final = 2_000_000_000  # between two looks: it was us who did not listen
 JUDGED_MAX: Final = 512  # streams in one look; the others wait for the next ones
-PACKETS_MAX: Final = (
-    16_384  # that wait to be taken in; where no time passes, as in an analysis, no look comes
-)
+PACKETS_MAX: Final = 16_384  # that wait for a look: where no time passes, in an analysis, none comes
 ARRAYS_MAX: Final = 256
-_NEVER: Final = 2**62
-
-STREAM: Final = np.dtype(
-    [
-        ("due_ns", np.int64),  # when the stream may change next
-        ("heard_ns", np.int64),  # when it was last heard, or promised
-        ("interval_s", np.float32),  # the usual one
-        ("age_s", np.float32),  # of the newest sample when it arrived
-        ("state", np.uint8),
-        ("rests", np.bool_),  # its last value is one after which it may be quiet
-    ]
-)
-DEVICE: Final = np.dtype(
-    [
-        ("heard_ns", np.int64),  # anything at all
-        ("revived_ns", np.int64),  # since when its link lives again
-        ("jumped_ns", np.int64),
-        ("jumps", np.int64),  # as the time base had counted at the last look
-        ("speed", np.float32),  # of what is played; 0: live
-        ("willed", np.bool_),  # it told a birth, so it has a last will
-        ("gone", np.bool_),  # its last will came, or its goodbye
-        ("dead", np.bool_),  # told to be
-        ("waits", np.bool_),  # a stream of it waits for a sign of life
-    ]
-)
 
 
 class Change(NamedTuple):
@@ -125,9 +99,7 @@ class Streams:
         self.faults: Counter[Cause] = Counter(dict.fromkeys(CAUSES, 0))
         self.recoveries = 0
         self.counts: dict[StreamState, int] = dict.fromkeys(STATES, 0)
-        self._silence_ns = round(limits.silence_ms * 1e6)
-        self._lease_ns = round(limits.lease_ms * 1e6)
-        self._lifespan_s = limits.lifespan_ms / 1e3
+        self._rules = Rules(limits)
         self._devices = np.zeros(capacity, DEVICE)
         self._streams = _empty(capacity)
         self._rows = 0
@@ -218,7 +190,7 @@ class Streams:
         if retained:
             return
         self._live(np.array([row], np.intp), np.array([now_ns], np.int64))
-        if rate_hz is not None and self._streams["state"][row, IMU] == _UNHEARD:
+        if rate_hz is not None and self._streams["state"][row, IMU] == UNHEARD:
             self._begin(np.array([row * len(KINDS) + IMU]))
             stream = self._streams[row, IMU : IMU + 1]
             stream["interval_s"], stream["heard_ns"] = max(FIRST_S["imu"], 1.0 / rate_hz), now_ns
@@ -280,7 +252,9 @@ class Streams:
         rows, kinds = np.divmod(due, len(KINDS))
         streams = self._streams.reshape(-1)
         before = streams["state"][due]
-        after, streams["due_ns"][due], waits = self._judge(rows, kinds, now_ns)
+        after, streams["due_ns"][due], waits = self._rules.judge(
+            streams[due], self._devices[rows], self._streams[rows], since_ns=self._since_ns, now_ns=now_ns
+        )
         streams["state"][due] = after
         died = rows[(after == DEAD) & (before != DEAD)]
         self._devices["dead"][died] = True
@@ -310,64 +284,14 @@ class Streams:
         for kind, (_, heard_ns, interval_s, _, state, _) in zip(
             KINDS, self._streams[row].tolist(), strict=True
         ):
-            if state == _UNHEARD:
+            if state == UNHEARD:
                 continue
             deadline_ns = INTERVALS * 1e9 * interval_s * scale
-            deadline_ns = min(max(deadline_ns, self._silence_ns), DEADLINE_NS_MAX) / scale
+            deadline_ns = min(max(deadline_ns, self._rules.silence_ns), DEADLINE_NS_MAX) / scale
             if speed:
                 deadline_ns = max(deadline_ns, PLAYED_NS_MIN)
             told[kind] = Stream(STATES[state], max(0, now_ns - heard_ns), int(deadline_ns))
         return told
-
-    def _judge(
-        self, rows: NDArray[np.intp], kinds: NDArray[np.intp], now_ns: int
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
-        """Return each stream's state, when it may change next, and whether a sign of life may change it."""
-        streams, devices = self._streams[rows, kinds], self._devices[rows]
-        state = streams["state"]
-        base_ns = np.maximum(np.maximum(streams["heard_ns"], devices["revived_ns"]), self._since_ns)
-        end_ns = base_ns + self._deadline_ns(streams["interval_s"], devices["speed"])
-        overdue = now_ns > end_ns
-        lease_end_ns, believed = self._lease(rows)
-        dead = devices["gone"] | devices["dead"] | ((now_ns > lease_end_ns) & ~believed)
-        jump_end_ns = devices["jumped_ns"] + JUMP_NS
-        jumped = (devices["jumped_ns"] > 0) & (now_ns < jump_end_ns)
-        signed = (devices["heard_ns"] > end_ns) | (state == SILENT)
-        awaited = overdue | (devices["revived_ns"] > streams["heard_ns"])  # not heard since its link revived
-        after = np.select(
-            [dead, overdue & streams["rests"], overdue & signed, awaited, jumped],
-            [DEAD, QUIET, SILENT, state, JUMPED],
-            np.where(streams["age_s"] > self._lifespan_s, LATE, ALIVE),
-        ).astype(np.uint8)
-        again_ns = np.where(believed, now_ns + self._lease_ns, lease_end_ns) + 1
-        due_ns = np.select(
-            [dead, overdue, jumped & ~awaited],
-            [_NEVER, again_ns, np.minimum(jump_end_ns, end_ns + 1)],
-            end_ns + 1,
-        )
-        return after, due_ns, dead | (overdue & ~streams["rests"] & ~signed)
-
-    def _lease(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return when the lease of each link ends, and whether the link is believed to live all the same."""
-        streams, devices = self._streams[rows], self._devices[rows]
-        known = streams["state"] != _UNHEARD
-        deadline_ns = self._deadline_ns(streams["interval_s"], devices["speed"][:, None])
-        comes = known & (streams["state"] <= JUMPED)
-        shortest_ns = np.where(comes, deadline_ns, _NEVER).min(axis=1)
-        longest_ns = np.where(known, deadline_ns, 0).max(axis=1)
-        lease_ns = np.maximum(self._lease_ns, np.where(shortest_ns < _NEVER, shortest_ns, longest_ns))
-        base_ns = np.maximum(devices["heard_ns"], self._since_ns)
-        believed = devices["willed"] & (streams["rests"] | ~known).all(axis=1)
-        return base_ns + lease_ns, believed
-
-    def _deadline_ns(self, interval_s: Any, speed: Any) -> Any:
-        """Return the longest silence of streams with these usual intervals, ns."""
-        played = speed > 0
-        if not np.any(played):
-            return np.clip(INTERVALS * 1e9 * interval_s, self._silence_ns, DEADLINE_NS_MAX).astype(np.int64)
-        scale = np.where(played, speed, 1.0)
-        longest_ns = np.clip(INTERVALS * 1e9 * interval_s * scale, self._silence_ns, DEADLINE_NS_MAX) / scale
-        return np.where(played, np.maximum(longest_ns, PLAYED_NS_MIN), longest_ns).astype(np.int64)
 
     def _take_in(self) -> None:
         """Take in all that was heard since the last time, in the order of arrival."""
@@ -405,17 +329,17 @@ class Streams:
     ) -> None:
         """Take in packets, one for each stream, by their places and the rows of their devices."""
         streams, speed = self._streams.reshape(-1), self._devices["speed"][rows]
-        first = streams["state"][places] == _UNHEARD
+        first = streams["state"][places] == UNHEARD
         if first.any():
             self._begin(places[first])
         interval_s = streams["interval_s"][places]
         since_ns = arrived_ns - streams["heard_ns"][places]
-        since_s = np.minimum(since_ns, self._deadline_ns(interval_s, speed)) * 1e-9
+        since_s = np.minimum(since_ns, self._rules.deadline_ns(interval_s, speed)) * 1e-9
         gain = np.where(since_s > interval_s, RISE, FALL) * ((since_ns > BURST_NS) & ~first)
         interval_s = interval_s + gain * (since_s - interval_s)
         age_s = np.where(speed > 0, 0.0, (arrived_ns - newest_ns) * 1e-9)
-        to_look_at = (streams["state"][places] != ALIVE) | (age_s > self._lifespan_s)
-        due_ns = arrived_ns + self._deadline_ns(interval_s, speed) + 1
+        to_look_at = (streams["state"][places] != ALIVE) | (age_s > self._rules.lifespan_s)
+        due_ns = arrived_ns + self._rules.deadline_ns(interval_s, speed) + 1
         streams["due_ns"][places] = np.where(to_look_at, 0, due_ns)
         streams["heard_ns"][places] = arrived_ns
         streams["interval_s"][places] = interval_s
@@ -446,7 +370,7 @@ class Streams:
 
     def _wake(self, rows: NDArray[np.intp]) -> None:
         state, due_ns = self._streams["state"][rows], self._streams["due_ns"][rows]
-        asleep = (state == _UNHEARD) | ((state == DEAD) & self._devices["dead"][rows][:, None])
+        asleep = (state == UNHEARD) | ((state == DEAD) & self._devices["dead"][rows][:, None])
         self._streams["due_ns"][rows] = np.where(asleep, due_ns, 0)
 
     def _find_jumps(self, jumps: NDArray[np.int64], now_ns: int) -> None:
@@ -469,7 +393,7 @@ class Streams:
 
     def _count_out(self, row: int) -> None:
         for state in self._streams["state"][row].tolist():
-            if state != _UNHEARD:
+            if state != UNHEARD:
                 self.counts[STATES[state]] -= 1
 
 
@@ -479,5 +403,5 @@ _FIRST_S = np.array([FIRST_S.get(kind, FIRST_OTHER_S) for kind in KINDS], np.flo
 def _empty(rows: int) -> NDArray[np.void]:
     """Return a table of streams that were never heard."""
     table = np.zeros((rows, len(KINDS)), STREAM)
-    table["state"], table["due_ns"] = _UNHEARD, _NEVER
+    table["state"], table["due_ns"] = UNHEARD, NEVER
     return table

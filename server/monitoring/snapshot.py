@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from server.deadlines.histogram import BOUNDS_S
 from server.deadlines.report import Stage
-from server.deadlines.streams import Cause
+from server.deadlines.rules import Cause
 from server.messages import ServerStatus, StreamState
 from server.overload import MODES
 

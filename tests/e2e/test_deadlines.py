@@ -17,7 +17,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from server.deadlines import STAGES, DeadlineReport
-from server.deadlines.streams import CAUSES
+from server.deadlines.rules import CAUSES
 from server.envelopes import Incoming
 from server.messages import DeviceHealth
 from server.mqtt import Link

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from server import config
 from server.deadlines.kinds import KINDS
-from server.deadlines.streams import LOOK_NS, STATES, Change, Streams
+from server.deadlines.rules import STATES
+from server.deadlines.streams import LOOK_NS, Change, Streams
 
 SECOND = 1_000_000_000
 BEGIN_NS = 1_764_585_664 * SECOND

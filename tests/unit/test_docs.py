@@ -28,7 +28,7 @@ from server.cli import app
 from server.codecs import imu, imu_json, phone_samples, samples, schema, sensor_logger, strict_json
 from server.config import Config, load
 from server.deadlines import report
-from server.deadlines.streams import CAUSES
+from server.deadlines.rules import CAUSES
 from server.engine import Engine
 from server.envelopes import Incoming
 from server.schedule import REASONS
