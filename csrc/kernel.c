@@ -268,7 +268,7 @@ static int64_t time_of(const uint8_t *record)
 {
     int64_t t_ns;
 
-    memcpy(&t_ns, record + sizeof(int32_t), sizeof t_ns);
+    memcpy(&t_ns, record + sizeof t_ns, sizeof t_ns);
     return t_ns;
 }
 

@@ -219,6 +219,347 @@ uint32_t kf_best_path(void);
  */
 void kf_track(kf_device *device, const kf_instant *instants, size_t count, uint32_t flags, kf_pose *poses);
 
+/* Device clocks (clock.c). Times are int64 ns; aligned time is UTC. */
+
+#define KF_STAMP_MAX 4611686018427387904 /* 2^62: stamps beyond it, either way, mean nothing */
+
+#define KF_CLOCK_FRESH 0 /* never observed: aligned is what the device says */
+#define KF_CLOCK_LIVE 1
+#define KF_CLOCK_RECORDED 2 /* aligned is what the device says, always */
+
+typedef struct {
+    int64_t ref_ns;       /* device time where the line is told */
+    int64_t at_ns;        /* aligned time there */
+    int64_t newest_ns;    /* newest device stamp seen */
+    int64_t anchor_ns;    /* device time where the published line left its former course */
+    int64_t block_end_ns; /* arrival that closes the block */
+    int64_t least_ns;     /* the block's smallest arrival - stamp */
+    int64_t least_at_ns;  /* the stamp it was seen at */
+    int64_t suspect_ns;   /* arrival of the first of the outliers in a row */
+    int64_t suspects;     /* how many outliers in a row; negative: that are early */
+    int64_t boot;         /* -1: not told */
+    int64_t jumps;
+    int64_t blocks;  /* whole blocks since the start or the last jump */
+    int64_t phase;   /* KF_CLOCK_... */
+    double error_ns; /* of the published line over the estimate, at the anchor */
+    double slew_ns;  /* device time over which that error is worked off */
+    double skew;     /* s/s */
+    double p_oo;     /* s^2 */
+    double p_os;     /* s */
+    double p_ss;
+    double noise_s2; /* variance of a block's minimum */
+} kf_clock;
+
+/* Make clock that of a device that was never heard of. */
+void kf_clock_reset(kf_clock *clock, int recorded);
+
+/* Take in that a packet whose newest stamp is device_ns arrived at arrived_ns, which does not fall. Stamps
+ * beyond KF_STAMP_MAX are not observed. Another boot than before begins the clock anew, and counts as
+ * a jump; -1: it is not told. */
+void kf_clock_observe(kf_clock *clock, int64_t device_ns, int64_t arrived_ns, int64_t boot);
+
+/* The aligned time of a stamp; the stamp itself where nothing was observed. */
+int64_t kf_clock_align(const kf_clock *clock, int64_t device_ns);
+void kf_clock_align_many(const kf_clock *clocks, const uint32_t *rows, const int64_t *device_ns, size_t count,
+                         int64_t *aligned_ns);
+
+/* One sigma of aligned minus device time at the newest stamp, without the smallest delay, which cannot be
+ * seen; infinite where nothing was observed. */
+double kf_clock_sigma_ns(const kf_clock *clock);
+
+/* The schedule (lanes.c): when an athlete's models step, on a grid of aligned time, by what has arrived,
+ * never by how it was batched. A lane holds one athlete's measurements in the order in which they arrived. A
+ * step falls due on every whole KF_STEP_NS plus the athlete's phase; it fires on the first measurement at or
+ * after its due time, and takes in all that had arrived by then and is not newer. So the jobs of a lane
+ * depend on the order of arrival alone: live, replayed and analysed streams step alike. */
+
+#define KF_NONE 4294967295u
+#define KF_STEP_NS 1000000000
+#define KF_KINDS 8         /* of measurements, at most */
+#define KF_RECORD_BYTES 88 /* of the longest measurement */
+#define KF_KIND_WINDOW 0   /* the kind that the core itself measures */
+#define KF_HELD_MAX                                                                                          \
+    50 /* measurements of one kind that a step takes in: ten times what honest devices send                  \
+        */
+#define KF_JOBS_MAX                                                                                          \
+    100000 /* jobs that may wait in a lane: a day of steps; whoever is further behind is refused */
+#define KF_JOBS_ALL_MAX 200000      /* in all lanes together: beyond, a lane takes in only KF_CATCH_UP_MAX, */
+#define KF_CATCH_UP_MAX 600         /* which is what one measurement after a silence may bring */
+#define KF_CATCH_UP_NS 600000000000 /* over a longer silence one step is enough */
+#define KF_JOBS_A_FOUND 1024        /* room for jobs, and for items, that a call must have left to go on */
+#define KF_LIFESPAN_NS 10000000000  /* older than this behind the newest measurement: no use any more */
+#define KF_DAY_NS 86400000000000    /* a recording does not skip a day: such a stamp is an error */
+#define KF_FUTURE_NS 5000000000     /* a live device's sample may seem this far ahead of its arrival */
+#define KF_CLOCK_SET_NS                                                                                      \
+    700000000000                 /* no live start is so far back, but after the server's clock was set       \
+                                  */
+#define KF_WAIT_NS 250000000     /* a step fires this long after its due time when no packet does */
+#define KF_SILENT_NS 10000000000 /* an athlete without any packet for this long is silent, */
+#define KF_IDLE_NS 30000000000   /* and without a workout tells so this often */
+
+/* Why a measurement is of no use; these follow the status of packets. */
+#define KF_TOO_FAST 15
+#define KF_STALE 16     /* older than its lifespan behind the newest */
+#define KF_TIME_JUMP 17 /* a day ahead */
+#define KF_FUTURE 18    /* a live one, ahead of its arrival */
+
+/* Flags of kf_link. */
+#define KF_LINK_RECORDED 1 /* a recording is played: its clock is taken as it is */
+#define KF_LINK_ONLINE 2
+#define KF_LINK_SPECIAL 4 /* its packets are to be looked at one by one before they come here */
+
+/* Flags of kf_lane. */
+#define KF_LANE_STARTED 1 /* there is a watermark */
+#define KF_LANE_RECORDED                                                                                     \
+    2                   /* stamps of a recording alone move time, and it may start again from its begin      \
+                         */
+#define KF_LANE_OPENS 4 /* the next measurement opens a workout */
+#define KF_LANE_OPEN 8  /* a workout is open */
+
+/* What is known of a device and its link. */
+typedef struct {
+    uint32_t athlete; /* row of its lane */
+    uint32_t core; /* its row in the table of devices that measure motion; KF_NONE: it sent no IMU packet */
+    uint32_t rank; /* of its placement, for counting steps */
+    uint32_t flags;
+    uint32_t reserved;
+    float rate_hz;       /* of its gyroscope */
+    int64_t arrived_ns;  /* UTC at which its newest packet came; 0: never */
+    int64_t newest_ns;   /* aligned time of its newest measurement */
+    int64_t expected_ns; /* UTC at which its next IMU packet would come at the highest rate allowed */
+    uint64_t packets, lost, refused;
+} kf_link;
+
+typedef struct {
+    int64_t phase_ns;     /* of the grid */
+    int64_t watermark_ns; /* the newest aligned time seen */
+    int64_t due_ns;
+    int64_t arrived_ns;   /* UTC at which the newest packet of any of the devices came; 0: never */
+    uint32_t first, last; /* of the measurements held; KF_NONE: none */
+    uint32_t jobs;        /* that were told and are not done: the caller takes off what it has done */
+    uint32_t flags;
+    uint8_t held[KF_KINDS]; /* measurements, by kind */
+} kf_lane;
+
+/* A measurement. record starts with the athlete's row (int32) and, at byte 8, aligned time (int64). */
+typedef struct {
+    int64_t t_ns;
+    uint32_t next;
+    uint32_t kind;
+    uint8_t record[KF_RECORD_BYTES];
+} kf_item;
+
+/* The record of KF_KIND_WINDOW. */
+typedef struct {
+    int32_t row;
+    int64_t t_ns;
+    int32_t device, rank;
+    double duration_s, dv_up_mps, dv_sigma_mps, accel_rms, gyro_rms;
+    int32_t steps;
+    double step_interval_s;
+    uint32_t flags;
+} kf_measured_window;
+
+/* What arrived: a packet or a command. Those of one message stand together, and what they measured is taken
+ * in the order of time. */
+#define KF_EVENT_IMU 0    /* index: of its summary */
+#define KF_EVENT_SAMPLE 1 /* index: of its record; KF_NONE: it measured nothing */
+#define KF_EVENT_ORDER 2  /* index: the caller's own */
+#define KF_EVENT_START 3  /* an order that starts a workout */
+
+#define KF_EVENT_TIMED 1 /* flags: t_ns is told; else it is of its arrival, or in a recording of now */
+#define KF_EVENT_BOOT 2  /* boot is told */
+
+typedef struct {
+    uint32_t kind;
+    uint32_t message; /* events of one message have one number */
+    uint32_t device;  /* of packets; KF_NONE for a command */
+    uint32_t athlete; /* row of the lane */
+    uint32_t index;
+    uint32_t flags;
+    uint32_t measures; /* of a sample: the kind of its record */
+    uint32_t boot, seq;
+    uint32_t reserved;
+    int64_t t_ns;        /* of a packet on the device's clock, of a command aligned */
+    int64_t arrived_ns;  /* UTC */
+    int64_t received_ns; /* monotonic */
+} kf_event;
+
+/* What is to be done for an athlete. */
+#define KF_JOB_STEP 0    /* step the models to due_ns, and publish */
+#define KF_JOB_PARTIAL 1 /* step them, off the grid: a command follows */
+#define KF_JOB_ORDER 2   /* carry out the command of index at due_ns */
+#define KF_JOB_BEGIN 3   /* open a workout at due_ns, before any job */
+
+typedef struct {
+    uint32_t kind;
+    uint32_t athlete;
+    uint32_t device, boot, seq; /* of the packet that caused it; device KF_NONE: none did */
+    uint32_t index;             /* of a command */
+    uint32_t first, count;      /* the items that a step takes in, by time */
+    int64_t due_ns;
+    int64_t received_ns; /* monotonic, of the cause; 0: none */
+} kf_job;
+
+typedef struct {
+    uint32_t device;
+    uint32_t reason; /* status of a packet, or KF_TOO_FAST and on */
+} kf_refusal;
+
+/* Something that was found in a message, before it is sorted by time. */
+typedef struct {
+    int64_t t_ns;
+    uint32_t event;
+    uint32_t window; /* KF_NONE: none, but the event's record, or how far time has come */
+} kf_found;
+
+/* The tables, what arrived, and what follows. The caller owns all memory. */
+typedef struct {
+    kf_lane *lanes;
+    kf_link *links;
+    kf_clock *clocks;
+    kf_item *items;      /* the pool of what lanes hold */
+    uint32_t free_item;  /* head of the list of free ones; KF_NONE: none */
+    uint32_t free_count; /* how many there are */
+    uint32_t next_lane;  /* of kf_schedule_pass */
+    uint32_t reserved;
+    uint64_t jobs_waiting;
+
+    const kf_event *events;
+    const kf_summary *summaries;
+    const uint32_t *first_window; /* of each summary */
+    const kf_window *windows;
+    const uint8_t *records; /* KF_RECORD_BYTES each */
+    kf_found *found;        /* room for twice all events and windows */
+    size_t event_count, next_event, next_found, found_count;
+
+    kf_job *jobs;
+    kf_item *taken;
+    kf_refusal *refusals;
+    size_t job_room, job_count, taken_room, taken_count, refusal_room, refusal_count;
+} kf_schedule;
+
+void kf_lane_reset(kf_lane *lane, int64_t phase_ns);
+
+/* Forget what a lane holds and that it had a time. */
+void kf_lane_forget(kf_schedule *schedule, uint32_t row);
+
+/* Take in events from next_event on. Returns 1 where the room for jobs, items or refusals does not suffice to
+ * go on: take them out, set their counts to 0 and call again; else 0. The pool must have a free item for each
+ * window and each record that is left. */
+int kf_schedule_run(kf_schedule *schedule);
+
+/* Make steps due whose packet has not come, of live athletes, from next_lane up to lane_count; returns as
+ * kf_schedule_run does. */
+int kf_schedule_pass(kf_schedule *schedule, uint32_t lane_count, int64_t utc_ns);
+
+#define KF_LIMIT_NS 4000000           /* a live device's IMU packets, for ever: 250 a second; */
+#define KF_LIMIT_BURST_NS 16000000000 /* and after a silence so much of that at once: 4,000 */
+
+/* Decide which IMU packets of live devices are taken, by their arrival.
+ *
+ * inout: links
+ * in:    events    count, in the order of arrival
+ * out:   admitted  1 or 0 for each; what is no IMU packet of a live device is admitted
+ * Returns how many are refused; each is counted at its link.
+ */
+size_t kf_limit(kf_link *links, const kf_event *events, size_t count, uint8_t *admitted);
+
+/* Put count items of the pool, from first on, into the list of free ones. */
+void kf_schedule_free(kf_schedule *schedule, uint32_t first, uint32_t count);
+/* Make of the bytes of an MQTT 3.1.1 connection what stands in it, frame by frame.
+ *
+ * The table of topics is an array of kf_slot that the caller owns, open addressing over a power of two of
+ * slots; all zeros is an empty one. It holds the ids of devices, [A-Za-z0-9_-], 1 to KF_ID_BYTES, and their
+ * rows. */
+
+#define KF_ID_BYTES 64
+#define KF_NO_DEVICE 0xFFFFFFFF
+
+#define KF_FRAME_HEADER_MAX 65544  /* of a PUBLISH: five bytes, the topic with its length, the packet id */
+#define KF_CONTROL_BYTES_MAX 65536 /* of any other frame, behind its length */
+
+/* Why kf_split stopped. From KF_FRAME_BAD_TYPE on the stream is malformed: nothing behind it can be trusted.
+ */
+#define KF_FRAMES_DONE 0      /* all is split, but for a frame that is not whole yet */
+#define KF_FRAMES_FULL 1      /* no room for the next */
+#define KF_FRAMES_OVERSIZE 2  /* the next is a PUBLISH with more payload than is allowed */
+#define KF_FRAME_BAD_TYPE 3   /* type 0 or 15 */
+#define KF_FRAME_BAD_LENGTH 4 /* a remaining length of more than four bytes */
+#define KF_FRAME_TOO_LARGE 5  /* a control frame beyond KF_CONTROL_BYTES_MAX */
+#define KF_FRAME_BAD_QOS 6    /* a PUBLISH of QoS 3 */
+#define KF_FRAME_BAD_TOPIC 7  /* an empty topic, or one longer than its frame */
+#define KF_FRAME_BAD_ID 8     /* a PUBLISH of QoS 1 or 2 with packet id 0, or without room for one */
+
+/* A PUBLISH of QoS 0 or 1. */
+typedef struct {
+    uint32_t topic; /* offset into the bytes */
+    uint32_t topic_length;
+    uint32_t payload; /* offset into the bytes */
+    uint32_t payload_length;
+    uint32_t device;    /* row of the device whose IMU topic it is, not retained; else KF_NO_DEVICE */
+    uint16_t packet_id; /* QoS 1; else 0 */
+    uint8_t flags;      /* as in the header: bit 0 retain, bits 1 and 2 QoS, bit 3 dup */
+    uint8_t reserved;
+} kf_publish;
+
+/* A frame that is not ours to read. */
+typedef struct {
+    uint32_t offset; /* into the bytes */
+    uint32_t length;
+} kf_control;
+
+/* One place of a table of topics; length 0: it is free. */
+typedef struct {
+    uint32_t hash;
+    uint32_t device;
+    uint8_t length;
+    uint8_t id[64];
+    uint8_t reserved[3];
+} kf_slot;
+
+typedef struct {
+    const uint8_t *prefix; /* of the topics prefix + id + "/imu" */
+    uint64_t prefix_length;
+    const kf_slot *slots;
+    uint64_t slot_count; /* 0, or a power of two */
+    uint64_t seed;       /* of the hash, random: ids come from outside */
+    uint64_t payload_max;
+} kf_rules;
+
+typedef struct {
+    uint64_t consumed;  /* bytes of the frames that were split; what stands next begins here */
+    uint64_t needed;    /* its length, or the least that must be seen of it, where it is not whole */
+    uint64_t oversize;  /* its whole length, where it is oversize, */
+    uint32_t packet_id; /* and its id: not 0 where it wants to be acknowledged */
+    uint32_t frame_count;
+    uint32_t control_count;
+    uint32_t reserved;
+} kf_split_end;
+
+/* Put the row of an id into a table, or change it. Returns 0; -1, having changed nothing, where the id has no
+ * or too many bytes, or the table is full: keep it at most half full, it is slow before. */
+int kf_topic_put(kf_slot *slots, size_t slot_count, uint64_t seed, const uint8_t *id, size_t length,
+                 uint32_t device);
+
+/* Take an id out of a table. Returns 0; -1 where it was not in it. */
+int kf_topic_remove(kf_slot *slots, size_t slot_count, uint64_t seed, const uint8_t *id, size_t length);
+
+/* Return the row of an id; KF_NO_DEVICE where the table does not hold it. */
+uint32_t kf_topic_find(const kf_slot *slots, size_t slot_count, uint64_t seed, const uint8_t *id,
+                       size_t length);
+
+/* Split bytes of a connection into frames, as far as they are whole and there is room.
+ *
+ * in:  bytes     byte_count, less than 2^32, beginning with a frame
+ *      rules     what is looked up, and what is too large
+ * out: frames    PUBLISH frames of QoS 0 and 1, room for frame_capacity
+ *      controls  all others, room for control_capacity
+ *      end       how far it came
+ * Returns KF_FRAMES_... or KF_FRAME_...; what stands before the fault is split in any case.
+ */
+uint32_t kf_split(const uint8_t *bytes, size_t byte_count, const kf_rules *rules, kf_publish *frames,
+                  size_t frame_capacity, kf_control *controls, size_t control_capacity, kf_split_end *end);
 /* Kernels: a function of one record (a measurement, or the moment of a step) and its row of a table, recorded
  * as a list of operations on numbers (fusion/kernel.py), and run for many records. Each number is a float64
  * or an int64; a truth is the int64 0 or 1. All operations are those of IEEE 754 and of two's complement, exp
@@ -293,8 +634,8 @@ typedef struct {
 /* Numbers that kf_run computes side by side. */
 #define KF_BLOCK 64
 
-/* Run a kernel for records that each begin with their row of the table, int32, and the time, int64, right
- * after it. Records of one row stand in the order of time; each finds its row as the one before has left it.
+/* Run a kernel for records that each begin with their row of the table, int32, and have the time, int64, at
+ * byte 8. Records of one row stand in the order of time; each finds its row as the one before has left it.
  *
  * inout: table      row_count rows of row_bytes
  * in:    records    count of record_bytes

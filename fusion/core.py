@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion._core import ffi, lib
+from fusion.measurements import WINDOW as MEASURED_WINDOW
 from fusion.measurements import Records
 
 _NUMPY = {
@@ -18,7 +19,9 @@ _NUMPY = {
     "uint32_t": np.uint32,
     "int64_t": np.int64,
     "uint64_t": np.uint64,
+    "int32_t": np.int32,
     "float": np.float32,
+    "double": np.float64,
 }
 
 
@@ -47,6 +50,8 @@ ROW: Final = record("kf_row")
 SUMMARY: Final = record("kf_summary")
 WINDOW: Final = record("kf_window")
 STEP: Final = record("kf_step")
+CLOCK: Final = record("kf_clock")
+assert record("kf_measured_window") == MEASURED_WINDOW, "the core writes what the models read"
 
 STATUS_NAMES: Final[tuple[str, ...]] = (
     "ok",

@@ -34,7 +34,7 @@ class Kernel:
         Of the fields of a row, which it may set, and those of a record; returns columns that it tells, or
         numbers. It sees a field of several numbers a row with its rows last.
     row, record : dtype
-        Of the table and of the records, which begin with ``row``, int32, and ``t_ns``, int64, packed.
+        Of the table and of the records, which begin with ``row``, int32, and at byte 8 ``t_ns``, int64.
     """
 
     def __init__(self, function: Function, row: np.dtype[Any], record: np.dtype[Any]) -> None:

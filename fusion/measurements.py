@@ -13,49 +13,49 @@ from numpy.typing import NDArray
 
 Records = NDArray[np.void]  # a structured array; each dtype below says of what
 
-_KEY = [("row", np.int32), ("t_ns", np.int64)]
+_KEY: list[Any] = [("row", np.int32), ("t_ns", np.int64)]
 
-DUE = np.dtype(_KEY)  # the moment of a step
 
-# Motion over a window of the device clock, from the C core (csrc/kinefuse.h, kf_window). ``rank`` is the
+def _record(*fields: Any) -> np.dtype[np.void]:
+    """Return a record as a C compiler lays it out: the core writes some of them (csrc/kinefuse.h)."""
+    return np.dtype([*_KEY, *fields], align=True)
+
+
+DUE = _record()  # the moment of a step
+
+# Motion over a window of the device clock, from the C core (kf_measured_window). ``rank`` is the
 # preference among an athlete's devices for counting steps: 0 is best, and is on a foot. ``device`` is the
 # device's row. ``duration_s`` is what of the window samples cover.
 FOOT_RANK = 0
-WINDOW = np.dtype(
-    [
-        *_KEY,
-        ("device", np.int32),
-        ("rank", np.int32),
-        ("duration_s", np.float64),
-        ("dv_up_mps", np.float64),
-        ("dv_sigma_mps", np.float64),
-        ("accel_rms", np.float64),
-        ("gyro_rms", np.float64),
-        ("steps", np.int32),
-        ("step_interval_s", np.float64),
-        ("flags", np.uint32),
-    ]
+WINDOW = _record(
+    ("device", np.int32),
+    ("rank", np.int32),
+    ("duration_s", np.float64),
+    ("dv_up_mps", np.float64),
+    ("dv_sigma_mps", np.float64),
+    ("accel_rms", np.float64),
+    ("gyro_rms", np.float64),
+    ("steps", np.int32),
+    ("step_interval_s", np.float64),
+    ("flags", np.uint32),
 )
-HEART_RATE = np.dtype(
-    [*_KEY, ("device", np.int32), ("bpm", np.float64), ("sigma_bpm", np.float64), ("source", np.int32)]
+HEART_RATE = _record(
+    ("device", np.int32), ("bpm", np.float64), ("sigma_bpm", np.float64), ("source", np.int32)
 )
-GNSS = np.dtype(
-    [
-        *_KEY,
-        ("lat_deg", np.float64),
-        ("lon_deg", np.float64),
-        ("alt_m", np.float64),
-        ("speed_mps", np.float64),
-        ("course_rad", np.float64),
-        ("h_acc_m", np.float64),
-        ("v_acc_m", np.float64),
-        ("speed_acc_mps", np.float64),
-    ]
+GNSS = _record(
+    ("lat_deg", np.float64),
+    ("lon_deg", np.float64),
+    ("alt_m", np.float64),
+    ("speed_mps", np.float64),
+    ("course_rad", np.float64),
+    ("h_acc_m", np.float64),
+    ("v_acc_m", np.float64),
+    ("speed_acc_mps", np.float64),
 )
-BARO = np.dtype([*_KEY, ("pressure_pa", np.float64)])
-POWER = np.dtype([*_KEY, ("watts", np.float64)])
-CADENCE = np.dtype([*_KEY, ("rpm", np.float64), ("spm", np.float64)])
-SPEED = np.dtype([*_KEY, ("speed_mps", np.float64), ("source", np.int32)])  # wheel and foot
+BARO = _record(("pressure_pa", np.float64))
+POWER = _record(("watts", np.float64))
+CADENCE = _record(("rpm", np.float64), ("spm", np.float64))
+SPEED = _record(("speed_mps", np.float64), ("source", np.int32))  # wheel and foot
 
 
 def due(rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> Records:

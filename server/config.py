@@ -40,7 +40,8 @@ class Broker(_Section, frozen=True):
 
     ``program`` is the broker that ``kinefuse up`` starts; absent, mosquitto where installed, else amqtt.
     ``external`` says whose it is: true, somebody runs it; false, ``kinefuse up`` starts one. Absent, it is
-    external exactly when ``host`` is not this machine.
+    external exactly when ``host`` is not this machine. With a ``client_id`` the broker keeps what comes with
+    QoS 1 while the server is away. ``reader`` is the path by which messages come in (server/connection.py).
     """
 
     host: Annotated[str, Meta(min_length=1, max_length=253)] = "127.0.0.1"
@@ -55,6 +56,8 @@ class Broker(_Section, frozen=True):
     tls_cert_file: Text = ""
     tls_key_file: Text = ""
     root: TopicRoot = "kinefuse/v1"
+    client_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,64}$(?!\n)")] = ""
+    reader: Literal["bounded", "public"] = "bounded"
 
     def __post_init__(self) -> None:
         if self.external is False and not is_loopback(self.host):

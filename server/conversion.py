@@ -5,16 +5,15 @@ measurement: a model that hears nothing widens its sigma, which is the truth.
 """
 
 from math import radians
-from typing import Any
 
-from fusion.measurements import BARO, CADENCE, DTYPES, GNSS, HEART_RATE, POWER, SPEED, WINDOW, Source
+from fusion.measurements import BARO, CADENCE, DTYPES, GNSS, HEART_RATE, POWER, SPEED, Source
 from server.messages import Baro, Cadence, Foot, Gnss, HeartRate, Packet, Power, Wheel
-from server.registry import STEP_RANK, Device
+from server.registry import Device
 from server.schedule import Item
 
 NAN = float("nan")
 
-_WINDOW, _HEART_RATE, _GNSS = DTYPES.index(WINDOW), DTYPES.index(HEART_RATE), DTYPES.index(GNSS)
+_HEART_RATE, _GNSS = DTYPES.index(HEART_RATE), DTYPES.index(GNSS)
 _BARO, _POWER = DTYPES.index(BARO), DTYPES.index(POWER)
 _CADENCE, _SPEED = DTYPES.index(CADENCE), DTYPES.index(SPEED)
 
@@ -22,12 +21,12 @@ STRAP_SIGMA_BPM = 1.0  # a strap counts R peaks and rounds to 1 bpm
 OPTICAL_SIGMA_BPM = 3.0  # wrist PPG in motion, Gillinov et al. 2017, doi 10.1249/MSS.0000000000001284
 
 
-def measurement(packet: Packet, device: Device, t_ns: int) -> Item | None:
-    """Return what a packet measured at aligned time ``t_ns``, or None when it holds no measurement."""
-    row = device.athlete.row
+def measurement(packet: Packet, device: Device) -> Item | None:
+    """Return what a packet measured, or None when it holds no measurement; when, the schedule finds out."""
+    row, t_ns = device.athlete.row, 0
     match packet:
         case HeartRate():
-            return _heart_rate(packet, device, t_ns)
+            return _heart_rate(packet, device)
         case Gnss():
             return Item(_GNSS, (row, t_ns, *_fix(packet)))
         case Baro():
@@ -44,29 +43,7 @@ def measurement(packet: Packet, device: Device, t_ns: int) -> Item | None:
             return None
 
 
-def window(record: tuple[Any, ...], device: Device, t_ns: int) -> Item:
-    """Return the measurement of one window of the C core, ``record`` being its kf_window as a tuple."""
-    (_, flags, _, duration_s, dv_e, dv_sigma, accel_rms, gyro_rms, steps, step_interval_s, _) = record
-    return Item(
-        _WINDOW,
-        (
-            device.athlete.row,
-            t_ns,
-            device.row,
-            STEP_RANK[device.placement],
-            duration_s,
-            dv_e[2],
-            dv_sigma,
-            accel_rms,
-            gyro_rms,
-            steps,
-            step_interval_s,
-            flags,
-        ),
-    )
-
-
-def _heart_rate(packet: HeartRate, device: Device, t_ns: int) -> Item | None:
+def _heart_rate(packet: HeartRate, device: Device) -> Item | None:
     if packet.contact is False:
         return None
     bpm = packet.bpm
@@ -76,7 +53,7 @@ def _heart_rate(packet: HeartRate, device: Device, t_ns: int) -> Item | None:
         return None
     optical = packet.optical if packet.optical is not None else device.placement == "wrist"
     sigma_bpm, source = (OPTICAL_SIGMA_BPM, Source.OPTICAL) if optical else (STRAP_SIGMA_BPM, Source.STRAP)
-    return Item(_HEART_RATE, (device.athlete.row, t_ns, device.row, bpm, sigma_bpm, source))
+    return Item(_HEART_RATE, (device.athlete.row, 0, device.row, bpm, sigma_bpm, source))
 
 
 def _fix(packet: Gnss) -> tuple[float, ...]:

@@ -1,46 +1,43 @@
 """The engine: messages in, publications out. Synchronous; told the time; all state in tables.
 
-A tick takes what has arrived, in its order: decode and the C core for all devices in one call, then the
-time base, then the lanes, then one step of the models for all athletes that are due, then the messages
-that follow.
+A tick takes what has arrived, in its order: decode and the C core for all devices in one call, then clocks
+and lanes in another, then one step of the models for all athletes that are due, then the messages.
 """
 
-from collections import defaultdict
-from collections.abc import Callable
-from itertools import groupby
-from typing import Any, NamedTuple
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from fusion._core import lib
 from fusion.athletes import Athletes
-from fusion.core import STATUS_NAMES, CoreTable
-from fusion.measurements import DTYPES, Measurements
+from fusion.core import CoreTable
 from fusion.timebase import TimeBase
-from server import conversion, publications
+from server import publications
+from server.batch import Batch, Order, Status
 from server.config import Config
 from server.deadlines import Deadlines
-from server.envelopes import Incoming, Outgoing
+from server.envelopes import Chunk, Incoming, Outgoing
+from server.frames import Topics
 from server.health import Health
-from server.ingest import Arrival, Batch, Ingest
-from server.ingest import Order as Ordered
-from server.messages import Battery, Birth, Cause, Death, Pong, Reply, Workout
+from server.ingest import Ingest
+from server.messages import Birth, Cause, Command, Reply, Workout
+from server.overload import DROP_NS, HEALTH_EVERY, LIVE_EVERY, MODES, Ladder
 from server.publications import MetricColumns
 from server.registry import Athlete, Device, Registry
-from server.schedule import LIFESPAN_NS, Item, Order, Step
+from server.schedule import NONE, REASONS, STEP_NS, Due, Schedule
 from server.workouts import Workouts
 
-LATE_STATUS = STATUS_NAMES.index("late")  # from here on a packet is well formed, but of no use
-WAIT_NS = 250_000_000  # a step fires this long after its due time when no packet does,
-LOOK_NS = 50_000_000  # which is looked for this often;
-LOOK_SILENT_NS = 1_000_000_000  # and for silent athletes this often
-FUTURE_NS = 5_000_000_000  # a live device's sample may seem this far ahead of its arrival
-SILENT_NS = 10_000_000_000  # an athlete without any packet for this long is silent,
-IDLE_NS = 30_000_000_000  # and without a workout tells so this often;
+LOOK_NS = 50_000_000  # steps without a packet are looked for this often;
+LOOK_SILENT_NS = 1_000_000_000  # and silent athletes this often
+FUTURE_NS = int(lib.KF_FUTURE_NS)
 END_NS = 600_000_000_000  # a workout ends by itself after this much silence
 STEPS_MAX = 8  # jobs of one athlete in one tick: who is behind catches up in the next ones
-JOBS_ALL_MAX = 200_000  # jobs that may wait in all lanes together: beyond, a lane takes in only CATCH_UP_MAX
-CATCH_UP_MAX = 600  # which is what one measurement after a silence may bring
 ENDS_MAX = 3  # live workouts that are ended in one tick: to smooth one takes up to 5 ms
+
+_ORIENTATION_ONLY, _DROP_OLDEST = MODES.index("orientation_only"), MODES.index("drop_oldest")
+_STEP = int(lib.KF_JOB_STEP)
+_ORDER, _BEGIN = int(lib.KF_JOB_ORDER), int(lib.KF_JOB_BEGIN)
 
 
 class Engine:
@@ -55,327 +52,337 @@ class Engine:
 
     Attributes
     ----------
+    topics : Topics
+        Rows of devices that send IMU packets: whose frames are told by their row needs no look.
+    ladder : Ladder
+        What is given up at the moment, for want of time.
+    given_up : Counter of str
+        What was given up so far: updates (``live``), steps (``steps``) and IMU packets (``packets``).
     behind : bool
         True while work is left for the next tick, which should then come soon.
     """
 
     def __init__(self, config: Config, monotonic_ns: Callable[[], int]) -> None:
+        self.topics = Topics(f"{config.broker.root}/in/")
         self.table = Athletes(limit=max(config.server.athletes_max, len(config.athletes)))
         self.core = CoreTable(limit=config.server.devices_max)
         self.timebase = TimeBase()
-        self.registry = Registry(config, self.core, self.timebase, self.table)
-        self.ingest = Ingest(config, self.registry)
+        self.schedule = Schedule(self.timebase)
         self.workouts = Workouts(self.table)
+        self.registry = Registry(
+            config, self.core, self.timebase, self.table, self.schedule, self._settle_lane
+        )
+        self.ingest = Ingest(config, self.registry, self.schedule, self.topics, self._queue)
         self.deadlines = Deadlines(config.deadlines)
-        self.health = Health(config.broker.root, self.registry, self.timebase, self.ingest)
+        self.health = Health(config.broker.root, self.registry, self.timebase, self.schedule, self.ingest)
+        self.ladder = Ladder(round(config.deadlines.end_to_end_ms * 1e6))
+        self.given_up: Counter[str] = Counter()
         self.behind = False
         self._root = config.broker.root
         self._monotonic_ns = monotonic_ns
         self._looked_ns = self._looked_silent_ns = 0
-        self._waiting_jobs = 0  # in all lanes
-        self._waiting: dict[str, Athlete] = {}  # whose turn to end did not come, who waits longest first
+        self._out: list[Outgoing] = []
+        self._due: list[Due] = []  # of this tick
+        self._orders: dict[int, Order] = {}  # that wait, by the number that their job has
+        self._order_number = 0
+        self._queues: dict[int, deque[Due]] = {}  # of athletes who have more to do than one step, a job each
+        self._waiting: dict[int, None] = {}  # whose turn to end did not come, who waits longest first
 
-    def advance(self, messages: list[Incoming], utc_ns: int) -> list[Outgoing]:
-        """Take in messages in the order of their arrival and return what is to be published.
+    def advance(self, arrivals: Sequence[Incoming | Chunk], utc_ns: int) -> list[Outgoing]:
+        """Take in what arrived, in its order, and return what is to be published.
 
         Parameters
         ----------
-        messages : list of Incoming
+        arrivals : sequence of Incoming or Chunk
             Perhaps none: then only time passes.
         utc_ns : int
-            UTC now, ns; not before the arrival of any message.
+            UTC now, ns; not before any arrival.
         """
-        out: list[Outgoing] = []
+        self._out = out = []
         began_ns = self._monotonic_ns()
-        decode_ns = 0
-        batches = self.ingest.read(messages)
-        while True:
+        aligning_ns = 0
+
+        def settle(batch: Batch) -> None:
+            nonlocal aligning_ns
             before_ns = self._monotonic_ns()
-            batch = next(batches, None)
-            decode_ns += self._monotonic_ns() - before_ns
-            if batch is None:
-                break
-            self._align(batch, out)
-        self._pass_time(utc_ns)
+            self._settle(batch)
+            aligning_ns += self._monotonic_ns() - before_ns
+
+        since_ns = utc_ns - DROP_NS if self.ladder.level >= _DROP_OLDEST else 0
+        self.given_up["packets"] += self.ingest.read(arrivals, settle, since_ns)
+        read_ns = self._monotonic_ns()
+        if not 0 <= utc_ns - self._looked_ns < LOOK_NS:
+            self._looked_ns = utc_ns
+            self._due += self.schedule.pass_time(utc_ns)
         aligned_ns = self._monotonic_ns()
-        self._run_jobs(utc_ns, out)
-        self._end_silent(utc_ns, out)
+        self._run_jobs(utc_ns)
+        self._end_silent(utc_ns)
         fused_ns = self._monotonic_ns()
-        out += self.health.due(utc_ns)
-        if messages:
-            self.deadlines.observe("decode", decode_ns)
-            self.deadlines.observe("align", aligned_ns - began_ns - decode_ns)
+        out += self.health.due(utc_ns, HEALTH_EVERY[self.ladder.level])
+        if arrivals:
+            self.deadlines.observe("decode", read_ns - began_ns - aligning_ns)
+            self.deadlines.observe("align", aligning_ns + aligned_ns - read_ns)
             self.deadlines.observe("fuse", fused_ns - aligned_ns)
         return out
 
     def end_workout(self, athlete: Athlete) -> Outgoing:
         """End an open workout at its newest measurement; return what is to be published."""
         newest_ns = max((device.newest_ns for device in athlete.devices), default=0)
-        return self._told(athlete, self.workouts.end(athlete, newest_ns))
+        event = self.workouts.end(athlete, newest_ns)
+        self._settle_lane(athlete)
+        return self._told(athlete, event)
 
-    # From arrivals to measurements in aligned time.
+    # From arrivals to what falls due.
 
-    def _align(self, batch: Batch, out: list[Outgoing]) -> None:
-        """Advance the C core, then walk through the arrivals in their order and feed the lanes."""
-        advance = self.core.advance(batch.payload, batch.packets())
-        summaries = advance.summaries
-        ends = np.cumsum(summaries["windows"], dtype=np.int64).tolist()
-        windows = advance.windows.tolist()
-        columns = [summaries[name].tolist() for name in _SUMMARY_FIELDS]
-        for _, arrivals in groupby(batch.arrivals, key=_message):
-            found: list[_Found] = []
-            for arrival in arrivals:
-                message = arrival.message
-                if isinstance(arrival, Ordered):
-                    self._order(arrival, out)
-                    continue
-                device = arrival.device
-                if device.played and not isinstance(arrival.packet, Birth | Death):
-                    self._go_live(device, out)
-                if device.through is not None and device.recorded != device.through.recorded:
-                    self._set_recorded(device, device.through.recorded)
-                if arrival.imu >= 0:
-                    at = arrival.imu
-                    closed = windows[ends[at - 1] if at else 0 : ends[at]]
-                    found += self._motion(arrival, [column[at] for column in columns], closed)
-                else:
-                    found += self._packet(arrival)
-            found.sort(key=_found_at)  # one message may hold a second of many sensors, one after the other
-            for each in found:
-                self._feed(each, message, out)
+    def _settle(self, batch: Batch) -> None:
+        """Take a batch in: the C core, clocks and lanes; then what devices say of themselves."""
+        for device in batch.turning:
+            self._turn(device)
+        packed = batch.pack()
+        admitted = self.schedule.limit(packed.events)
+        if not admitted.all():
+            rows, counts = np.unique(packed.events["device"][admitted == 0], return_counts=True)
+            for row, count in zip(rows.tolist(), counts.tolist(), strict=True):
+                self.registry.device_rows[row].refused["flooding"] += count
+            packed = packed.admitted(admitted)
+        if len(packed.events):
+            numbers = self._order_number
+            self._orders.update(enumerate(batch.orders, numbers))
+            self._order_number += len(batch.orders)
+            advance = self.core.advance(packed.payload, packed.packets)
+            for due in self.schedule.run(packed.events, advance, packed.records):
+                orders = due.jobs["kind"] == _ORDER
+                due.jobs["index"][orders] += np.uint32(numbers)
+                self._due.append(self._begun(due))
+            self._count(self.schedule.take_refusals())
+        for status in batch.statuses:
+            self._status(status)
 
-    def _motion(self, arrival: Arrival, summary: list[Any], windows: list[tuple[Any, ...]]) -> list["_Found"]:
-        """Return what an IMU packet brought: the windows that it closed, and how far time has come."""
-        status, t_last_ns, boot, seq, lost, rate_hz, samples = summary
-        device = arrival.device
-        if status:
-            device.refused[STATUS_NAMES[status]] += 1
-            if status < LATE_STATUS:
-                return []
-        self._heard(device, arrival.message)
-        device.lost += lost
-        if status:
-            return []
-        self.timebase.observe(device.row, t_last_ns, arrival.message.arrived_ns, boot)
-        if samples:
-            device.rate_hz = rate_hz
-        cause = Cause(device.id, boot, seq)
-        align, row = self.timebase.align, device.row
-        found = []
-        for record in windows:
-            t_ns = align(row, record[2])
-            found.append(_Found(device, t_ns, conversion.window(record, device, t_ns), cause))
-        found.append(_Found(device, align(row, t_last_ns), None, cause))
-        return found
+    def _begun(self, due: Due) -> Due:
+        """Open the workouts that a first measurement opens; return the other jobs."""
+        begin = due.jobs["kind"] == _BEGIN
+        if not begin.any():
+            return due
+        for job in due.jobs[begin]:
+            athlete = self.registry.athlete_rows[job["athlete"]]
+            self._out.append(self._told(athlete, self.workouts.start(athlete, int(job["due_ns"]))))
+        return due.of(~begin)
 
-    def _packet(self, arrival: Arrival) -> list["_Found"]:
-        """Return the measurement that a low-rate packet brought, if it brought one."""
-        device, packet, message = arrival.device, arrival.packet, arrival.message
-        assert packet is not None, "an arrival without a packet is of the IMU"
-        if isinstance(packet, Birth):
-            self._birth(device, packet, message)
-            return []
-        if isinstance(packet, Death):
-            device.online = False
+    def _count(self, refusals: "np.ndarray[tuple[int], np.dtype[np.void]]") -> None:
+        """Count what was refused, at its device."""
+        if not len(refusals):
+            return
+        pairs, counts = np.unique(refusals, return_counts=True)
+        for (device, reason), count in zip(pairs.tolist(), counts.tolist(), strict=True):
+            self.registry.device_rows[device].refused[REASONS[reason]] += count
+
+    def _status(self, status: Status) -> None:
+        device, packet, message = status
+        if not isinstance(packet, Birth):
+            device.set_online(False)
             device.played = device.recorded
-            return []
-        t = packet.t
-        assert not isinstance(t, str), "codecs read decimal strings"
-        if device.is_duplicate(arrival.kind, (t, packet.boot, packet.seq)):
-            device.refused["duplicate"] += 1
-            return []
-        self._heard(device, message)
-        if t is None:
-            t_ns = device.athlete.now_ns(message.arrived_ns)
-        else:
-            self.timebase.observe(device.row, t, message.arrived_ns, packet.boot)
-            t_ns = self.timebase.align(device.row, t)
-        if isinstance(packet, Battery):
-            device.battery = packet.level
-        elif isinstance(packet, Pong):
-            device.refused["pong_unasked"] += 1  # the server sends no pings yet
-        item = conversion.measurement(packet, device, t_ns)
-        cause = Cause(device.id, packet.boot or 0, packet.seq or 0)
-        return [] if item is None else [_Found(device, t_ns, item, cause)]
-
-    def _feed(self, found: "_Found", message: Incoming, out: list[Outgoing]) -> None:
-        """Hand a measurement to its athlete's lane; the first one opens a workout."""
-        device, t_ns, item, cause = found
-        athlete = device.athlete
-        lane = athlete.lane
-        waited = len(lane.jobs)
-        reason = lane.refusal(t_ns, -1 if item is None else item.kind)
-        if waited > CATCH_UP_MAX and self._waiting_jobs > JOBS_ALL_MAX:
-            reason = "too_fast"
-        if not device.recorded:
-            if t_ns > message.arrived_ns + FUTURE_NS:
-                reason = "future"
-            elif lane.watermark_ns is None and t_ns < message.arrived_ns - LIFESPAN_NS:
-                reason = "stale"  # there is no newer measurement yet, but the arrival tells as much
-        if item is None:
-            if reason is None and lane.watermark_ns is not None:
-                lane.advance_to(t_ns, cause, message.received_ns)
-        elif reason is not None:
-            device.refused[reason] += 1
-        else:
-            device.newest_ns = max(device.newest_ns, t_ns)
-            if self.workouts.starts_by_itself(athlete):
-                out.append(self._told(athlete, self.workouts.start(athlete, t_ns)))
-            lane.feed(item, cause, message.received_ns)
-        self._waiting_jobs += len(lane.jobs) - waited
-
-    def _birth(self, device: Device, birth: Birth, message: Incoming) -> None:
-        device.online, device.model = True, birth.model
-        if birth.placement != "unknown":
-            device.placement = birth.placement
-        self._set_recorded(device, birth.clock.recorded)
-        self.core.configure(
-            device.row,
-            placement=device.placement,
-            gyro_range=birth.gyro_range or 0.0,
-            accel_range=birth.accel_range or 0.0,
-        )
-        self.workouts.expect(device.athlete, birth.sport)
+            return
+        device.set_online(True)
+        device.model = packet.model
+        if packet.placement != "unknown":
+            device.placement = packet.placement
+        device.ranges = packet.gyro_range or 0.0, packet.accel_range or 0.0
+        self._set_recorded(device, packet.clock.recorded)
+        self.registry.configure(device)
+        self.workouts.expect(device.athlete, packet.sport)
         if not message.retained:
-            self._heard(device, message)
+            self.schedule.heard(device.row, message.arrived_ns)
 
     def _set_recorded(self, device: Device, recorded: bool) -> None:
-        device.recorded, device.played = recorded, False
+        device.set_recorded(recorded)
         device.athlete.recorded = any(each.recorded for each in device.athlete.devices)
         self.timebase.set_recorded(device.row, recorded)
+        self._settle_lane(device.athlete)
 
-    def _go_live(self, device: Device, out: list[Outgoing]) -> None:
-        """Take a device whose recording has ended for a live one: its athlete's time starts anew."""
+    def _turn(self, device: Device) -> None:
+        """Take a device whose recording has ended for a live one; give a watch the clock of its phone."""
+        if device.played:
+            self._go_live(device)
+        if device.through is not None and device.recorded != device.through.recorded:
+            self._set_recorded(device, device.through.recorded)
+
+    def _go_live(self, device: Device) -> None:
+        """End what a recording left: its athlete's time starts anew."""
         athlete = device.athlete
-        if athlete.lane.jobs:
+        if self.schedule.lanes["jobs"][athlete.row]:
             return  # the recording is still being worked through
         self._set_recorded(device, False)
         if athlete.recorded:
             return
         if self.workouts.is_open(athlete):
-            out.append(self.end_workout(athlete))
+            self._out.append(self.end_workout(athlete))
         self.workouts.release(athlete)
-        athlete.lane.forget()
+        self.schedule.forget(athlete.row)
+        self._settle_lane(athlete)
 
-    def _order(self, order: Ordered, out: list[Outgoing]) -> None:
+    def _settle_lane(self, athlete: Athlete) -> None:
+        """Tell an athlete's lane what it must know of the workout and the clocks."""
+        self.schedule.tell(
+            athlete.row,
+            recorded=athlete.recorded,
+            opens=self.workouts.starts_by_itself(athlete),
+            is_open=self.workouts.is_open(athlete),
+        )
+
+    def _queue(self, athlete_id: str, command: Command, message: Incoming, batch: Batch) -> None:
         """Queue a command in its athlete's lane, or answer why not."""
-        athlete = self.registry.athletes.get(order.athlete)
-        command, message = order.command, order.message
-        assert not isinstance(command.t, str)
-        assert not isinstance(command.expires, str)
+        athlete = self.registry.athletes.get(athlete_id)
+        t_ns, expires_ns = command.t, command.expires
+        assert not isinstance(t_ns, str)
+        assert not isinstance(expires_ns, str)
         reason = ""
         if athlete is None:
             reason = "unknown_athlete"
         elif message.retained:
             reason = "retained"  # it would be obeyed again at every start of the server
-        elif command.expires is not None and command.expires < message.arrived_ns:
+        elif expires_ns is not None and expires_ns < message.arrived_ns:
             reason = "expired"
-        elif command.t is not None and not athlete.recorded:
-            ahead_ns = command.t - message.arrived_ns
-            reason = "" if -END_NS <= ahead_ns <= FUTURE_NS else "time"
+        elif t_ns is not None and not athlete.recorded:
+            reason = "" if -END_NS <= t_ns - message.arrived_ns <= FUTURE_NS else "time"
+        elif t_ns is not None and abs(t_ns) >= lib.KF_STAMP_MAX:
+            reason = "time"
         if reason or athlete is None:
             self.ingest.refused[f"command_{reason}"] += 1
-            out.append(self._reply(order.athlete, Reply(command.id, ok=False, reason=reason)))
+            self._out.append(self._reply(athlete_id, Reply(command.id, ok=False, reason=reason)))
             return
-        t_ns = command.t if command.t is not None else athlete.now_ns(message.arrived_ns)
         self.workouts.queued(athlete, command)
-        athlete.lane.order(command, t_ns, message.received_ns)
+        batch.add_order(Order(athlete, command, message), t_ns)
 
-    def _heard(self, device: Device, message: Incoming) -> None:
-        device.online = True
-        device.packets += 1
-        device.arrived_ns = message.arrived_ns
-
-    # Time passes where no packet comes.
-
-    def _pass_time(self, utc_ns: int) -> None:
-        """Make steps due whose packet has not come: live athletes only, a recording waits for its own."""
-        if 0 <= utc_ns - self._looked_ns < LOOK_NS:
-            return
-        self._looked_ns = utc_ns
-        for athlete in self.registry.athletes.values():
-            lane = athlete.lane
-            if athlete.recorded or lane.watermark_ns is None or lane.due_ns + WAIT_NS > utc_ns:
-                continue
-            silent = utc_ns - athlete.arrived_ns > SILENT_NS and not self.workouts.is_open(athlete)
-            if silent and utc_ns - lane.due_ns < IDLE_NS:
-                continue
-            if silent:
-                lane.skip_to(utc_ns - WAIT_NS)  # one message tells of all that time
-            lane.advance_to(utc_ns - WAIT_NS, None, 0)
-
-    def _end_silent(self, utc_ns: int, out: list[Outgoing]) -> None:
+    def _end_silent(self, utc_ns: int) -> None:
         """End the workouts of athletes whose devices have all gone silent."""
         if 0 <= utc_ns - self._looked_silent_ns < LOOK_SILENT_NS:
             return
         self._looked_silent_ns = utc_ns
-        for athlete in self.registry.athletes.values():
-            silent = athlete.arrived_ns and utc_ns - athlete.arrived_ns > END_NS
-            if silent and self.workouts.is_open(athlete) and not athlete.lane.jobs:
-                out += [self.end_workout(athlete)]
+        for row in self.schedule.silent(utc_ns - END_NS):
+            self._out.append(self.end_workout(self.registry.athlete_rows[row]))
 
-    # Steps and orders.
+    # Jobs.
 
-    def _run_jobs(self, utc_ns: int, out: list[Outgoing]) -> None:
-        """Run the lanes' jobs: in each round the first of every lane, all steps among them at once.
+    def _run_jobs(self, utc_ns: int) -> None:
+        """Run what is due: in each round the first job of every athlete, all steps among them at once.
 
-        Where a whole class stops at once, most lanes wait for the next ticks: results do not depend on that.
-        Who waits is served before who comes, so that nobody waits for ever.
+        Nearly every athlete has a single step to take. Who has more, or a command, has a queue of jobs. Where
+        a whole class stops at once, most wait for the next ticks: results do not depend on that. Who waits is
+        served before who comes, so that nobody waits for ever.
         """
+        alone = self._queued(Due.joined(self._due)) if self._due else None
+        self._due.clear()
+        if alone is not None and self.ladder.level >= _ORIENTATION_ONLY:
+            alone = self._without_idle(alone)
         first, self._waiting = self._waiting, {}
-        others = [a for a in self.registry.athletes.values() if a.lane.jobs and a.id not in first]
-        busy = [*first.values(), *others]
+        busy = [*first, *(row for row in self._queues if row not in first)]
         ends = 0
         for _ in range(STEPS_MAX):
-            steps: list[tuple[Athlete, Step]] = []
-            remaining = []
-            for athlete in busy:
-                jobs = athlete.lane.jobs
-                if not athlete.recorded and self._ends(athlete, jobs[0]):
+            steps = [alone] if alone is not None and len(alone.jobs) else []
+            alone, remaining = None, []
+            for row in busy:
+                queue = self._queues[row]
+                athlete = self.registry.athlete_rows[row]
+                if not athlete.recorded and self._ends(athlete, queue[0]):
                     ends += 1
                     if ends > ENDS_MAX:
-                        self._waiting[athlete.id] = athlete
+                        self._waiting[row] = None
                         continue
-                job = jobs.popleft()
-                if isinstance(job, Step):
-                    steps.append((athlete, job))
+                job = queue.popleft()
+                if job.jobs["kind"][0] == _ORDER:
+                    self._obey(athlete, job)
                 else:
-                    reply, events = self.workouts.obey(athlete, job.command, job.t_ns)
-                    out += [self._told(athlete, event) for event in events]
-                    out.append(self._reply(athlete.id, reply))
-                if jobs:
-                    remaining.append(athlete)
+                    steps.append(job)
+                if queue:
+                    remaining.append(row)
+                else:
+                    del self._queues[row]
             if steps:
-                self._step(steps, utc_ns, out)
+                self._step(Due.joined(steps), utc_ns)
             busy = remaining
-        self.behind = bool(busy or self._waiting)
-        self._waiting_jobs = sum(len(a.lane.jobs) for a in (*first.values(), *others))
+            if not busy:
+                break
+        self.behind = bool(self._queues)
 
-    def _ends(self, athlete: Athlete, job: Step | Order) -> bool:
+    def _queued(self, due: Due) -> Due:
+        """Queue the jobs of athletes who have more than one step to take; return the other steps."""
+        jobs = due.jobs
+        athletes = jobs["athlete"]
+        counts = np.bincount(athletes)
+        alone = (counts[athletes] == 1) & (jobs["kind"] == _STEP)
+        if self._queues:
+            alone &= ~np.isin(athletes, list(self._queues))
+        if alone.all():
+            return due
+        for place in np.flatnonzero(~alone).tolist():
+            queue = self._queues.setdefault(int(athletes[place]), deque())
+            queue.append(due.of(np.array([place])))
+        return due.of(alone)
+
+    def _without_idle(self, due: Due) -> Due:
+        """Give up the steps of athletes who have no open workout."""
+        athletes = due.jobs["athlete"]
+        idle = self.schedule.lanes["flags"][athletes] & lib.KF_LANE_OPEN == 0
+        count = int(np.count_nonzero(idle))
+        self.schedule.done(athletes[idle], count)
+        self.given_up["steps"] += count
+        return due.of(~idle)
+
+    def _ends(self, athlete: Athlete, job: Due) -> bool:
         """Return True when a job ends a workout, which is then smoothed."""
-        ending = isinstance(job, Order) and job.command.action in ("start", "stop")
-        return ending and self.workouts.is_open(athlete)
+        if job.jobs["kind"][0] != _ORDER:
+            return False
+        action = self._orders[int(job.jobs["index"][0])].command.action
+        return action in ("start", "stop") and self.workouts.is_open(athlete)
 
-    def _step(self, steps: list[tuple[Athlete, Step]], utc_ns: int, out: list[Outgoing]) -> None:
-        rows = np.array([athlete.row for athlete, _ in steps], np.intp)
-        due_ns = np.array([step.due_ns for _, step in steps], np.int64)
-        estimates = self.table.step(rows, due_ns, _gather([step for _, step in steps]))
-        columns = MetricColumns(estimates, due_ns)
-        for place, (athlete, step) in enumerate(steps):
-            if not step.publish:
-                continue
+    def _obey(self, athlete: Athlete, job: Due) -> None:
+        order = self._orders.pop(int(job.jobs["index"][0]))
+        self.schedule.done(athlete.row, 1)
+        reply, events = self.workouts.obey(athlete, order.command, int(job.jobs["due_ns"][0]))
+        self._settle_lane(athlete)
+        self._out += [self._told(athlete, event) for event in events]
+        self._out.append(self._reply(athlete.id, reply))
+
+    def _step(self, due: Due, utc_ns: int) -> None:
+        jobs = due.jobs
+        rows, due_ns = jobs["athlete"].astype(np.intp), jobs["due_ns"].copy()
+        estimates = self.table.step(rows, due_ns, due.measurements())
+        self.schedule.done(rows, len(rows))
+        self._publish(due, MetricColumns(estimates, due_ns), utc_ns)
+
+    def _told_now(self, due: Due) -> list[int]:
+        """Return the places of those whose update is published, in this mode."""
+        jobs = due.jobs
+        told = jobs["kind"] == _STEP
+        every = LIVE_EVERY[self.ladder.level]
+        if every > 1:
+            recorded = self.schedule.lanes["flags"][jobs["athlete"]] & lib.KF_LANE_RECORDED != 0
+            turn = (jobs["due_ns"] // STEP_NS + jobs["athlete"]) % every == 0
+            self.given_up["live"] += int(np.count_nonzero(told & ~recorded & ~turn))
+            told &= recorded | turn
+        places: list[int] = np.flatnonzero(told).tolist()
+        return places
+
+    def _publish(self, due: Due, columns: MetricColumns, utc_ns: int) -> None:
+        athletes, devices = self.registry.athlete_rows, self.registry.device_rows
+        jobs = due.jobs.tolist()
+        mode = self.ladder.mode
+        for place in self._told_now(due):
+            _, row, device, boot, seq, _, _, _, due_ns, received_ns = jobs[place]
+            athlete = athletes[row]
             payload = publications.live(
                 athlete.id,
-                step.due_ns,
-                step.cause,
-                self.workouts.state(athlete, step.due_ns),
+                due_ns,
+                None if device == NONE else Cause(devices[device].id, boot, seq),
+                self.workouts.state(athlete, due_ns),
                 columns.at(place),
+                mode,
             )
             if not athlete.recorded:
-                self.deadlines.observe("sensor_age", max(0, utc_ns - step.due_ns))
+                self.deadlines.observe("sensor_age", max(0, utc_ns - due_ns))
             topic = f"{self._root}/athletes/{athlete.id}/live"
             # A recording comes as fast as it is played: how long it waits says nothing of the server.
-            out.append(Outgoing(topic, payload, caused_ns=0 if athlete.recorded else step.received_ns))
+            self._out.append(Outgoing(topic, payload, caused_ns=0 if athlete.recorded else received_ns))
 
     def _told(self, athlete: Athlete, event: Workout) -> Outgoing:
         topic = f"{self._root}/athletes/{athlete.id}/workout"
@@ -384,40 +391,3 @@ class Engine:
     def _reply(self, athlete: str, reply: Reply) -> Outgoing:
         topic = f"{self._root}/athletes/{athlete}/reply/{reply.id}"
         return Outgoing(topic, publications.encode(reply), qos=1)
-
-
-class _Found(NamedTuple):
-    """A measurement that a message brought, with the packet that told it.
-
-    Without an item it tells only that aligned time has come so far: a step does not wait for a window to end.
-    """
-
-    device: Device
-    t_ns: int
-    item: Item | None
-    cause: Cause
-
-
-_SUMMARY_FIELDS = ("status", "t_last_ns", "boot", "seq", "lost", "rate_hz", "samples")
-
-
-def _gather(steps: list[Step]) -> Measurements:
-    """Return the measurements of several steps as arrays, those of each row in the order of time."""
-    lists: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
-    for step in steps:
-        for item in sorted(step.items, key=_time):
-            lists[item.kind].append(item.record)
-    return Measurements(*(np.array(lists.get(kind, []), dtype) for kind, dtype in enumerate(DTYPES)))
-
-
-def _message(arrival: Arrival | Ordered) -> int:
-    return id(arrival.message)
-
-
-def _found_at(found: _Found) -> int:
-    return found.t_ns
-
-
-def _time(item: Item) -> int:
-    t_ns: int = item.record[1]
-    return t_ns

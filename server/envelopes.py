@@ -1,6 +1,9 @@
 """What crosses the seam between asyncio and the engine: messages in, messages out, both with their times."""
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+
+from fusion.measurements import Records
 
 
 class Incoming(NamedTuple):
@@ -11,6 +14,58 @@ class Incoming(NamedTuple):
     retained: bool
     arrived_ns: int  # UTC, ns
     received_ns: int  # monotonic, ns
+
+
+class Chunk(NamedTuple):
+    """The messages that one read of the socket gave, still as they came, with what each is and where.
+
+    ``frames`` has dtype ``server.frames.FRAME``, shape (n,), offsets into ``data``, in order of arrival.
+    """
+
+    data: bytes
+    frames: Records
+    arrived_ns: int  # UTC, ns
+    received_ns: int  # monotonic, ns
+    connection: int = 0  # which of the link's connections it came by: only that one takes its acknowledgement
+
+    def message(self, index: int) -> Incoming:
+        """Return one of them. A topic that is no UTF-8 is none of ours, and may be mangled."""
+        topic, topic_length, payload, payload_length, _, _, flags, _ = self.frames[index].tolist()
+        return Incoming(
+            self.data[topic : topic + topic_length].decode(errors="replace"),
+            self.data[payload : payload + payload_length],
+            bool(flags & 1),
+            self.arrived_ns,
+            self.received_ns,
+        )
+
+    def messages(self) -> Iterator[Incoming]:
+        """Yield the messages one by one."""
+        return map(self.message, range(len(self.frames)))
+
+
+Arrivals = Incoming | Chunk
+
+
+def unfolded(arrivals: Iterable[Arrivals]) -> Iterator[Incoming]:
+    """Yield the messages of arrivals one by one."""
+    for each in arrivals:
+        if isinstance(each, Chunk):
+            yield from each.messages()
+        else:
+            yield each
+
+
+def count(arrival: Arrivals) -> int:
+    """Return how many messages an arrival holds."""
+    return len(arrival.frames) if isinstance(arrival, Chunk) else 1
+
+
+def size(arrival: Arrivals) -> int:
+    """Return how many bytes an arrival holds."""
+    if isinstance(arrival, Chunk):
+        return len(arrival.data) + arrival.frames.nbytes
+    return len(arrival.payload) + len(arrival.topic)
 
 
 class Outgoing(NamedTuple):

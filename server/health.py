@@ -1,46 +1,67 @@
 """How the devices and the server itself are: what came, what was lost, what was refused and why."""
 
 from math import isfinite
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion._core import lib
 from fusion.timebase import TimeBase
 from server.envelopes import Outgoing
 from server.ingest import Ingest
 from server.messages import ClockHealth, DeviceHealth
 from server.publications import encode
 from server.registry import Device, Registry
+from server.schedule import Schedule
 
 PERIOD_NS = 5_000_000_000
 LOOKS = 10  # in a period; each time it is another tenth of the devices that is due
 LOOK_NS = PERIOD_NS // LOOKS
 SILENT_NS = 10_000_000_000
 
+_TOLD = np.dtype([("t_ns", np.int64), ("refused", np.uint64), ("online", np.bool_)])  # when last, and what
+
 
 class Health:
     """Tells of each device when it is due."""
 
-    def __init__(self, root: str, registry: Registry, timebase: TimeBase, ingest: Ingest) -> None:
+    def __init__(
+        self, root: str, registry: Registry, timebase: TimeBase, schedule: Schedule, ingest: Ingest
+    ) -> None:
         self._root = root
         self._registry = registry
         self._timebase = timebase
+        self._schedule = schedule
         self._ingest = ingest
         self._looked_ns = 0
+        self._told = np.zeros(0, _TOLD)
 
-    def due(self, utc_ns: int) -> list[Outgoing]:
-        """Return the health messages that are due at ``utc_ns``."""
+    def due(self, utc_ns: int, every: int = 1) -> list[Outgoing]:
+        """Return the health messages that are due at ``utc_ns``, of each device one of so many."""
         if utc_ns - self._looked_ns < LOOK_NS:
             return []
         self._looked_ns = utc_ns
-        out = []
-        for device in self._registry.devices.values():
-            heard = device.arrived_ns > device.told_ns or sum(device.refused.values()) != device.refused_told
-            silent = device.told_online and not self._is_online(device, utc_ns)
-            if (heard or silent) and _period(device, utc_ns) > _period(device, device.told_ns):
-                device.told_ns = utc_ns
-                device.told_online = self._is_online(device, utc_ns)
-                device.refused_told = sum(device.refused.values())
-                topic = f"{self._root}/devices/{device.id}/health"
-                out.append(Outgoing(topic, encode(self.of(device, utc_ns))))
-        return out
+        count = len(self._registry.device_rows)
+        if count > len(self._told):
+            told = np.zeros(max(count, 2 * len(self._told)), _TOLD)
+            told[: len(self._told)] = self._told
+            self._told = told
+        links, told = self._schedule.links[:count], self._told[:count]
+        online = links["flags"] & lib.KF_LINK_ONLINE != 0
+        online &= utc_ns - links["arrived_ns"] <= SILENT_NS
+        news = (links["arrived_ns"] > told["t_ns"]) | (links["refused"] != told["refused"])
+        news |= told["online"] & ~online
+        periods = _period(np.arange(count), utc_ns) - _period(np.arange(count), told["t_ns"])
+        news &= periods >= every
+        rows = np.flatnonzero(news)
+        told["t_ns"][rows] = utc_ns
+        told["online"][rows], told["refused"][rows] = online[rows], links["refused"][rows]
+        devices = [self._registry.device_rows[row] for row in rows.tolist()]
+        return [
+            Outgoing(f"{self._root}/devices/{device.id}/health", encode(self.of(device, utc_ns)))
+            for device in devices
+        ]
 
     def of(self, device: Device, utc_ns: int) -> DeviceHealth:
         """Return how a device is at ``utc_ns``."""
@@ -80,6 +101,7 @@ class Health:
         return device.online and utc_ns - device.arrived_ns <= SILENT_NS
 
 
-def _period(device: Device, utc_ns: int) -> int:
-    """Return the number of the device's period; a tenth of the devices begin theirs with each look."""
-    return (utc_ns + device.row % LOOKS * LOOK_NS) // PERIOD_NS
+def _period(rows: NDArray[np.intp], utc_ns: Any) -> NDArray[np.int64]:
+    """Return the number of each device's period; a tenth of the devices begin theirs with each look."""
+    period: NDArray[np.int64] = (utc_ns + rows % LOOKS * LOOK_NS) // PERIOD_NS
+    return period

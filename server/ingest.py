@@ -1,81 +1,70 @@
-"""Topics and bytes to what the engine works on: packets in order, and one ragged IMU batch for the C core.
+"""Topics and bytes to what the engine works on: events in order, and one ragged IMU batch for the C core.
 
 What is wrong is counted by reason, at its device where the device is known, else at the server; it harms
 nothing else. A device is enrolled by the first message that is in order, never by a malformed one.
+
+IMU packets of known live devices come as frames of a chunk and are looked at by the C core alone. All else
+comes here message by message.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fusion.core import PACKET
-from fusion.measurements import Records
+from fusion._core import lib
+from server import conversion
+from server.batch import BINARY, ROWS, Batch, Status
 from server.codecs import imu, imu_json, samples
 from server.codecs.imu_json import ImuRows
 from server.codecs.sensor_logger import SensorLogger, SensorLoggerBatch
 from server.config import Config
-from server.envelopes import Incoming
+from server.envelopes import Chunk, Incoming
 from server.errors import DecodeError
-from server.messages import ID_PATTERN, Birth, Command, Death, Packet
+from server.frames import RETAIN, Topics
+from server.messages import ID_PATTERN, Battery, Birth, Command, Death, Packet, Pong
 from server.registry import Device, NotEnrolledError, Registry
+from server.schedule import NONE, Schedule
 
 _ID = re.compile(ID_PATTERN)
-_BINARY, _ROWS = 0, 1
-_HAS_BOOT, _HAS_SEQ, _MEANS = 1, 2, 4
+_HAS_BOOT, _HAS_SEQ, _MEANS = int(lib.KF_HAS_BOOT), int(lib.KF_HAS_SEQ), int(lib.KF_MEANS)
 _BINARY_MAGIC = b"K"
+_STATUS = "/status"
+
+Obey = Callable[[str, Command, Incoming, Batch], None]  # takes a command to an athlete on, or answers why not
 
 
-class Arrival(NamedTuple):
-    """One packet of a device, in the order of arrival. ``imu``: its index in the tick's IMU batch, or -1."""
+@dataclass(slots=True)
+class _Segment:
+    """A part of a chunk that is being read: known frames from ``begin`` to ``end`` are to be taken yet."""
 
-    device: Device
-    kind: str
-    packet: Packet | None
-    imu: int
-    message: Incoming
-
-
-class Order(NamedTuple):
-    """A command to an athlete, as it arrived."""
-
-    athlete: str
-    command: Command
-    message: Incoming
-
-
-@dataclass
-class Batch:
-    """All that a tick brought."""
-
-    arrivals: list[Arrival | Order] = field(default_factory=list)
-    payload: bytearray = field(default_factory=bytearray)
-    references: list[tuple[int, ...]] = field(default_factory=list)
-
-    def packets(self) -> Records:
-        """Return the references to the IMU packets, dtype ``fusion.core.PACKET``."""
-        return np.array(self.references, PACKET)
-
-    def add_imu(self, row: int, payload: Any, kind: int, flags: int = 0, boot: int = 0, seq: int = 0) -> int:
-        """Append one IMU packet; return its index."""
-        self.payload.extend(b"\0" * (-len(self.payload) % 8))
-        self.references.append((row, kind, len(self.payload), len(payload), flags, boot, seq, 0))
-        self.payload.extend(payload)
-        return len(self.references) - 1
+    chunk: Chunk
+    known: NDArray[np.bool_]  # frames that need no look
+    begin: int
+    end: int
 
 
 class Ingest:
     """Sorts messages by their topic and decodes them."""
 
-    def __init__(self, config: Config, registry: Registry) -> None:
+    def __init__(
+        self, config: Config, registry: Registry, schedule: Schedule, topics: Topics, obey: Obey
+    ) -> None:
         self.refused: Counter[str] = Counter()  # of messages that belong to no known device
         self._registry = registry
+        self._schedule = schedule
         self._root = config.broker.root + "/"
         self._sensor_logger_topics = frozenset(config.server.sensor_logger_topics)
         self._sensor_logger = SensorLogger(limit=config.server.devices_max)
+        self._topics = topics
+        self._obey = obey
+        self._settle: Callable[[Batch], None] = lambda _: None
+        self._batch = Batch()
+        self._number = 0  # of the next message of the tick
+        self._segment: _Segment | None = None
 
     def subscriptions(self) -> list[tuple[str, int]]:
         """Return the topic filters that the server listens to, each with its QoS."""
@@ -85,85 +74,190 @@ class Ingest:
             *((topic, 1) for topic in sorted(self._sensor_logger_topics)),
         ]
 
-    def read(self, messages: list[Incoming]) -> Iterator[Batch]:
-        """Yield what the messages hold, in their order.
+    def read(
+        self, arrivals: Sequence[Incoming | Chunk], settle: Callable[[Batch], None], since_ns: int = 0
+    ) -> int:
+        """Hand what arrivals hold to ``settle``, in their order, in as few batches as may be.
 
-        A batch ends where a device says what it is: what follows is to be read by that.
+        A batch ends where a device says what it is: what follows is to be read by that. Frames of known
+        devices that arrived before ``since_ns``, UTC, are dropped; returns how many.
         """
-        batch = Batch()
-        for message in messages:
-            if message.topic in self._sensor_logger_topics:
-                self._read_sensor_logger(message, batch)
-                continue
-            levels = (
-                message.topic[len(self._root) :].split("/") if message.topic.startswith(self._root) else []
-            )
-            if len(levels) == 3 and levels[0] == "in" and _ID.match(levels[1]):
-                self._device(levels[1], levels[2], message, batch)
-            elif len(levels) == 2 and levels[0] == "command" and _ID.match(levels[1]):
-                self._command(levels[1], message, batch)
+        self._settle, self._number = settle, 0
+        dropped = 0
+        for arrival in arrivals:
+            if isinstance(arrival, Chunk):
+                if arrival.arrived_ns < since_ns:
+                    others = arrival.frames["device"] == NONE
+                    dropped += len(others) - int(np.count_nonzero(others))
+                    arrival = arrival._replace(frames=arrival.frames[others])
+                self._chunk(arrival)
             else:
-                self.refused["topic"] += 1
-            if batch.arrivals and message.topic.endswith("/status"):
-                yield batch
-                batch = Batch()
-        yield batch
+                self._message(arrival, self._number)
+                self._number += 1
+        self._cut()
+        return dropped
 
     def refuse(self, device_id: str, reason: str) -> None:
         """Count a refusal, at the device where it is known."""
         device = self._registry.devices.get(device_id)
-        (self.refused if device is None else device.refused)[reason] += 1
+        if device is None:
+            self.refused[reason] += 1
+        else:
+            device.refuse(reason)
 
-    def _device(self, device_id: str, kind: str, message: Incoming, batch: Batch) -> None:
+    def _cut(self) -> None:
+        """End the batch."""
+        self._take_frames()
+        if self._batch:
+            batch, self._batch = self._batch, Batch()
+            self._settle(batch)
+
+    def _turn(self, device: Device) -> None:
+        """See to it that a device's clock is what it should be before its next packet is taken in."""
+        follows = device.through is not None and device.recorded != device.through.recorded
+        if device.played or follows:
+            self._cut()
+            self._batch.turning.append(device)
+            self._cut()
+
+    # By the way a message came.
+
+    def _chunk(self, chunk: Chunk) -> None:
+        begin = 0
+        while begin < len(chunk.frames):
+            begin = self._read_segment(chunk, begin)
+        self._number += len(chunk.frames)
+
+    def _read_segment(self, chunk: Chunk, begin: int) -> int:
+        """Read a chunk from a frame on, to its end or to where a device says what it is; return how far."""
+        frames, links = chunk.frames, self._schedule.links
+        known = (frames["device"] != NONE) & (frames["flags"] & RETAIN == 0)
+        known[known] = links["flags"][frames["device"][known]] & lib.KF_LINK_SPECIAL == 0
+        self._segment = segment = _Segment(chunk, known, begin, begin)
+        for place in np.flatnonzero(~known[begin:]).tolist():
+            segment.end = begin + place
+            message = chunk.message(segment.end)
+            self._message(message, self._number + segment.end)
+            if message.topic.endswith(_STATUS):
+                self._segment = None
+                return segment.end + 1
+        segment.end = len(frames)
+        self._take_frames()
+        self._segment = None
+        return segment.end
+
+    def _take_frames(self) -> None:
+        """Put the known frames before the one that is being read into the batch."""
+        segment = self._segment
+        if segment is None:
+            return
+        places = segment.begin + np.flatnonzero(segment.known[segment.begin : segment.end])
+        segment.begin = segment.end
+        if len(places):
+            self._batch.add_frames(segment.chunk, places, self._number, self._schedule.links)
+
+    def _message(self, message: Incoming, number: int) -> None:
+        self._batch.number = number
+        if message.topic in self._sensor_logger_topics:
+            self._read_sensor_logger(message)
+            return
+        levels = message.topic[len(self._root) :].split("/") if message.topic.startswith(self._root) else []
+        if len(levels) == 3 and levels[0] == "in" and _ID.match(levels[1]):
+            self._device(levels[1], levels[2], message)
+        elif len(levels) == 2 and levels[0] == "command" and _ID.match(levels[1]):
+            self._command(levels[1], message)
+        else:
+            self.refused["topic"] += 1
+        if message.topic.endswith(_STATUS):
+            self._cut()
+
+    def _device(self, device_id: str, kind: str, message: Incoming) -> None:
         try:
             if kind == "imu" and not message.retained:
-                self._imu(device_id, message, batch)
+                self._imu(device_id, message)
                 return
             if kind == "command":
                 raise DecodeError("kind")  # commands have a topic of their own, with rights of its own
+            known = self._registry.devices.get(device_id)
+            if known is not None and known.floods(message.arrived_ns):
+                return
             if message.retained and kind != "status":
                 raise DecodeError("retained")  # of some time ago: it would count again at every start
             packets, refused = samples.decode(kind, message.payload)
             if packets and not (isinstance(packets[0], Death) and device_id not in self._registry.devices):
                 device = self._registry.device(device_id)
                 for packet in packets:
-                    assert not isinstance(packet, Command), "its kind is refused above"
-                    if isinstance(packet, Birth):
-                        device.native = not packet.clock.recorded  # a phone's recording is born here, too
-                    elif not isinstance(packet, Death):
-                        device.native = True
-                    batch.arrivals.append(Arrival(device, kind, packet, -1, message))
+                    self._packet(device, kind, packet, message)
             for reason in refused:
                 self.refuse(device_id, reason)
         except (DecodeError, NotEnrolledError) as error:
             self.refuse(device_id, error.reason)
 
-    def _imu(self, device_id: str, message: Incoming, batch: Batch) -> None:
+    def _packet(self, device: Device, kind: str, packet: Packet | Command, message: Incoming) -> None:
+        """Append a low-rate packet of a device that speaks for itself."""
+        assert not isinstance(packet, Command), "its kind is refused before"
+        if isinstance(packet, Birth | Death):
+            if isinstance(packet, Birth):
+                device.native = not packet.clock.recorded  # a phone's recording is born here, too
+            self._batch.statuses.append(Status(device, packet, message))
+            return
+        device.native = True
+        self._sample(device, kind, packet, message)
+
+    def _sample(self, device: Device, kind: str, packet: Packet, message: Incoming) -> None:
+        """Append a low-rate packet that is no status, unless it came before."""
+        assert not isinstance(packet, Birth | Death), "they are no samples"
+        self._turn(device)
+        t_ns = packet.t
+        assert not isinstance(t_ns, str), "codecs read decimal strings"
+        if device.is_duplicate(kind, (t_ns, packet.boot, packet.seq)):
+            device.refuse("duplicate")
+            return
+        if isinstance(packet, Battery):
+            device.battery = packet.level
+        elif isinstance(packet, Pong):
+            device.refuse("pong_unasked")  # the server sends no pings yet
+        item = conversion.measurement(packet, device)
+        self._batch.add_sample(device, item, message, t_ns=t_ns, boot=packet.boot, seq=packet.seq)
+
+    def _imu(self, device_id: str, message: Incoming) -> None:
         if message.payload[:1] == _BINARY_MAGIC:
             if device_id not in self._registry.devices:
                 imu.decode(message.payload)  # a malformed packet enrols nobody
             device = self._registry.device(device_id)
-            index = batch.add_imu(device.row, message.payload, _BINARY)
+            self._turn(device)
+            core = self._registry.give_core(device)
+            self._batch.add_imu(device, core, message.payload, message, kind=BINARY)
+            if not device.has_frames:
+                device.has_frames = True
+                self._topics.put(device_id, device.row)
         else:
+            known = self._registry.devices.get(device_id)
+            if known is not None and known.floods(message.arrived_ns):
+                return
             rows = imu_json.decode(message.payload)
             device = self._registry.device(device_id)
-            index = self._add_rows(device, rows, message, batch)
+            self._rows(device, rows, message)
         device.native = True
-        batch.arrivals.append(Arrival(device, "imu", None, index, message))
 
-    def _add_rows(self, device: Device, decoded: ImuRows, message: Incoming, batch: Batch) -> int:
+    def _rows(self, device: Device, decoded: ImuRows, message: Incoming) -> None:
+        """Append an IMU packet whose samples are rows."""
+        self._turn(device)
         rows = decoded.rows
         if not decoded.t_known:
+            now_ns = self._schedule.now_ns(device.athlete.row, message.arrived_ns)
             rows = rows.copy()
-            rows["t_ns"] += device.athlete.now_ns(message.arrived_ns) - rows["t_ns"][-1]
+            rows["t_ns"] += now_ns - rows["t_ns"][-1]
         flags = (
             (_HAS_BOOT if decoded.boot is not None else 0)
             | (_HAS_SEQ if decoded.seq is not None else 0)
             | (_MEANS if decoded.means else 0)
         )
-        return batch.add_imu(device.row, rows.tobytes(), _ROWS, flags, decoded.boot or 0, decoded.seq or 0)
+        boot, seq = decoded.boot or 0, decoded.seq or 0
+        core = self._registry.give_core(device)
+        self._batch.add_imu(device, core, rows.tobytes(), message, kind=ROWS, flags=flags, boot=boot, seq=seq)
 
-    def _read_sensor_logger(self, message: Incoming, batch: Batch) -> None:
+    def _read_sensor_logger(self, message: Incoming) -> None:
         try:
             decoded = self._sensor_logger.decode(message.payload)
         except DecodeError as error:
@@ -174,25 +268,23 @@ class Ingest:
         try:
             if decoded.packets or decoded.watch is not None:
                 device = self._registry.device(decoded.device)
-                self._add_phone(device, decoded, message, batch)
+                self._phone(device, decoded, message)
         except NotEnrolledError as error:
             self.refuse(decoded.device, error.reason)
         for reason in decoded.refused:
             self.refuse(decoded.device, reason)
 
-    def _add_phone(self, device: Device, decoded: SensorLoggerBatch, message: Incoming, batch: Batch) -> None:
+    def _phone(self, device: Device, decoded: SensorLoggerBatch, message: Incoming) -> None:
         """Append what a phone sent, and a watch through it, a device of its own on the same wearer."""
         for packet in decoded.packets:
             if isinstance(packet, ImuRows):
-                index = self._add_rows(device, packet, message, batch)
-                batch.arrivals.append(Arrival(device, "imu", None, index, message))
+                self._rows(device, packet, message)
             else:
-                batch.arrivals.append(Arrival(device, type(packet).__name__, packet, -1, message))
+                self._sample(device, type(packet).__name__, packet, message)
         watch_id = f"{decoded.device[:58]}-watch"
         if decoded.watch is not None and not self._is_taken(watch_id):
             watch = self._registry.device(watch_id, worn_with=device)
-            index = self._add_rows(watch, decoded.watch, message, batch)
-            batch.arrivals.append(Arrival(watch, "imu", None, index, message))
+            self._rows(watch, decoded.watch, message)
 
     def _is_taken(self, device_id: str) -> bool:
         """Return True, and count it at the server, where a device of this id speaks on topics of its own.
@@ -205,8 +297,10 @@ class Ingest:
         self.refused["taken"] += 1
         return True
 
-    def _command(self, athlete: str, message: Incoming, batch: Batch) -> None:
+    def _command(self, athlete_id: str, message: Incoming) -> None:
         try:
-            batch.arrivals.append(Order(athlete, samples.decode_command(message.payload), message))
+            command = samples.decode_command(message.payload)
         except DecodeError as error:
             self.refused[f"command_{error.reason}"] += 1
+            return
+        self._obey(athlete_id, command, message, self._batch)

@@ -1,75 +1,37 @@
-"""The one module that speaks MQTT: a link to a broker that goes away and comes back.
+"""The link to a broker that goes away and comes back: what the rest of the program knows of MQTT.
 
-A `Link` puts what arrives into an inbox at once, stamped at the door, and sends what is put into its outbox.
-Both are bounded and forget their oldest. When the connection breaks it comes back with exponential backoff
-and jitter; nothing on either side of it is touched by that. After a reconnect the newest retained publication
-of each topic is sent again (the broker may have forgotten it, or have published the last will in its place).
-
-A publication with QoS 1 is kept until the broker has confirmed it. One with QoS 0 is not worth more than its
-lifespan: if the connection was away for longer it is dropped and counted, never sent stale. All is
-sent in its order, but a broker slow to confirm does not hold up what is live: what may not be on its way yet
-waits in a box of its own.
+A `Link` puts what arrives into a bounded inbox at once, stamped at the door, and sends what is put into its
+bounded outbox (``server/outbox.py``). When the connection (``server/connection.py``) breaks it comes back
+with exponential backoff and jitter; nothing on either side of it is touched by that.
 """
 
 import asyncio
 import contextlib
 import logging
 import random
-import socket
-import ssl
-from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self, cast
-
-import aiomqtt
+from typing import Literal, Self
 
 from server.clock import Clock, SystemClock
-from server.config import Broker, is_loopback
-from server.envelopes import Incoming
-from server.errors import BrokerError, ConfigError
+from server.config import Broker
+from server.connection import Connection, Connector, Door, LostError, Publication, Will
+from server.envelopes import Arrivals, Chunk, Incoming, Outgoing, count, size, unfolded
+from server.errors import BrokerError
+from server.frames import Topics
 from server.inbox import Inbox
+from server.outbox import LIFESPAN_NS, Outbox
 
 PAYLOAD_BYTES_MAX = 2**20
-RETAINED_TOPICS_MAX = 65_536
-WINDOW = 20  # publications of QoS 1 on their way at once; what brokers allow by default
 BATCH = 256
 BACKOFF_MIN_S = 0.1
 BACKOFF_MAX_S = 5.0
 STABLE_NS = 5_000_000_000  # a connection that lasted this long starts the backoff anew
-LIFESPAN_NS = 10_000_000_000
-CONNECT_S_MAX = 4.0
 CLOSE_S_MAX = 2.0
-CANCEL_S_MAX = 0.5
-ABANDON_S_MAX = 0.1
-
-# Refusals that trying again does not cure: protocol version, identifier, user or password, permission.
-REFUSALS_FINAL = frozenset({132, 133, 134, 135, 1, 2, 4, 5})
 
 START_S_MAX = 10.0  # how long a command that wants a broker at its start waits for one
 
 _log = logging.getLogger(__name__)
-_library_log = logging.getLogger(f"{__name__}.library")
-_library_log.setLevel(logging.CRITICAL)  # its warnings are our counters
-
-
-class Publication(NamedTuple):
-    """A message to send; ``put_ns`` is when it was put into the outbox, ``caused_ns`` its cause's arrival."""
-
-    topic: str
-    payload: bytes
-    qos: int
-    retain: bool
-    put_ns: int
-    caused_ns: int = 0
-
-
-class Will(NamedTuple):
-    """What the broker publishes, with QoS 1, should the link die."""
-
-    topic: str
-    payload: bytes
-    retain: bool = True
 
 
 class Link:
@@ -83,6 +45,14 @@ class Link:
             async for arrival in link.arrivals():
                 ...
 
+    Who works on much takes it as it comes, and confirms it once it is worked on::
+
+        chunks = Inbox[Arrivals](size=size, count=count)
+        async with Link(broker, subscriptions=["kinefuse/v1/in/+/+"], chunks=chunks) as link:
+            while arrivals := await chunks.drain():
+                work_on(arrivals)
+                link.done(arrivals)
+
     Parameters
     ----------
     broker : Broker
@@ -93,8 +63,14 @@ class Link:
         Published by the broker if the link ends in any other way than by leaving the context.
     identifier : str, optional
         The client's; two links with one identifier throw each other out.
-    inbox : Inbox, optional
-        Where arrivals go; by default one of its own.
+    persistent : bool
+        The broker keeps messages of QoS 1 for this identifier while it is away; what was not confirmed by
+        `done` comes again.
+    chunks : Inbox, optional
+        Where arrivals go, as they come. Without it they go to ``inbox`` one by one, and are confirmed on
+        arrival.
+    topics : Topics, optional
+        Rows of devices that the frames of chunks are given.
     payload_bytes_max : int
         A larger payload is dropped at the door and counted in ``refused``.
     on_connect : callable, optional
@@ -110,12 +86,12 @@ class Link:
 
     Attributes
     ----------
-    received, sent : int
-        Messages that came in, and that went out.
+    inbox : Inbox
+        Arrivals, one by one.
+    received : int
+        Messages that came in.
     refused : int
         Arrivals that were too large.
-    stale : int
-        Publications of QoS 0 that outlived their lifespan waiting for a connection.
     losses : int
         Connections lost.
     reason : str
@@ -129,7 +105,9 @@ class Link:
         subscriptions: Sequence[str] = (),
         will: Will | None = None,
         identifier: str | None = None,
-        inbox: Inbox[Incoming] | None = None,
+        persistent: bool = False,
+        chunks: Inbox[Arrivals] | None = None,
+        topics: Topics | None = None,
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
         on_connect: Callable[[bool], None] = lambda _: None,
         on_disconnect: Callable[[str], None] = lambda _: None,
@@ -137,29 +115,31 @@ class Link:
         clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.inbox = Inbox[Incoming](size=_size) if inbox is None else inbox
-        self._outbox = Inbox[Publication](size=_size)
-        self._assured = Inbox[Publication](size=_size)  # QoS 1 from the outbox that waits for confirmations
-        self.received = self.sent = self.refused = self.stale = self.losses = 0
+        self.inbox = Inbox[Incoming](size=size)
+        self.received = self.refused = self.losses = 0
         self.reason = "not tried yet"
         self._broker = broker
-        self._subscriptions = [(each, 1) for each in subscriptions]
-        self._will = will
-        self._identifier = identifier
-        self._payload_bytes_max = payload_bytes_max
+        self._subscriptions = list(subscriptions)
         self._on_connect = on_connect
         self._on_disconnect = on_disconnect
-        self._on_sent = on_sent
         self._clock = SystemClock() if clock is None else clock
         self._jitter = jitter
-        self._tls = _tls_context(broker)
-        self._retained: OrderedDict[str, Publication] = OrderedDict()  # the newest sent, by topic
-        self._pending: deque[Publication] = deque()  # taken from the outbox, not yet sent
-        self._unconfirmed: dict[int, Publication] = {}  # QoS 1 on its way, by our own number
-        self._number = 0
+        self._chunks = chunks
+        if chunks is not None:
+            chunks.on_drop = lambda arrival: self.done([arrival])
+        door = Door(
+            self._keep if chunks is not None else self._unfold,
+            self._refuse,
+            payload_bytes_max,
+            self.inbox.items_max if chunks is None else chunks.items_max,
+            Topics() if topics is None else topics,
+        )
+        self._connector = Connector(
+            broker, door, self._clock, identifier=identifier, persistent=persistent, will=will
+        )
+        self._connection: Connection | None = None
+        self._outbox = Outbox(self._clock, on_sent)
         self._connected = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._leaving = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -171,17 +151,48 @@ class Link:
         return self._connected.is_set()
 
     @property
+    def sent(self) -> int:
+        """Messages that went out."""
+        return self._outbox.sent
+
+    @property
     def dropped(self) -> int:
         """Publications that had to make room for newer ones."""
-        return self._outbox.dropped + self._assured.dropped
+        return self._outbox.dropped
+
+    @property
+    def stale(self) -> int:
+        """Publications of QoS 0 that outlived their lifespan waiting for a connection."""
+        return self._outbox.stale
+
+    @property
+    def reader(self) -> Literal["bounded", "public"]:
+        """The path that serves; see ``server/connection.py``. Needs a running event loop."""
+        return self._connector.path
+
+    @property
+    def acks(self) -> Literal["after_processing", "on_arrival"]:
+        """When messages of QoS 1 are confirmed."""
+        return "on_arrival" if self._chunks is None or self.reader == "public" else "after_processing"
 
     def publish(
         self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False, caused_ns: int = 0
     ) -> None:
         """Hand over a publication, at once; see the module for what becomes of it."""
-        self._outbox.put(Publication(topic, payload, qos, retain, self._clock.monotonic_ns(), caused_ns))
-        if len(self._outbox):
-            self._idle.clear()
+        self.publish_all([Outgoing(topic, payload, qos, retain, caused_ns)])
+
+    def publish_all(self, messages: Iterable[Outgoing]) -> None:
+        """Hand over what a tick gave, at once."""
+        now_ns = self._clock.monotonic_ns()
+        self._outbox.put(
+            Publication(topic, payload, qos, retain, now_ns, caused_ns)
+            for topic, payload, qos, retain, caused_ns in messages
+        )
+
+    def done(self, arrivals: Iterable[Arrivals]) -> None:
+        """Confirm what was worked on, or is not to be; what came by an earlier connection is left out."""
+        if self._connection is not None:
+            self._connection.acknowledge(each for each in arrivals if isinstance(each, Chunk))
 
     async def ready(self, within_s: float | None = None) -> None:
         """Wait until connected and subscribed.
@@ -204,7 +215,7 @@ class Link:
 
     async def flush(self) -> None:
         """Wait until all that was published is sent and, with QoS 1, confirmed."""
-        await self._unless_ended(self._idle)
+        await self._unless_ended(self._outbox.idle)
 
     async def arrivals(self) -> AsyncIterator[Incoming]:
         """Yield what comes in, across reconnects, until the link is left."""
@@ -219,7 +230,7 @@ class Link:
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run(), name="mqtt link")
-        self._task.add_done_callback(lambda _: self.inbox.close())
+        self._task.add_done_callback(lambda _: self._close_inboxes())
         return self
 
     async def __aexit__(
@@ -260,10 +271,12 @@ class Link:
             started_ns = self._clock.monotonic_ns()
             reason = ""
             try:
-                async with self._connection() as client:
-                    await self._serve(client)
-            except* aiomqtt.MqttError as errors:
+                async with self._connector.connect(self.losses) as connection:
+                    self._connection = connection
+                    await self._serve(connection)
+            except* LostError as errors:
                 reason = _reason(errors)
+            self._connection = None
             was_connected = self._connected.is_set()
             self._connected.clear()
             if not reason:
@@ -286,178 +299,38 @@ class Link:
                 await asyncio.wait_for(self._leaving.wait(), delay_s)
                 return
 
-    @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[aiomqtt.Client]:
-        """A connected client that is always left properly, also when cancelled half way in.
-
-        The library connects in a thread, which cannot be cancelled, and leaves its socket to the garbage
-        collector when a handshake fails: a host that is distant or speaks TLS is tried here first.
-        """
-        broker = self._broker
-        if self._tls is not None or not is_loopback(broker.host):
-            await _probe(broker.host, broker.port, self._tls)
-        client = self._client()
-        entering = asyncio.ensure_future(client.__aenter__())
-        try:
-            await asyncio.shield(entering)
-        except asyncio.CancelledError:
-            await asyncio.wait({entering}, timeout=CANCEL_S_MAX)
-            await _abandon(
-                client
-            )  # before the cancelling, which would keep the library from closing its socket
-            entering.cancel()
-            with contextlib.suppress(aiomqtt.MqttError, asyncio.CancelledError):
-                await entering
-            raise
-        except aiomqtt.MqttCodeError as error:
-            code = getattr(error.rc, "value", error.rc)
-            if code in REFUSALS_FINAL and not self.losses:
-                raise BrokerError(f"the broker at {broker.host}:{broker.port} refuses us: {error}") from None
-            raise
-        except aiomqtt.MqttError:
-            await _abandon(client)
-            raise
-        try:
-            yield client
-        finally:
-            with contextlib.suppress(aiomqtt.MqttError):
-                await client.__aexit__(None, None, None)
-
-    def _client(self) -> aiomqtt.Client:
-        broker, will = self._broker, self._will
-        client = aiomqtt.Client(
-            broker.host,
-            broker.port,
-            username=broker.username or None,
-            password=broker.password or None,
-            logger=_library_log,
-            identifier=self._identifier,
-            queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", self._door),
-            will=None if will is None else aiomqtt.Will(will.topic, will.payload, 1, will.retain),
-            timeout=CONNECT_S_MAX,
-            keepalive=15,
-            max_inflight_messages=WINDOW,
-            tls_context=self._tls,
-            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],  # else 40 ms a window of QoS 1
-        )
-        client.pending_calls_threshold = 2 * WINDOW
-        return client
-
-    def _door(self, maxsize: int) -> "_Door":
-        """The queue that the client puts into; see `_Door`."""
-        return _Door(self._arrive, maxsize)
-
-    def _arrive(self, message: aiomqtt.Message) -> None:
-        payload = message.payload
-        if len(payload) > self._payload_bytes_max:
-            self.refused += 1
-            return
-        self.received += 1
-        clock = self._clock
-        topic = message.topic.value
-        self.inbox.put(Incoming(topic, payload, message.retain, clock.utc_ns(), clock.monotonic_ns()))
-
-    async def _serve(self, client: aiomqtt.Client) -> None:
-        """Use one connection until it breaks (MqttError) or the outbox is closed and empty."""
+    async def _serve(self, connection: Connection) -> None:
+        """Use one connection until it breaks (LostError) or the outbox is closed and empty."""
         if self._subscriptions:
-            codes: Sequence[Any] = await client.subscribe(self._subscriptions)
-            for (topic, _), code in zip(self._subscriptions, codes, strict=False):
-                if getattr(code, "value", code) >= 128:  # an int, or a ReasonCode
-                    raise BrokerError(f'the broker refuses the subscription to "{topic}"')
+            await connection.subscribe(self._subscriptions)
         first = not self.losses
         self._connected.set()
         self._on_connect(first)
         async with asyncio.TaskGroup() as group:
-            watch = group.create_task(_until_disconnected(client), name="mqtt watch")
-            if not first:
-                for publication in list(self._retained.values()):
-                    await client.publish(publication.topic, publication.payload, publication.qos, retain=True)
-            for number in self._unconfirmed:
-                self._assure(client, group, number)
-            await self._send_all(client, group)
+            watch = group.create_task(connection.lost(), name="mqtt watch")
+            await self._outbox.send(connection, group, again=not first)
             watch.cancel()
 
-    async def _send_all(self, client: aiomqtt.Client, group: asyncio.TaskGroup) -> None:
-        """Send from the outbox until it is closed and empty, and all is confirmed."""
-        self._fill(client, group)
-        while True:
-            if not self._pending:
-                self._rest()
-                self._pending.extend(await self._outbox.drain(BATCH))
-            if not self._pending:
-                break
-            publication = self._pending[0]
-            if publication.qos:
-                self._assured.put(self._pending.popleft())
-                self._fill(client, group)
-                continue
-            waited_ns = self._clock.monotonic_ns() - publication.put_ns
-            if waited_ns > LIFESPAN_NS and not publication.retain:
-                self.stale += 1
-            else:
-                await client.publish(publication.topic, publication.payload, 0, publication.retain)
-                self._remember(publication)
-                self.sent += 1
-                self._on_sent(publication)
-            self._pending.popleft()
-        await self._idle.wait()
+    # The door.
 
-    def _fill(self, client: aiomqtt.Client, group: asyncio.TaskGroup) -> None:
-        """Send what waits with QoS 1, as much as may be on its way at once."""
-        while len(self._unconfirmed) < WINDOW and (batch := self._assured.take(1)):
-            self._number += 1
-            self._unconfirmed[self._number] = batch[0]
-            self._remember(batch[0])
-            self._assure(client, group, self._number)
+    def _keep(self, arrival: Arrivals) -> None:
+        assert self._chunks is not None
+        self.received += count(arrival)
+        self._chunks.put(arrival)
 
-    def _assure(self, client: aiomqtt.Client, group: asyncio.TaskGroup, number: int) -> None:
-        """Have a publication of QoS 1 sent and confirmed."""
-        confirming = self._confirm(client, group, number)
-        try:
-            group.create_task(confirming, name="mqtt confirm")
-        except RuntimeError:  # the connection broke while a write was being confirmed: the group ends
-            confirming.close()
-            raise aiomqtt.MqttError("disconnected while sending") from None
+    def _unfold(self, arrival: Arrivals) -> None:
+        self.received += count(arrival)
+        for each in unfolded([arrival]):
+            self.inbox.put(each)
+        self.done([arrival])
 
-    async def _confirm(self, client: aiomqtt.Client, group: asyncio.TaskGroup, number: int) -> None:
-        """Send one publication of QoS 1 and wait for the broker's word."""
-        publication = self._unconfirmed[number]
-        await client.publish(publication.topic, publication.payload, publication.qos, publication.retain)
-        del self._unconfirmed[number]
-        self.sent += 1
-        self._on_sent(publication)
-        self._fill(client, group)
-        self._rest()
+    def _refuse(self) -> None:
+        self.refused += 1
 
-    def _rest(self) -> None:
-        """Tell those who flush, if nothing is left to send or to be confirmed."""
-        if not (self._unconfirmed or self._pending or len(self._assured) or len(self._outbox)):
-            self._idle.set()
-
-    def _remember(self, publication: Publication) -> None:
-        """Keep the newest retained publication of each topic, for the next connection."""
-        if not publication.retain:
-            return
-        self._retained.pop(publication.topic, None)
-        if publication.payload:
-            self._retained[publication.topic] = publication
-            if len(self._retained) > RETAINED_TOPICS_MAX:
-                self._retained.popitem(last=False)
-
-
-class _Door(asyncio.Queue[aiomqtt.Message]):
-    """The client's queue, which keeps nothing: each message goes on to the bounded inbox at once.
-
-    The library's own queue is unbounded, or drops the newest.
-    """
-
-    def __init__(self, arrive: Callable[[aiomqtt.Message], None], maxsize: int) -> None:
-        super().__init__(maxsize)
-        self._arrive = arrive
-
-    def put_nowait(self, item: aiomqtt.Message) -> None:
-        """Pass the message on."""
-        self._arrive(item)
+    def _close_inboxes(self) -> None:
+        self.inbox.close()
+        if self._chunks is not None:
+            self._chunks.close()
 
 
 def warn_as(command: str) -> None:
@@ -477,44 +350,7 @@ def warn_as(command: str) -> None:
     _log.propagate = False
 
 
-async def _until_disconnected(client: aiomqtt.Client) -> None:
-    """Raise MqttError when the connection breaks; nothing ever comes out of the queue (see `_Door`)."""
-    async for _ in client.messages:
-        raise AssertionError("the queue keeps nothing")
-
-
-async def _abandon(client: aiomqtt.Client) -> None:
-    """Close the socket of a client that did not get in, without waiting for an answer."""
-    with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
-        async with asyncio.timeout(ABANDON_S_MAX):
-            await client.__aexit__(None, None, None)
-
-
-async def _probe(host: str, port: int, tls: ssl.SSLContext | None) -> None:
-    """Raise MqttError unless the port takes a connection."""
-    try:
-        async with asyncio.timeout(CONNECT_S_MAX):
-            _, writer = await asyncio.open_connection(host, port, ssl=tls)
-    except OSError as error:
-        raise aiomqtt.MqttError(str(error) or "timed out") from None
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-
-
-def _tls_context(broker: Broker) -> ssl.SSLContext | None:
-    if not broker.tls:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=broker.tls_ca_file or None)
-        if broker.tls_cert_file:
-            context.load_cert_chain(broker.tls_cert_file, broker.tls_key_file or None)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError("broker.tls", f"the certificates cannot be used: {error}") from None
-    return context
-
-
-def _reason(errors: BaseExceptionGroup[aiomqtt.MqttError]) -> str:
+def _reason(errors: BaseExceptionGroup[LostError]) -> str:
     """The first leaf of a group, in one line."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
@@ -525,5 +361,4 @@ def _reason(errors: BaseExceptionGroup[aiomqtt.MqttError]) -> str:
     return " ".join((str(error) if cause is None else f"{error}: {cause}").split()) or type(error).__name__
 
 
-def _size(item: Incoming | Publication) -> int:
-    return len(item.payload) + len(item.topic)
+__all__ = ["LIFESPAN_NS", "START_S_MAX", "Link", "Publication", "Will", "warn_as"]

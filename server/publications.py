@@ -85,6 +85,7 @@ def live(
     cause: Cause | None,
     workout: WorkoutState | None,
     metrics: Metrics,
+    mode: str,
 ) -> bytes:
     """Return the payload of ``athletes/{athlete}/live``."""
-    return encode(Live(due_ns // 1_000_000, athlete, cause, workout, cast(Any, metrics)))
+    return encode(Live(due_ns // 1_000_000, athlete, cause, workout, cast(Any, metrics), mode))

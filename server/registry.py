@@ -1,82 +1,140 @@
 """Who is who: devices, the athletes that wear them, and how unknown devices are enrolled."""
 
-from collections import Counter, deque
+from array import array
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from fusion._core import lib
 from fusion.athletes import Athletes, Profile
-from fusion.core import CoreFull, CoreTable
+from fusion.core import CoreTable
 from fusion.timebase import TimeBase
 from server.config import Athlete as AthleteConfig
 from server.config import Config
 from server.errors import ServerError
 from server.messages import Placement
-from server.schedule import Lane
+from server.schedule import NONE, Schedule
 
 # Which of an athlete's devices counts the steps: the lowest rank that has data. A foot cannot miss its own
 # step; a wrist swings, holds a phone, or rests on a handlebar.
 STEP_RANK: dict[Placement, int] = {"foot": 0, "hip": 1, "chest": 2, "pocket": 3, "wrist": 4, "unknown": 5}
 
-SEEN_KEPT = 16  # messages of one kind by which a duplicate is known
+LIMIT_NS = 10_000_000  # a live device's low-rate messages, for ever: 100 a second,
+LIMIT_BURST_NS = 10_000_000_000  # and after a silence so much of that at once: 1,000
+SEEN_KEPT = 32  # low-rate messages of a device by which a duplicate is known
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Device:
-    """What the server knows of one device. ``row`` is its row in the core's table and in the time base."""
+    """What the server knows of one device; what changes with every packet is in its row of the links."""
 
     id: str
-    row: int
+    row: int  # in the time base and the links
     athlete: "Athlete"
     placement: Placement
+    schedule: Schedule
     model: str = ""
     through: "Device | None" = None  # the device that speaks for it, whose clock it has
     recorded: bool = False
     played: bool = False  # its recording has ended: what comes next is live
     native: bool = False  # it speaks on topics of its own: nobody else may speak for it
-    online: bool = True
+    has_frames: bool = False  # it sends binary IMU packets, whose frames are known by its row
+    ranges: tuple[float, float] = (
+        0.0,
+        0.0,
+    )  # ends of what gyroscope, rad/s, and accelerometer, m/s^2, measure
     battery: float | None = None
-    rate_hz: float = 0.0
-    newest_ns: int = 0  # aligned time of its newest sample
-    arrived_ns: int = 0  # UTC at which its newest packet came
-    packets: int = 0
-    lost: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-    told_ns: int = 0  # when its health was last published,
-    told_online: bool = False  # and what it said
-    refused_told: int = 0
-    seen: dict[str, deque[tuple[int | None, int | None, int | None]]] = field(default_factory=dict)
+    counted: Counter[str] | None = None  # what was refused
+    seen: "array[int] | None" = None
+    expected_ns: int = 0  # UTC at which its next low-rate message would come at the highest rate allowed
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Return how many of its messages were refused, by reason."""
+        if self.counted is None:
+            self.counted = Counter()
+        return self.counted
+
+    @property
+    def online(self) -> bool:
+        """Return False after its goodbye or last will."""
+        return bool(self.schedule.links["flags"][self.row] & lib.KF_LINK_ONLINE)
+
+    @property
+    def rate_hz(self) -> float:
+        """Return the rate of its gyroscope as the stamps tell it; 0: not known."""
+        return float(self.schedule.links["rate_hz"][self.row])
+
+    @property
+    def newest_ns(self) -> int:
+        """Return the aligned time of its newest measurement; 0: none yet."""
+        return int(self.schedule.links["newest_ns"][self.row])
+
+    @property
+    def arrived_ns(self) -> int:
+        """Return the UTC at which its newest packet came; 0: none yet."""
+        return int(self.schedule.links["arrived_ns"][self.row])
+
+    @property
+    def packets(self) -> int:
+        """Return how many packets came that were in order."""
+        return int(self.schedule.links["packets"][self.row])
+
+    @property
+    def lost(self) -> int:
+        """Return how many packets are missing, by their numbers."""
+        return int(self.schedule.links["lost"][self.row])
+
+    def refuse(self, reason: str) -> None:
+        """Count a message of it that was refused."""
+        self.refused[reason] += 1
+        self.schedule.links["refused"][self.row] += 1
+
+    def floods(self, arrived_ns: int) -> bool:
+        """Return True, and count it, where a low-rate message is one too many (see csrc/limit.c)."""
+        if self.recorded:
+            return False
+        expected_ns = max(self.expected_ns, arrived_ns)
+        if expected_ns - arrived_ns > LIMIT_BURST_NS:
+            self.refuse("flooding")
+            return True
+        self.expected_ns = expected_ns + LIMIT_NS
+        return False
+
+    def set_online(self, online: bool) -> None:
+        """Say whether it is there."""
+        self.schedule.set_link(self.row, lib.KF_LINK_ONLINE, online)
+
+    def set_recorded(self, recorded: bool) -> None:
+        """Say whether it plays a recording; the packets of one that does are looked at one by one."""
+        self.recorded, self.played = recorded, False
+        self.schedule.set_link(self.row, lib.KF_LINK_RECORDED, recorded)
+        self.schedule.set_link(self.row, lib.KF_LINK_SPECIAL, recorded or self.through is not None)
 
     def is_duplicate(self, kind: str, key: tuple[int | None, int | None, int | None]) -> bool:
         """Return True when a message of this kind with this (t, boot, seq) came a short while ago."""
         if key[0] is None and key[2] is None:
             return False  # it tells nothing by which to know it again
-        recent = self.seen.setdefault(kind, deque(maxlen=SEEN_KEPT))
-        if key in recent:
+        if self.seen is None:
+            self.seen = array("q", [0] * (SEEN_KEPT + 1))  # the last is how many came
+        known = hash((kind, *key)) | 1  # 0 is nobody's
+        if known in self.seen[:SEEN_KEPT]:
             return True
-        recent.append(key)
+        count = self.seen[SEEN_KEPT]
+        self.seen[count % SEEN_KEPT] = known
+        self.seen[SEEN_KEPT] = count + 1
         return False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Athlete:
-    """What the server knows of one athlete. ``row`` is the row in the fusion table."""
+    """What the server knows of one athlete."""
 
     id: str
-    row: int
+    row: int  # in the table of athletes and the lanes
     name: str
-    lane: Lane
     devices: list[Device] = field(default_factory=list)
     recorded: bool = False  # a recording is played: its stamps alone move time
-
-    def now_ns(self, arrived_ns: int) -> int:
-        """Return the aligned time of what tells none: its arrival; in a recording the newest time told."""
-        if self.recorded and self.lane.watermark_ns is not None:
-            return self.lane.watermark_ns
-        return arrived_ns
-
-    @property
-    def arrived_ns(self) -> int:
-        """UTC at which the newest packet of any of the devices came; 0: none yet."""
-        return max((device.arrived_ns for device in self.devices), default=0)
 
 
 class NotEnrolledError(ServerError):
@@ -94,13 +152,24 @@ class Registry:
     the configuration has an athlete of that id it is refused: it names that athlete's devices.
     """
 
-    def __init__(self, config: Config, core: CoreTable, timebase: TimeBase, table: Athletes) -> None:
+    def __init__(
+        self,
+        config: Config,
+        core: CoreTable,
+        timebase: TimeBase,
+        table: Athletes,
+        schedule: Schedule,
+        on_athlete: Callable[[Athlete], None],
+    ) -> None:
         self.devices: dict[str, Device] = {}
         self.athletes: dict[str, Athlete] = {}
-        self._by_row: dict[int, Device] = {}
+        self.device_rows: list[Device] = []
+        self.athlete_rows: list[Athlete] = []
         self._core = core
         self._timebase = timebase
         self._table = table
+        self._schedule = schedule
+        self._on_athlete = on_athlete
         self._enrolls = config.enrolls
         self._devices_max = config.server.devices_max
         self._athletes_max = config.server.athletes_max
@@ -118,9 +187,25 @@ class Registry:
         found = self.devices.get(device_id)
         return found if found is not None else self._enrol(device_id, worn_with)
 
-    def device_at(self, row: int) -> Device:
-        """Return the device at a row of the core's table."""
-        return self._by_row[row]
+    def give_core(self, device: Device) -> int:
+        """Return the row of a device that measures motion in the core's table; the first time it gets one."""
+        core = self._schedule.links["core"]
+        if core[device.row] == NONE:
+            gyro_range, accel_range = device.ranges
+            core[device.row] = self._core.add(
+                placement=device.placement, gyro_range=gyro_range, accel_range=accel_range
+            )
+        return int(core[device.row])
+
+    def configure(self, device: Device) -> None:
+        """Tell the core and the links where a device is worn and what it measures."""
+        self._schedule.links["rank"][device.row] = STEP_RANK[device.placement]
+        core = self._schedule.links["core"][device.row]
+        if core != NONE:
+            gyro_range, accel_range = device.ranges
+            self._core.configure(
+                int(core), placement=device.placement, gyro_range=gyro_range, accel_range=accel_range
+            )
 
     def _enrol(self, device_id: str, worn_with: Device | None) -> Device:
         known = self._known.get(device_id)
@@ -137,21 +222,25 @@ class Registry:
             athlete, placement = worn_with.athlete, "unknown"
         else:
             athlete, placement = self._add_athlete(device_id, None), "unknown"
-        try:
-            row = self._core.add(placement=placement)
-        except CoreFull:
-            raise NotEnrolledError("devices_max") from None
+        row = len(self.device_rows)
         self._timebase.add(row)
-        device = Device(device_id, row, athlete, placement, through=worn_with)
-        self.devices[device_id] = self._by_row[row] = device
+        self._schedule.add_device(row, athlete.row, STEP_RANK[placement])
+        device = Device(device_id, row, athlete, placement, self._schedule, through=worn_with)
+        device.set_recorded(False)
+        self.devices[device_id] = device
+        self.device_rows.append(device)
         athlete.devices.append(device)
         return device
 
     def _add_athlete(self, athlete_id: str, config: AthleteConfig | None) -> Athlete:
         row = self._table.add(_profile(config))
+        self._schedule.add_athlete(row, athlete_id)
         name = config.name if config is not None and config.name else athlete_id
-        athlete = Athlete(athlete_id, row, name, Lane.of(athlete_id, row))
+        athlete = Athlete(athlete_id, row, name)
         self.athletes[athlete_id] = athlete
+        assert row == len(self.athlete_rows), "rows are given in their order"
+        self.athlete_rows.append(athlete)
+        self._on_athlete(athlete)
         return athlete
 
 

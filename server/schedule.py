@@ -1,145 +1,267 @@
 """When an athlete's models step: on a grid of aligned time, by what has arrived, never by how it was batched.
 
-A lane holds one athlete's measurements in the order in which they arrived. A step falls due on every whole
-``STEP_NS`` plus the athlete's phase; it fires on the first measurement at or after its due time, and takes in
-all that had arrived by then and is not newer than the due time. So the jobs of a lane depend on the order of
-arrival alone: live, replayed and analysed streams step alike.
+The rules stand in csrc/kinefuse.h, and the code in csrc/lanes.c: all that arrived in a tick goes through it
+in one call, in the order of arrival. Here are its tables: one row for each device (its link), one for each
+athlete (its lane), and a pool of the measurements that lanes hold.
 """
 
 import zlib
-from collections import Counter, deque
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
 
-from server.messages import Cause, Command
+import numpy as np
+from numpy.typing import NDArray
 
-STEP_NS = 1_000_000_000
-PHASES = 10  # athletes step in this many groups a second, so that a tick never meets all of them at once
-LIFESPAN_NS = 10_000_000_000  # older than this behind the newest measurement: no use any more
-JUMP_NS = 24 * 3600 * 1_000_000_000  # a recording does not skip a day: such a stamp is an error
-SAMPLES_MAX = 50  # measurements of one kind that a step takes in: ten times what honest devices send
-JOBS_MAX = 100_000  # jobs that may wait in a lane: a day of steps; whoever is further behind is refused
-CLOCK_SET_NS = 700 * 1_000_000_000  # no live start is so far back, but after the server's clock was set
-CATCH_UP_NS = 600 * 1_000_000_000  # over a longer silence one step is enough
+from fusion._core import ffi, lib
+from fusion.core import STATUS_NAMES, Advance, record
+from fusion.measurements import DTYPES, WINDOW, Measurements, Records
+from fusion.timebase import TimeBase
+
+EVENT: Final = record("kf_event")
+ITEM: Final = record("kf_item")
+JOB: Final = record("kf_job")
+LANE: Final = record("kf_lane")
+LINK: Final = record("kf_link")
+REFUSAL: Final = record("kf_refusal")
+_FOUND: Final = record("kf_found")
+
+NONE: Final = int(lib.KF_NONE)
+REASONS: Final = (*STATUS_NAMES, "too_fast", "stale", "time_jump", "future")
+RECORD_BYTES: Final = int(lib.KF_RECORD_BYTES)
+assert DTYPES.index(WINDOW) == lib.KF_KIND_WINDOW, "the core measures windows"
+assert len(DTYPES) <= lib.KF_KINDS
+
+STEP_NS: Final = int(lib.KF_STEP_NS)
+PHASES: Final = (
+    10  # athletes step in this many groups a second, so that a tick never meets all of them at once
+)
+LIFESPAN_NS: Final = int(lib.KF_LIFESPAN_NS)
+SAMPLES_MAX: Final = int(lib.KF_HELD_MAX)
+SILENT_NS: Final = int(lib.KF_SILENT_NS)
+
+_FIRST_ROWS: Final = 64
+_ROOM: Final = 4 * int(lib.KF_JOBS_A_FOUND)
 
 
 class Item(NamedTuple):
     """One measurement: the index of its array in ``fusion.measurements.DTYPES`` and its record."""
 
     kind: int
-    record: tuple[Any, ...]  # (row, t_ns, ...)
+    record: tuple[Any, ...]  # (row, t_ns, ...); the schedule puts aligned time in
 
 
-class Step(NamedTuple):
-    """A step of the models at ``due_ns`` with what is to be taken in. ``publish``: it stands on the grid."""
+class Due(NamedTuple):
+    """Jobs in the order in which they fell due, and the measurements that they take in."""
 
-    due_ns: int
-    items: list[Item]
-    cause: Cause | None
-    received_ns: int
-    publish: bool
+    jobs: Records  # JOB; first and count refer to items
+    items: Records  # ITEM
 
-
-class Order(NamedTuple):
-    """A command that takes effect at ``t_ns``, between two steps."""
-
-    t_ns: int
-    command: Command
-
-
-@dataclass(slots=True)
-class Lane:
-    """One athlete's queue of measurements and the jobs that follow from it."""
-
-    row: int
-    phase_ns: int
-    recorded: bool = False  # a recording is played: it may start again from its begin
-    watermark_ns: int | None = None  # the newest aligned time seen
-    due_ns: int = 0
-    held: list[Item] = field(default_factory=list)
-    counts: Counter[int] = field(default_factory=Counter)  # of what is held, by kind
-    jobs: deque[Step | Order] = field(default_factory=deque)
+    def of(self, chosen: NDArray[Any]) -> "Due":
+        """Return the jobs chosen, by mask or index, with their items."""
+        jobs = self.jobs[chosen].copy()
+        counts = jobs["count"].astype(np.intp)
+        ends = np.cumsum(counts)
+        if not len(jobs) or ends[-1] == len(self.items):
+            return Due(jobs, self.items if len(jobs) else self.items[:0])
+        starts = ends - counts
+        index = np.repeat(jobs["first"].astype(np.intp) - starts, counts) + np.arange(ends[-1])
+        jobs["first"] = starts
+        return Due(jobs, self.items[index])
 
     @classmethod
-    def of(cls, athlete: str, row: int) -> "Lane":
-        """Return the lane of an athlete; its phase follows from the id, so a replay has the same."""
-        return cls(row, zlib.crc32(athlete.encode()) % PHASES * (STEP_NS // PHASES))
+    def joined(cls, parts: list["Due"]) -> "Due":
+        """Return several as one, in their order."""
+        if len(parts) == 1:
+            return parts[0]
+        jobs = np.concatenate([np.zeros(0, JOB), *(part.jobs for part in parts)])
+        items = np.concatenate([np.zeros(0, ITEM), *(part.items for part in parts)])
+        before, job = 0, 0
+        for part in parts:
+            jobs["first"][job : job + len(part.jobs)] += before
+            before, job = before + len(part.items), job + len(part.jobs)
+        return cls(jobs, items)
 
-    def reset(self, t_ns: int) -> None:
-        """Begin anew at ``t_ns``: a recording starts (again), or the clock was set."""
-        self.held.clear()
-        self.counts.clear()
-        self.watermark_ns = t_ns
-        self.due_ns = self._grid_after(t_ns)
+    def measurements(self) -> Measurements:
+        """Return the items as the models take them in, those of each row in the order of time."""
+        kinds = self.items["kind"]
+        arrays = []
+        for kind, dtype in enumerate(DTYPES):
+            chosen = self.items["record"][kinds == kind, : dtype.itemsize]
+            arrays.append(np.ascontiguousarray(chosen).reshape(-1).view(dtype))
+        return Measurements(*arrays)
 
-    def forget(self) -> None:
-        """Be as one to whom no measurement has come."""
-        self.held.clear()
-        self.counts.clear()
-        self.watermark_ns = None
 
-    def refusal(self, t_ns: int, kind: int = -1) -> str | None:
-        """Return why a measurement of ``t_ns`` is of no use, or None when it is."""
-        if self.counts[kind] >= SAMPLES_MAX or len(self.jobs) >= JOBS_MAX:
-            return "too_fast"
-        if self.watermark_ns is None:
-            return None
-        if t_ns < self.watermark_ns - LIFESPAN_NS:
-            return "stale"
-        if t_ns > self.watermark_ns + JUMP_NS:
-            return "time_jump"
-        return None
+class Schedule:
+    """The tables of links and lanes, and what falls due.
 
-    def feed(self, item: Item, cause: Cause | None, received_ns: int) -> None:
-        """Take in a measurement that ``refusal`` found to be of use; steps that it makes due are queued."""
-        t_ns: int = item.record[1]
-        if self.watermark_ns is None:
-            self.reset(t_ns)
-        self.held.append(item)
-        self.counts[item.kind] += 1
-        self.advance_to(t_ns, cause, received_ns)
+    Attributes
+    ----------
+    lanes : (capacity,) LANE
+        One for each athlete.
+    links : (capacity,) LINK
+        One for each device.
+    """
 
-    def advance_to(self, t_ns: int, cause: Cause | None, received_ns: int) -> None:
-        """Aligned time has reached ``t_ns``: queue the steps that are due."""
-        if self.watermark_ns is None or t_ns > self.watermark_ns:
-            self.watermark_ns = t_ns
-        while self.due_ns <= t_ns:
-            self.jobs.append(Step(self.due_ns, self._take(self.due_ns), cause, received_ns, publish=True))
-            self.due_ns += STEP_NS
-            if t_ns - self.due_ns > CATCH_UP_NS:
-                self.due_ns = self._grid_after(t_ns - STEP_NS)
+    def __init__(self, timebase: TimeBase) -> None:
+        self.lanes = np.zeros(_FIRST_ROWS, LANE)
+        self.links = np.zeros(_FIRST_ROWS, LINK)
+        self._timebase = timebase
+        self._athletes = self._devices = 0
+        self._pool = np.zeros(0, ITEM)
+        self._c = ffi.new("kf_schedule *", {"free_item": NONE})
+        self._jobs, self._taken = np.zeros(_ROOM, JOB), np.zeros(_ROOM, ITEM)
+        self._refusals = np.zeros(_ROOM, REFUSAL)
+        self._refused: list[Records] = []
+        c = self._c
+        c.jobs, c.job_room = ffi.from_buffer("kf_job[]", self._jobs), _ROOM
+        c.taken, c.taken_room = ffi.from_buffer("kf_item[]", self._taken), _ROOM
+        c.refusals, c.refusal_room = ffi.from_buffer("kf_refusal[]", self._refusals), _ROOM
 
-    def skip_to(self, t_ns: int) -> None:
-        """Leave out the steps before the last one that is due at ``t_ns``."""
-        self.due_ns = max(self.due_ns, self._grid_after(t_ns - STEP_NS))
+    @property
+    def jobs_waiting(self) -> int:
+        """Return how many jobs were told and are not done, in all lanes together."""
+        return int(self._c.jobs_waiting)
 
-    def order(self, command: Command, t_ns: int, received_ns: int) -> None:
-        """Queue a command behind all measurements up to its time; one that comes too late takes effect now.
+    def add_athlete(self, row: int, athlete: str) -> None:
+        """Give an athlete a lane; its phase follows from the id, so a replay has the same."""
+        self.lanes = _grown(self.lanes, row)
+        self._athletes = max(self._athletes, row + 1)
+        phase_ns = zlib.crc32(athlete.encode()) % PHASES * (STEP_NS // PHASES)
+        lib.kf_lane_reset(self._lane(row), phase_ns)
 
-        Only a recording's start turns time back, and any start after the server's clock was set.
+    def add_device(self, row: int, athlete: int, rank: int) -> None:
+        """Give a device a link to the lane of its athlete."""
+        self.links = _grown(self.links, row)
+        self._devices = max(self._devices, row + 1)
+        self.links[row] = np.zeros((), LINK)
+        self.links["athlete"][row], self.links["rank"][row] = athlete, rank
+        self.links["core"][row], self.links["flags"][row] = NONE, lib.KF_LINK_ONLINE
+
+    def now_ns(self, athlete: int, arrived_ns: int) -> int:
+        """Return aligned time of what tells none: its arrival; in a recording the newest time told."""
+        lane = self.lanes[athlete]
+        both = lib.KF_LANE_RECORDED | lib.KF_LANE_STARTED
+        return int(lane["watermark_ns"]) if lane["flags"] & both == both else arrived_ns
+
+    def tell(self, athlete: int, *, recorded: bool, opens: bool, is_open: bool) -> None:
+        """Tell a lane whether stamps of a recording alone move its time, and how its workout stands."""
+        told = (lib.KF_LANE_RECORDED if recorded else 0) | (lib.KF_LANE_OPENS if opens else 0)
+        told |= lib.KF_LANE_OPEN if is_open else 0
+        started = int(self.lanes["flags"][athlete]) & lib.KF_LANE_STARTED
+        self.lanes["flags"][athlete] = started | told
+
+    def set_link(self, device: int, flag: int, on: bool) -> None:
+        """Set a flag of a device's link, or take it away."""
+        flags = int(self.links["flags"][device])
+        self.links["flags"][device] = flags | flag if on else flags & ~flag
+
+    def heard(self, device: int, arrived_ns: int) -> None:
+        """Count a packet that is no event: a birth."""
+        links, lanes = self.links, self.lanes
+        links["packets"][device] += 1
+        links["arrived_ns"][device] = arrived_ns
+        athlete = links["athlete"][device]
+        lanes["arrived_ns"][athlete] = max(lanes["arrived_ns"][athlete], arrived_ns)
+
+    def silent(self, since_ns: int) -> list[int]:
+        """Return athletes with an open workout and no job whose devices were all silent since then."""
+        lanes = self.lanes[: self._athletes]
+        silent = (lanes["arrived_ns"] != 0) & (lanes["arrived_ns"] < since_ns) & (lanes["jobs"] == 0)
+        rows: list[int] = np.flatnonzero(silent & (lanes["flags"] & lib.KF_LANE_OPEN != 0)).tolist()
+        return rows
+
+    def forget(self, athlete: int) -> None:
+        """Make a lane as one to which no measurement has come."""
+        lib.kf_lane_forget(self._point(), athlete)
+
+    def done(self, athletes: Any, count: int) -> None:
+        """Say that a job of each of these athletes is done."""
+        self.lanes["jobs"][athletes] -= 1
+        self._c.jobs_waiting -= count
+
+    def limit(self, events: Records) -> NDArray[np.uint8]:
+        """Return which events are taken, 1 or 0, (n,): a device that floods has IMU packets refused."""
+        admitted = np.ones(len(events), np.uint8)
+        links, out = ffi.from_buffer("kf_link[]", self.links), ffi.from_buffer("uint8_t[]", admitted)
+        lib.kf_limit(links, ffi.from_buffer("kf_event[]", events), len(events), out)
+        return admitted
+
+    def run(self, events: Records, advance: Advance, records: NDArray[np.uint8]) -> Iterator[Due]:
+        """Take in what arrived and yield what falls due.
+
+        Parameters
+        ----------
+        events : (n,) EVENT
+            In the order of arrival.
+        advance : Advance
+            What the core made of the IMU packets to which events refer.
+        records : (m, RECORD_BYTES) uint8
+            Of the samples to which events refer.
         """
-        back_ns = LIFESPAN_NS if self.recorded else CLOCK_SET_NS
-        if self.watermark_ns is None or (
-            command.action == "start" and not -back_ns < t_ns - self.watermark_ns < JUMP_NS
-        ):
-            self.reset(t_ns)
-        elif t_ns <= self.watermark_ns - LIFESPAN_NS:
-            t_ns = self.watermark_ns
-        self.advance_to(t_ns, None, received_ns)
-        items = self._take(t_ns)
-        if items:
-            self.jobs.append(Step(t_ns, items, None, received_ns, publish=False))
-        self.jobs.append(Order(t_ns, command))
+        windows = len(advance.windows)
+        self._reserve(windows + len(records))
+        first_window = np.zeros(len(advance.summaries) + 1, np.uint32)
+        np.cumsum(advance.summaries["windows"], out=first_window[1:], dtype=np.uint32)
+        found = np.empty(2 * (windows + len(events)), _FOUND)
+        c = self._point()
+        c.events = ffi.from_buffer("kf_event[]", events)
+        c.event_count, c.next_event, c.found_count, c.next_found = len(events), 0, 0, 0
+        c.summaries = ffi.from_buffer("kf_summary[]", advance.summaries)
+        c.first_window = ffi.from_buffer("uint32_t[]", first_window)
+        c.windows = ffi.from_buffer("kf_window[]", advance.windows)
+        c.records = ffi.from_buffer("uint8_t[]", records)
+        c.found = ffi.from_buffer("kf_found[]", found)
+        yield from self._all(lib.kf_schedule_run, c)
 
-    def _take(self, due_ns: int) -> list[Item]:
-        taken = [item for item in self.held if item.record[1] <= due_ns]
-        if len(taken) == len(self.held):
-            self.held.clear()
-            self.counts.clear()
-        elif taken:
-            self.held = [item for item in self.held if item.record[1] > due_ns]
-            self.counts = Counter(item.kind for item in self.held)
-        return taken
+    def pass_time(self, utc_ns: int) -> Iterator[Due]:
+        """Yield the steps that are due at ``utc_ns`` and whose packet has not come, of live athletes."""
+        yield from self._all(lib.kf_schedule_pass, self._point(), self._athletes, utc_ns)
 
-    def _grid_after(self, t_ns: int) -> int:
-        return (t_ns - self.phase_ns) // STEP_NS * STEP_NS + STEP_NS + self.phase_ns
+    def take_refusals(self) -> Records:
+        """Return what was refused since this was last asked, (n,) REFUSAL."""
+        refusals = np.concatenate([np.zeros(0, REFUSAL), *self._refused])
+        self._refused.clear()
+        return refusals
+
+    def _all(self, call: Any, *arguments: Any) -> Iterator[Due]:
+        """Call until all is done, and yield what each call told."""
+        c, more = self._c, 1
+        while more:
+            more = call(*arguments)
+            due = Due(self._jobs[: c.job_count].copy(), self._taken[: c.taken_count].copy())
+            if c.refusal_count:
+                self._refused.append(self._refusals[: c.refusal_count].copy())
+            c.job_count = c.taken_count = c.refusal_count = 0
+            if len(due.jobs):
+                yield due
+
+    def _reserve(self, count: int) -> None:
+        """See to it that so many items are free in the pool."""
+        missing, size = count - self._c.free_count, len(self._pool)
+        if missing <= 0:
+            return
+        pool = np.zeros(max(size + missing, 2 * size, _ROOM), ITEM)
+        pool[:size] = self._pool
+        self._pool = pool
+        lib.kf_schedule_free(self._point(), size, len(pool) - size)
+
+    def _point(self) -> Any:
+        """Return the schedule as C takes it: the tables may lie elsewhere than at the last call."""
+        c = self._c
+        c.lanes = ffi.from_buffer("kf_lane[]", self.lanes)
+        c.links = ffi.from_buffer("kf_link[]", self.links)
+        c.clocks = ffi.from_buffer("kf_clock[]", self._timebase.state)
+        c.items = ffi.from_buffer("kf_item[]", self._pool)
+        return c
+
+    def _lane(self, row: int) -> Any:
+        return ffi.from_buffer("kf_lane[]", self.lanes) + row
+
+
+def _grown(table: Records, row: int) -> Records:
+    """Return the table with room for the row."""
+    if row < len(table):
+        return table
+    grown = np.zeros(max(row + 1, 2 * len(table)), table.dtype)
+    grown[: len(table)] = table
+    return grown

@@ -13,7 +13,7 @@ from typing import Literal
 from server.clock import SystemClock
 from server.config import Config, load
 from server.engine import Engine
-from server.envelopes import Incoming
+from server.envelopes import Arrivals, count, size
 from server.errors import BrokerError
 from server.inbox import Inbox
 from server.loop import run
@@ -40,12 +40,17 @@ class Server:
         self._root = config.broker.root
         self._stop = asyncio.Event()
         will = Will(f"{self._root}/server/status", encode(ServerStatus(self._started_ms, "offline")))
+        self._inbox = Inbox[Arrivals](
+            config.server.inbox_messages_max, config.server.inbox_bytes_max, size=size, count=count
+        )
         self._link = Link(
             config.broker,
             subscriptions=[topic for topic, _ in self._engine.ingest.subscriptions()],
             will=will,
-            identifier=f"kinefuse-{os.getpid()}",
-            inbox=Inbox(config.server.inbox_messages_max, config.server.inbox_bytes_max, size=_size),
+            identifier=config.broker.client_id or f"kinefuse-{os.getpid()}",
+            persistent=bool(config.broker.client_id),
+            chunks=self._inbox,
+            topics=self._engine.topics,
             payload_bytes_max=config.server.payload_bytes_max,
             on_connect=self._connected,
             on_disconnect=self._lost,
@@ -82,37 +87,36 @@ class Server:
 
     async def _tick(self) -> None:
         """Drain, advance, publish; at the latest every TICK_S."""
-        inbox, engine, clock = self._link.inbox, self._engine, self._clock
+        inbox, engine, clock = self._inbox, self._engine, self._clock
         while True:
             arrivals = inbox.take(BATCH_MAX) if engine.behind else await self._arrivals()
+            woke_ns = clock.monotonic_ns()
             out = engine.advance(arrivals, clock.utc_ns())
+            self._link.done(arrivals)
             began_ns = clock.monotonic_ns()
-            for publication in out:
-                self._link.publish(
-                    publication.topic,
-                    publication.payload,
-                    qos=publication.qos,
-                    retain=publication.retain,
-                    caused_ns=publication.caused_ns,
-                )
+            self._link.publish_all(out)
             if out:
                 engine.deadlines.observe("publish", clock.monotonic_ns() - began_ns)
+            now_ns = clock.monotonic_ns()
+            wait_ns = now_ns - arrivals[0].received_ns if arrivals else 0
+            if engine.ladder.observe(now_ns, now_ns - woke_ns, wait_ns):
+                self._tell("online")
             await asyncio.sleep(0)  # the socket's turn, also when the inbox never runs empty
             if engine.behind:  # all wait in one line: let what was published leave before going on
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(TICK_S):
                         await self._link.flush()
 
-    async def _arrivals(self) -> list[Incoming]:
+    async def _arrivals(self) -> list[Arrivals]:
         """Wait for messages, at most TICK_S, and for what comes right after them."""
-        inbox = self._link.inbox
-        arrivals: list[Incoming] = []
+        inbox = self._inbox
+        arrivals: list[Arrivals] = []
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TICK_S):
                 arrivals = await inbox.drain(BATCH_MAX)
         if arrivals:
             await asyncio.sleep(LINGER_S)
-            arrivals += inbox.take(BATCH_MAX - len(arrivals))
+            arrivals += inbox.take(BATCH_MAX - sum(map(count, arrivals)))
         return arrivals
 
     async def _report(self) -> None:
@@ -143,9 +147,13 @@ class Server:
             athletes=len(registry.athletes),
             workouts=sum(self._engine.workouts.is_open(athlete) for athlete in athletes),
             received=self._link.received,
-            dropped=self._link.inbox.dropped,
+            dropped=self._inbox.dropped,
             unsent=self._link.dropped + self._link.stale,
             refused=refused,
+            mode=self._engine.ladder.mode,
+            given_up={what: count for what, count in self._engine.given_up.items() if count},
+            reader=self._link.reader,
+            acks=self._link.acks,
         )
         self._link.publish(f"{self._root}/server/status", encode(status), qos=1, retain=True)
 
@@ -174,7 +182,7 @@ class Server:
                 left += 1
                 continue
             event = self._engine.end_workout(athlete)
-            self._link.publish(event.topic, event.payload, qos=event.qos, retain=event.retain)
+            self._link.publish_all([event])
         if left:
             print(f"kinefuse: {left} open workouts ended without a summary", file=sys.stderr)
         self._tell("offline")
@@ -220,10 +228,6 @@ def serve(*, config: Path | None = None, port: int | None = None) -> None:
     run(main())
     if refusal:
         raise refusal[0]
-
-
-def _size(message: Incoming) -> int:
-    return len(message.payload) + len(message.topic)
 
 
 def _version() -> str:

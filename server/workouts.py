@@ -56,11 +56,7 @@ class Workouts:
         self._held_back.discard(athlete.id)
 
     def queued(self, athlete: Athlete, command: Command) -> None:
-        """A command waits for its turn: while that is ``start``, nothing else opens a workout.
-
-        The lane learns whether it is a recording's, whose start may turn time back.
-        """
-        athlete.lane.recorded = athlete.recorded
+        """A command waits for its turn: while that is ``start``, nothing else opens a workout."""
         if command.action == "start":
             self._starting.add(athlete.id)
 

@@ -8,6 +8,7 @@ from server.config import Broker
 # Debian keeps it where a user's PATH does not look.
 PLACES = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 PACKET_BYTES_MAX = 2 * 2**20
+INFLIGHT_MESSAGES_MAX = 65_535  # as many as there are packet ids; 0, no limit, would not bound what it keeps
 QUEUED_MESSAGES_MAX = 100_000
 QUEUED_BYTES_MAX = 64 * 2**20
 CLIENT_EXPIRY = "1h"
@@ -42,6 +43,7 @@ def configuration(broker: Broker) -> str:
         "persistence false",
         "set_tcp_nodelay true",
         f"max_packet_size {PACKET_BYTES_MAX}",
+        f"max_inflight_messages {INFLIGHT_MESSAGES_MAX}",
         f"max_queued_messages {QUEUED_MESSAGES_MAX}",
         f"max_queued_bytes {QUEUED_BYTES_MAX}",
         f"persistent_client_expiration {CLIENT_EXPIRY}",

@@ -75,7 +75,7 @@ def _live(n: int) -> tuple[Callable[[], list[bytes]], object]:
     def run() -> list[bytes]:
         columns = publications.MetricColumns(estimates, due_ns)
         return [
-            publications.live("athlete", int(due_ns[place]), cause, state, columns.at(place))
+            publications.live("athlete", int(due_ns[place]), cause, state, columns.at(place), "full")
             for place in range(n)
         ]
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from fusion.timebase import TimeBase
 from tests.support.links import ORIGIN_NS, Link
+from tests.support.timebase_twin import TimeBase as Twin
 
 int64 = st.integers(-(2**63), 2**63 - 1)
 seeds = st.integers(0, 2**32 - 1)
@@ -48,3 +49,33 @@ def test_any_stamps_are_survived_and_both_forms_of_align_agree(
     assert state["p_oo"] >= 0
     assert state["p_ss"] >= 0
     assert np.isfinite(base.clock(0).skew_ppm)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.integers(-5, 5).map(lambda late: late * 10**8), st.just(0), int64),
+            st.integers(0, 3 * 10**9),
+            st.none() | st.integers(0, 2),
+        ),
+        max_size=80,
+    ),
+    int64,
+)
+def test_the_core_s_clock_equals_its_readable_twin_bit_for_bit(
+    packets: list[tuple[int, int, int | None]], stamp: int
+) -> None:
+    base, twin = TimeBase(), Twin()
+    base.add(0)
+    twin.add(0)
+    arrived_ns = ORIGIN_NS
+    for late_ns, later_ns, boot in packets:
+        arrived_ns += later_ns
+        device_ns = max(-(2**63), min(2**63 - 1, arrived_ns - ORIGIN_NS - late_ns))
+        base.observe(0, device_ns, arrived_ns, boot)
+        twin.observe(0, device_ns, arrived_ns, boot)
+        assert base.align(0, device_ns) == twin.align(0, device_ns)
+        assert tuple(base.clock(0)) == tuple(twin.clock(0))
+    assert base.align(0, stamp) == twin.align(0, stamp)
+    assert base.state[0].tobytes() == twin.state[0].tobytes()

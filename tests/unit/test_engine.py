@@ -3,13 +3,14 @@
 import msgspec
 import pytest
 
+from fusion._core import lib
 from server.codecs import imu_json, samples, sensor_logger
 from server.codecs.sensor_logger import Reading
 from server.config import Config
-from server.engine import END_NS, IDLE_NS, LOOK_SILENT_NS, SILENT_NS, STEPS_MAX, Engine
+from server.engine import END_NS, LOOK_SILENT_NS, STEPS_MAX, Engine
 from server.envelopes import Incoming, Outgoing
 from server.messages import Birth, Clock, Command, Gnss, HeartRate, ImuJson, Live, Packet, Reply, Workout
-from server.schedule import JOBS_MAX, LIFESPAN_NS, SAMPLES_MAX
+from server.schedule import LIFESPAN_NS, SAMPLES_MAX, SILENT_NS
 
 S = 1_000_000_000
 T0 = 1_790_000_000 * S
@@ -151,7 +152,7 @@ def test_silence_ends_a_workout_and_then_one_message_tells_of_thirty_seconds() -
     desk.send("in/x/hr", HeartRate(bpm=60.0))
     (ended,) = on(desk.wait(END_NS + S) + desk.wait(LOOK_SILENT_NS), "/workout")
     assert msgspec.json.decode(ended, type=Workout).event == "ended"
-    counts = [len(on(desk.wait(S), "/live")) for _ in range(2 * IDLE_NS // S)]
+    counts = [len(on(desk.wait(S), "/live")) for _ in range(2 * lib.KF_IDLE_NS // S)]
     assert 1 <= sum(counts) <= 2
     assert max(counts) == 1
 
@@ -207,7 +208,7 @@ def test_a_flood_of_steps_of_one_athlete_is_spread_over_ticks() -> None:
     message = Incoming(f"{ROOT}/in/x/hr", b"[" + flood + b"]", False, desk.now_ns, 0)
     assert len(on(desk.engine.advance([message], desk.now_ns), "/live")) <= STEPS_MAX
     assert desk.engine.behind
-    assert len(desk.engine.registry.athletes["x"].lane.jobs) <= JOBS_MAX + 600
+    assert desk.engine.schedule.jobs_waiting <= lib.KF_JOBS_MAX + 600
     assert desk.refused("x")["too_fast"] > 0
 
 

@@ -2,10 +2,11 @@
 
 import msgspec
 
+from fusion._core import lib
 from server.codecs import samples, sensor_logger
 from server.codecs.sensor_logger import Reading
 from server.config import Config
-from server.engine import CATCH_UP_MAX, JOBS_ALL_MAX, STEPS_MAX, Engine
+from server.engine import STEPS_MAX, Engine
 from server.envelopes import Incoming, Outgoing
 from server.messages import Birth, Clock, Command, Death, HeartRate, Live, Packet, Workout
 
@@ -50,8 +51,8 @@ def test_what_waits_in_all_lanes_together_is_bounded() -> None:
     names = [f"d{number}" for number in range(5)]
     for name in names:
         engine.advance([message(f"in/{name}/status", RECORDED), flood(name, 90_000)], NOW)
-    waiting = sum(len(athlete.lane.jobs) for athlete in engine.registry.athletes.values())
-    assert waiting <= JOBS_ALL_MAX + len(names) * CATCH_UP_MAX
+    most = lib.KF_JOBS_ALL_MAX + len(names) * lib.KF_CATCH_UP_MAX
+    assert engine.schedule.jobs_waiting <= most
     assert engine.registry.devices[names[-1]].refused["too_fast"] > 0
 
 

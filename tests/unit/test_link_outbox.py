@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server import mqtt, replay
+from server import connection, mqtt, replay
 from server.config import Broker
 from server.errors import BrokerError
 from simulators import fleet, scenarios
@@ -20,34 +20,29 @@ class Unconfirming:
         self.confirmed = asyncio.Event()
         self.taken: list[str] = []
 
-    async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
-        self.taken.append(topic)
-        if qos:
+    async def publish(self, publication: mqtt.Publication) -> None:
+        self.taken.append(publication.topic)
+        if publication.qos:
             await self.confirmed.wait()
 
+    async def send(self, publications: list[mqtt.Publication]) -> None:
+        self.taken += [publication.topic for publication in publications]
 
-@pytest.fixture
-def undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let connections stand for ever."""
-
-    async def watch(client: Any) -> None:
+    async def lost(self) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(mqtt, "_until_disconnected", watch)
 
-
-@pytest.mark.usefixtures("undisturbed")
 async def test_publications_that_wait_for_confirmation_hold_up_nothing_else() -> None:
     told = asyncio.Event()
     link = mqtt.Link(Broker(port=1), on_sent=lambda publication: told.set() if not publication.qos else None)
     client = Unconfirming()
     serving = asyncio.create_task(link._serve(client))  # type: ignore[arg-type]
-    for number in range(3 * mqtt.WINDOW):
+    for number in range(3 * connection.WINDOW):
         link.publish(f"workout/{number}", b"", qos=1)
     link.publish("live", b"")
     await asyncio.wait_for(told.wait(), 5)
     assert client.taken.count("live") == 1
-    assert len(client.taken) <= mqtt.WINDOW + 1
+    assert len(client.taken) <= connection.WINDOW + 1
     client.confirmed.set()
     link._outbox.close()
     await asyncio.wait_for(serving, 5)
@@ -55,7 +50,6 @@ async def test_publications_that_wait_for_confirmation_hold_up_nothing_else() ->
     assert link.sent == 61
 
 
-@pytest.mark.usefixtures("undisturbed")
 async def test_what_was_not_confirmed_is_sent_again_first_and_in_order() -> None:
     link = mqtt.Link(Broker(port=1))
     for number in range(30):
@@ -63,7 +57,7 @@ async def test_what_was_not_confirmed_is_sent_again_first_and_in_order() -> None
     lost = Unconfirming()
     serving = asyncio.create_task(link._serve(lost))  # type: ignore[arg-type]
     async with asyncio.timeout(5):
-        while len(lost.taken) < mqtt.WINDOW:  # noqa: ASYNC110  (a fake: there is nothing to wait on)
+        while len(lost.taken) < connection.WINDOW:  # noqa: ASYNC110  (a fake: there is nothing to wait on)
             await asyncio.sleep(0)
     serving.cancel()
     await asyncio.wait({serving})

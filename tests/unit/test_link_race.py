@@ -3,35 +3,34 @@
 import asyncio
 from typing import Any
 
-import aiomqtt
 import pytest
 
 from server import mqtt
 from server.config import Broker
+from server.connection import LostError
 
 
 class Client:
     """Publishes as aiomqtt does: by ``wait_for``, which may swallow a cancellation."""
 
-    def __init__(self, sent: "asyncio.Future[None]") -> None:
-        self._sent = sent
+    def __init__(self, sent: "asyncio.Future[None]", gone: "asyncio.Future[None]") -> None:
+        self._sent, self._gone = sent, gone
 
     async def publish(self, *_: Any) -> None:
         await asyncio.wait_for(self._sent, 10)
 
+    send = publish
 
-async def test_a_write_confirmed_as_the_connection_breaks_ends_in_a_lost_connection(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    async def lost(self) -> None:
+        await self._gone
+        raise LostError("disconnected")
+
+
+async def test_a_write_confirmed_as_the_connection_breaks_ends_in_a_lost_connection() -> None:
     loop = asyncio.get_running_loop()
     gone: asyncio.Future[None] = loop.create_future()
     sent: asyncio.Future[None] = loop.create_future()
 
-    async def watch(client: Any) -> None:
-        await gone
-        raise aiomqtt.MqttError("disconnected")
-
-    monkeypatch.setattr(mqtt, "_until_disconnected", watch)
     link = mqtt.Link(Broker(port=1))
     link.publish("a", b"", qos=0)
     link.publish("b", b"", qos=1)
@@ -42,5 +41,5 @@ async def test_a_write_confirmed_as_the_connection_breaks_ends_in_a_lost_connect
 
     loop.call_later(0.01, both)
     with pytest.raises(BaseExceptionGroup) as caught:
-        await asyncio.wait_for(link._serve(Client(sent)), 5)  # type: ignore[arg-type]
-    assert caught.value.split(aiomqtt.MqttError)[1] is None, "nothing but the loss of the connection"
+        await asyncio.wait_for(link._serve(Client(sent, gone)), 5)  # type: ignore[arg-type]
+    assert caught.value.split(LostError)[1] is None, "nothing but the loss of the connection"

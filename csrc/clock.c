@@ -1,0 +1,245 @@
+/* clock.c: from a device's clock to aligned time: offset and skew, estimated from when packets arrive.
+ *
+ * A packet that was stamped t by its device and arrived at a shows a - t = offset(t) + delay, and no delay is
+ * negative. So the smallest a - t of each second of arrivals is a measurement of the offset, and a filter
+ * with two states follows it:
+ *
+ *     offset' = skew,  skew' = white noise of density SKEW_NOISE;  offset itself wanders with PHASE_NOISE
+ *     Q(dt) = [[q dt^3 / 3 + p dt, q dt^2 / 2], [q dt^2 / 2, q dt]]
+ *
+ * Delays have a long tail on one side. The noise R follows the innovations, a late second counts less than
+ * an early one (EXPECTILE), and a very late one less still. What is estimated is thus the offset plus the
+ * smallest usual delay; the two cannot be told apart from arrivals alone.
+ *
+ * What is published never steps but at a counted jump: where the estimate moves, the published line starts
+ * from where it was at the newest stamp seen before, and closes up at SLEW at most, so it is monotonic.
+ *
+ * Times are int64 ns; doubles hold differences only.
+ *
+ * Source: the two-state clock model of Zucca and Tavella, doi:10.1109/TUFFC.2005.1406554; minimum filtering
+ * of one-way delays as in Paxson, doi:10.1145/277858.277865.
+ */
+#include <math.h>
+
+#include "internal.h"
+
+#define BLOCK_NS 1000000000   /* the smallest delay is taken of so long */
+#define JUMP_NS 1000000000    /* a packet that is further off is an outlier, or the first after a jump */
+#define PERSIST_NS 1000000000 /* arrivals that are late for so long are a jump and not a stall */
+#define SLEW 0.1              /* the most by which published time runs fast or slow, s/s */
+#define SLEW_NS 1e9           /* the time over which a small correction is spread */
+
+#define SKEW_NOISE 1e-14   /* 1/s: a crystal drifts by about 1 ppm in 100 s */
+#define PHASE_NOISE 4e-10  /* s^2/s: 20 us after one second */
+#define SKEW_SIGMA 50e-6   /* s/s, of a clock that was never heard */
+#define SKEW_MAX 500e-6    /* s/s; what NTP slews by at most */
+#define START_SIGMA_S 0.05 /* before a whole block was seen */
+#define NOISE_S 5e-3       /* of a block's minimum, before any was compared */
+#define NOISE_MIN_S 0.5e-3
+#define NOISE_GAIN 0.1
+#define EXPECTILE 4.0 /* R of a block that is late, over R of one that is early */
+#define TAIL 3.0      /* sigmas from which lateness counts less still */
+
+#define FAR_NS (INT64_C(1) << 60) /* 36 years from the reference a line is not drawn on */
+
+_Static_assert(sizeof(kf_clock) == 160, "no padding");
+
+__extension__ typedef __int128 wide;
+
+/* a - b, held to FAR_NS either way. */
+static int64_t apart(int64_t a_ns, int64_t b_ns)
+{
+    const wide difference = (wide)a_ns - b_ns;
+
+    return (int64_t)(difference > FAR_NS ? FAR_NS : difference < -FAR_NS ? -FAR_NS : difference);
+}
+
+static double held(double value, double least, double most)
+{
+    return value < least ? least : value > most ? most : value;
+}
+
+/* The estimated aligned time. */
+static int64_t estimate(const kf_clock *clock, int64_t device_ns)
+{
+    const int64_t elapsed_ns = apart(device_ns, clock->ref_ns);
+
+    return clock->at_ns + elapsed_ns + (int64_t)floor(clock->skew * (double)elapsed_ns);
+}
+
+/* The estimate plus what is left of the error that it had when it last moved. */
+static int64_t published(const kf_clock *clock, int64_t device_ns)
+{
+    const int64_t elapsed_ns = apart(device_ns, clock->ref_ns);
+    const double slew_ns = clock->slew_ns > 1 ? clock->slew_ns : 1;
+    const double spent = (double)apart(device_ns, clock->anchor_ns) / slew_ns;
+    const double left_ns = clock->error_ns * held(1 - spent, 0, 1);
+
+    return clock->at_ns + elapsed_ns + (int64_t)floor(clock->skew * (double)elapsed_ns + left_ns);
+}
+
+int64_t kf_clock_align(const kf_clock *clock, int64_t device_ns)
+{
+    return clock->phase == KF_CLOCK_LIVE ? published(clock, device_ns) : device_ns;
+}
+
+void kf_clock_align_many(const kf_clock *clocks, const uint32_t *rows, const int64_t *device_ns, size_t count,
+                         int64_t *aligned_ns)
+{
+    for (size_t i = 0; i < count; i++)
+        aligned_ns[i] = kf_clock_align(&clocks[rows[i]], device_ns[i]);
+}
+
+void kf_clock_reset(kf_clock *clock, int recorded)
+{
+    *clock = (kf_clock){
+        .boot = -1,
+        .phase = recorded ? KF_CLOCK_RECORDED : KF_CLOCK_FRESH,
+        .p_ss = SKEW_SIGMA * SKEW_SIGMA,
+        .noise_s2 = NOISE_S * NOISE_S,
+    };
+}
+
+/* Draw the estimated line anew; the published one leaves its course at the newest stamp seen. */
+static void move(kf_clock *clock, int64_t ref_ns, int64_t at_ns, double skew)
+{
+    const int64_t anchor_ns = clock->newest_ns;
+    const int64_t published_ns = published(clock, anchor_ns);
+
+    clock->ref_ns = ref_ns;
+    clock->at_ns = at_ns;
+    clock->skew = skew;
+    clock->anchor_ns = anchor_ns;
+    clock->error_ns = (double)(published_ns - estimate(clock, anchor_ns));
+    clock->slew_ns = fmax(SLEW_NS, fabs(clock->error_ns) / SLEW);
+}
+
+/* Begin with the first packet's delay for zero; what was learnt of the skew is kept. */
+static void start(kf_clock *clock, int64_t device_ns, int64_t arrived_ns)
+{
+    clock->phase = KF_CLOCK_LIVE;
+    clock->blocks = clock->suspects = 0;
+    clock->ref_ns = clock->newest_ns = clock->anchor_ns = clock->least_at_ns = device_ns;
+    clock->at_ns = arrived_ns;
+    clock->error_ns = 0;
+    clock->slew_ns = SLEW_NS;
+    clock->block_end_ns = arrived_ns + BLOCK_NS;
+    clock->least_ns = arrived_ns - device_ns;
+    clock->p_oo = START_SIGMA_S * START_SIGMA_S;
+    clock->p_os = 0;
+}
+
+/* Take in a packet that is more than JUMP_NS off; begin anew where such packets persist.
+ *
+ * Two that are early cannot be delays: the clock jumped. Late ones may be a link that stalled and now
+ * delivers its backlog at once, so they must be late for PERSIST_NS of arrivals, and none in between. */
+static void suspect(kf_clock *clock, int64_t device_ns, int64_t arrived_ns, bool late)
+{
+    if (late != (clock->suspects > 0) || clock->suspects == 0) {
+        clock->suspects = late ? 1 : -1;
+        clock->suspect_ns = arrived_ns;
+        return;
+    }
+    clock->suspects += late ? 1 : -1;
+    if (late && arrived_ns - clock->suspect_ns < PERSIST_NS)
+        return;
+    if (clock->blocks) /* in the first second it was the first packet that came late */
+        clock->jumps++;
+    start(clock, device_ns, arrived_ns);
+}
+
+typedef struct {
+    double oo, os, ss;
+} covariance;
+
+/* The covariance after so many seconds, either way: F P F' + Q. */
+static covariance grown(const kf_clock *clock, double elapsed_s)
+{
+    const double dt = fabs(elapsed_s), q = SKEW_NOISE;
+
+    return (covariance){
+        clock->p_oo + 2 * elapsed_s * clock->p_os + dt * dt * clock->p_ss + q * (dt * dt * dt) / 3 +
+            PHASE_NOISE * dt,
+        clock->p_os + elapsed_s * clock->p_ss + q * dt * elapsed_s / 2,
+        clock->p_ss + q * dt,
+    };
+}
+
+/* Predict to device_ns and correct with the arrival there (Joseph's form, two states). */
+static void update(kf_clock *clock, int64_t device_ns, int64_t arrived_ns)
+{
+    const covariance P = grown(clock, (double)(device_ns - clock->ref_ns) * 1e-9);
+    const int64_t predicted_ns = estimate(clock, device_ns);
+    const double innovation_s = (double)(arrived_ns - predicted_ns) * 1e-9;
+    const double noise = clock->noise_s2, share = innovation_s * innovation_s / noise;
+    const double r = innovation_s > 0 ? noise * (EXPECTILE * fmax(1, share / (TAIL * TAIL))) : noise;
+    const double s = P.oo + r, k_o = P.oo / s, k_s = P.os / s, keep = 1 - k_o;
+
+    clock->noise_s2 =
+        fmax(NOISE_MIN_S * NOISE_MIN_S, noise + NOISE_GAIN * noise * (fmin(share, TAIL * TAIL) - 1));
+    clock->p_oo = keep * keep * P.oo + k_o * k_o * r;
+    clock->p_os = keep * (P.os - k_s * P.oo) + k_o * k_s * r;
+    clock->p_ss = P.ss - 2 * k_s * P.os + k_s * k_s * s;
+    move(clock, device_ns, predicted_ns + llrint(k_o * innovation_s * 1e9),
+         held(clock->skew + k_s * innovation_s, -SKEW_MAX, SKEW_MAX));
+}
+
+/* Update the filter with the smallest arrival - stamp of the block, and open the next. */
+static void close_block(kf_clock *clock, int64_t arrived_ns)
+{
+    const int64_t least_at_ns = clock->least_at_ns, measured_ns = clock->least_ns + least_at_ns;
+    const bool first = !clock->blocks;
+
+    clock->blocks++;
+    clock->block_end_ns = arrived_ns + BLOCK_NS;
+    clock->least_ns = INT64_MAX;
+    if (first)
+        clock->p_oo = clock->noise_s2;
+    else
+        update(clock, least_at_ns, measured_ns);
+}
+
+void kf_clock_observe(kf_clock *clock, int64_t device_ns, int64_t arrived_ns, int64_t boot)
+{
+    if (clock->phase == KF_CLOCK_RECORDED || device_ns <= -KF_STAMP_MAX || device_ns >= KF_STAMP_MAX)
+        return;
+    bool fresh = clock->phase == KF_CLOCK_FRESH;
+    if (boot >= 0 && boot != clock->boot) {
+        if (clock->boot != -1 && clock->phase == KF_CLOCK_LIVE) {
+            clock->jumps++;
+            fresh = true;
+        }
+        clock->boot = boot;
+    }
+    if (fresh) {
+        start(clock, device_ns, arrived_ns);
+        return;
+    }
+    const int64_t elapsed_ns = device_ns - clock->ref_ns;
+    const wide late_ns =
+        (wide)arrived_ns - clock->at_ns - elapsed_ns - (int64_t)(clock->skew * (double)elapsed_ns);
+    if (late_ns < -JUMP_NS || late_ns > JUMP_NS) {
+        suspect(clock, device_ns, arrived_ns, late_ns > 0);
+        return;
+    }
+    clock->suspects = 0;
+    if (arrived_ns - device_ns < clock->least_ns) {
+        clock->least_ns = arrived_ns - device_ns;
+        clock->least_at_ns = device_ns;
+        if (!clock->blocks && late_ns < 0)
+            move(clock, device_ns, arrived_ns, clock->skew);
+    }
+    if (arrived_ns >= clock->block_end_ns)
+        close_block(clock, arrived_ns);
+    if (device_ns > clock->newest_ns)
+        clock->newest_ns = device_ns;
+}
+
+double kf_clock_sigma_ns(const kf_clock *clock)
+{
+    if (clock->phase != KF_CLOCK_LIVE)
+        return clock->phase == KF_CLOCK_RECORDED ? 0 : INFINITY;
+    const double left_ns = (double)(published(clock, clock->newest_ns) - estimate(clock, clock->newest_ns));
+    const double elapsed_s = (double)(clock->newest_ns - clock->ref_ns) * 1e-9;
+    return sqrt(grown(clock, elapsed_s).oo * 1e18 + left_ns * left_ns);
+}

@@ -1,0 +1,211 @@
+"""What a tick brought, on its way to the core: one ragged batch of IMU packets, and events in their order."""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion._core import lib
+from fusion.core import PACKET
+from fusion.measurements import DTYPES, Records
+from server.envelopes import Chunk, Incoming
+from server.messages import Birth, Command, Death
+from server.registry import Athlete, Device
+from server.schedule import EVENT, NONE, RECORD_BYTES, Item
+
+BINARY: Final = int(lib.KF_BINARY)
+ROWS: Final = int(lib.KF_ROWS)
+_IMU, _SAMPLE = int(lib.KF_EVENT_IMU), int(lib.KF_EVENT_SAMPLE)
+_ORDER, _START = int(lib.KF_EVENT_ORDER), int(lib.KF_EVENT_START)
+_TIMED, _BOOT = int(lib.KF_EVENT_TIMED), int(lib.KF_EVENT_BOOT)
+_ALIGNMENT = 8
+
+
+class Order(NamedTuple):
+    """A command to an athlete, as it arrived."""
+
+    athlete: Athlete
+    command: Command
+    message: Incoming
+
+
+class Status(NamedTuple):
+    """What a device said of itself."""
+
+    device: Device
+    packet: Birth | Death
+    message: Incoming
+
+
+class Packed(NamedTuple):
+    """A batch as the core and the schedule take it."""
+
+    payload: bytearray
+    packets: Records  # PACKET
+    events: Records  # EVENT, in the order of arrival
+    records: NDArray[np.uint8]  # (n, RECORD_BYTES)
+
+    def admitted(self, admitted: NDArray[np.uint8]) -> "Packed":
+        """Return it without the IMU packets that are refused."""
+        kept = admitted != 0
+        motion = self.events["kind"] == _IMU
+        events = self.events[kept]
+        events["index"][events["kind"] == _IMU] = np.arange(np.count_nonzero(kept & motion))
+        return self._replace(packets=self.packets[kept[motion]], events=events)
+
+
+class Batch:
+    """Collects what arrives. Frames of a chunk come as an array, everything else one by one.
+
+    Attributes
+    ----------
+    turning : list of Device
+        Whose clock changes before any of this is taken in: see `server.engine.Engine`.
+    statuses : list of Status
+        What devices said of themselves, after all of it.
+    orders : list of Order
+        To which events refer.
+    number : int
+        Of the message that what is appended came in; numbers rise from message to message.
+    """
+
+    def __init__(self) -> None:
+        self.turning: list[Device] = []
+        self.statuses: list[Status] = []
+        self.orders: list[Order] = []
+        self._payload = bytearray()
+        self._packets: list[tuple[int, ...]] = []
+        self._events: list[tuple[int, ...]] = []
+        self._items: list[Item] = []
+        self._frames: list[tuple[Records, Records]] = []  # packets and events of chunks
+        self._chunk: Chunk | None = None
+        self._chunk_at = 0
+        self.number = 0
+
+    def __bool__(self) -> bool:
+        """Return True where there is anything to do."""
+        return bool(self._events or self._frames or self.statuses or self.turning)
+
+    def add_imu(
+        self,
+        device: Device,
+        core: int,
+        payload: Any,
+        message: Incoming,
+        *,
+        kind: int,
+        flags: int = 0,
+        boot: int = 0,
+        seq: int = 0,
+    ) -> None:
+        """Append an IMU packet, binary or as rows, of a device that has a row in the core's table."""
+        offset = self._append(payload)
+        self._add(_IMU, device, len(self._packets), message)
+        self._packets.append((core, kind, offset, len(payload), flags, boot, seq, 0))
+
+    def add_frames(self, chunk: Chunk, places: NDArray[np.intp], first: int, links: Records) -> None:
+        """Append binary IMU packets of known devices as they lie in a chunk.
+
+        Parameters
+        ----------
+        chunk : Chunk
+        places : (n,) intp
+            Of their frames.
+        first : int
+            Number of the chunk's first message.
+        links : (devices,) LINK
+        """
+        chosen = chunk.frames[places]
+        if chunk is not self._chunk:
+            self._chunk, self._chunk_at = chunk, self._append(chunk.data)
+        count = len(chosen)
+        packets, events = np.zeros(count, PACKET), np.zeros(count, EVENT)
+        events["device"] = rows = chosen["device"]
+        packets["device"] = links["core"][rows]
+        packets["kind"] = BINARY
+        packets["offset"] = chosen["payload"] + np.uint64(self._chunk_at)
+        packets["length"] = chosen["payload_length"]
+        events["kind"], events["athlete"] = _IMU, links["athlete"][rows]
+        events["message"] = first + places
+        events["arrived_ns"], events["received_ns"] = chunk.arrived_ns, chunk.received_ns
+        self._frames.append((packets, events))
+
+    def add_sample(
+        self,
+        device: Device,
+        item: Item | None,
+        message: Incoming,
+        *,
+        t_ns: int | None,
+        boot: int | None,
+        seq: int | None,
+    ) -> None:
+        """Append a low-rate packet and what it measured, None: nothing."""
+        index = NONE
+        if item is not None:
+            index = len(self._items)
+            self._items.append(item)
+        flags = (0 if t_ns is None else _TIMED) | (0 if boot is None else _BOOT)
+        measures = 0 if item is None else item.kind
+        self._add(_SAMPLE, device, index, message, flags, measures, boot or 0, seq or 0, t_ns or 0)
+
+    def add_order(self, order: Order, t_ns: int | None) -> None:
+        """Append a command that takes effect at aligned ``t_ns``, None: on its arrival."""
+        kind = _START if order.command.action == "start" else _ORDER
+        arrived_ns, received_ns = order.message.arrived_ns, order.message.received_ns
+        who = (kind, self.number, NONE, order.athlete.row, len(self.orders))
+        flags = 0 if t_ns is None else _TIMED
+        self.orders.append(order)
+        self._events.append((*who, flags, 0, 0, 0, 0, t_ns or 0, arrived_ns, received_ns))
+
+    def pack(self) -> Packed:
+        """Return all of it, packets and events in the order of their arrival."""
+        singles, others = len(self._packets), len(self._events)
+        count = sum(len(each) for each, _ in self._frames)
+        packets, events = np.empty(singles + count, PACKET), np.empty(others + count, EVENT)
+        packets[:singles], events[:others] = self._packets, self._events
+        for frames, theirs in self._frames:
+            theirs["index"] = np.arange(singles, singles + len(frames))
+            packets[singles : singles + len(frames)] = frames
+            events[others : others + len(frames)] = theirs
+            singles, others = singles + len(frames), others + len(frames)
+        if self._frames and len(self._events):
+            events = events[np.argsort(events["message"], kind="stable")]
+        motion = np.flatnonzero(events["kind"] == _IMU)
+        packets = packets[events["index"][motion]]
+        events["index"][motion] = np.arange(len(motion))
+        return Packed(self._payload, packets, events, _records(self._items))
+
+    def _add(
+        self,
+        kind: int,
+        device: Device,
+        index: int,
+        message: Incoming,
+        flags: int = 0,
+        measures: int = 0,
+        boot: int = 0,
+        seq: int = 0,
+        t_ns: int = 0,
+    ) -> None:
+        who = (kind, self.number, device.row, device.athlete.row, index)
+        when = (t_ns, message.arrived_ns, message.received_ns)
+        self._events.append((*who, flags, measures, boot, seq, 0, *when))
+
+    def _append(self, payload: Any) -> int:
+        """Append bytes, aligned; return where they begin."""
+        self._payload.extend(b"\0" * (-len(self._payload) % _ALIGNMENT))
+        offset = len(self._payload)
+        self._payload.extend(payload)
+        return offset
+
+
+def _records(items: list[Item]) -> NDArray[np.uint8]:
+    """Return the records of measurements, in the room of the longest."""
+    records = np.zeros((len(items), RECORD_BYTES), np.uint8)
+    for kind, dtype in enumerate(DTYPES):
+        places = [place for place, item in enumerate(items) if item.kind == kind]
+        if places:
+            found = np.array([items[place].record for place in places], dtype)
+            records[places, : dtype.itemsize] = found.view(np.uint8).reshape(len(places), -1)
+    return records

@@ -1,0 +1,337 @@
+"""A readable twin of csrc/clock.c, one number at a time: the oracle that the core's clocks are held to.
+
+A packet that was stamped t by its device and arrived at a shows a - t = offset(t) + delay, and no delay is
+negative. So the smallest a - t of each second of arrivals is a measurement of the offset, and a filter with
+two states follows it::
+
+    offset' = skew,  skew' = white noise of density SKEW_NOISE;  offset itself wanders with PHASE_NOISE
+    Q(dt) = [[q dt^3 / 3 + p dt, q dt^2 / 2], [q dt^2 / 2, q dt]]
+
+Delays have a long tail on one side. The noise R follows the innovations, a late second counts less than
+an early one (EXPECTILE), and a very late one less still. What is estimated is thus the offset plus the
+smallest usual delay; the two cannot be told apart from arrivals alone.
+
+What is published never steps but at a counted jump: where the estimate moves, the published line starts from
+where it was at the newest stamp seen before, and closes up at SLEW at most, so it is monotonic.
+
+All times are int64 ns; float64 holds differences only. Nothing here reads a clock.
+
+Source: the two-state clock model of Zucca and Tavella, doi:10.1109/TUFFC.2005.1406554; minimum filtering of
+one-way delays as in Paxson, doi:10.1145/277858.277865.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK_NS: Final = 1_000_000_000  # the smallest delay is taken of so long
+JUMP_NS: Final = 1_000_000_000  # a packet that is further off is an outlier, or the first after a jump
+PERSIST_NS: Final = 1_000_000_000  # arrivals that are late for so long are a jump and not a stall
+SLEW: Final = 0.1  # the most by which published time runs fast or slow, s/s
+SLEW_NS: Final = 1_000_000_000  # the time over which a small correction is spread
+
+SKEW_NOISE: Final = 1e-14  # 1/s: a crystal drifts by about 1 ppm in 100 s
+PHASE_NOISE: Final = 4e-10  # s^2/s: 20 us after one second
+SKEW_SIGMA: Final = 50e-6  # s/s, of a clock that was never heard
+SKEW_MAX: Final = 500e-6  # s/s; what NTP slews by at most
+START_SIGMA_S: Final = 0.05  # before a whole block was seen
+NOISE_S: Final = 5e-3  # of a block's minimum, before any was compared
+NOISE_MIN_S: Final = 0.5e-3
+NOISE_GAIN: Final = 0.1
+EXPECTILE: Final = 4.0  # R of a block that is late, over R of one that is early
+TAIL: Final = 3.0  # sigmas from which lateness counts less still
+
+STAMP_MAX: Final = 2**62  # a device clock beyond it, either way, is not observed
+_FAR_NS: Final = 2**60  # 36 years from the reference a line is not drawn on
+
+STATE_VERSION: Final = 1
+STATE: Final = np.dtype(
+    [
+        ("ref_ns", np.int64),  # device time where the line is told
+        ("at_ns", np.int64),  # aligned time there
+        ("newest_ns", np.int64),  # newest device stamp seen
+        ("anchor_ns", np.int64),  # device time where the published line left its former course
+        ("block_end_ns", np.int64),  # arrival that closes the block
+        ("least_ns", np.int64),  # the block's smallest arrival - stamp
+        ("least_at_ns", np.int64),  # the stamp it was seen at
+        ("suspect_ns", np.int64),  # arrival of the first of the outliers in a row
+        ("suspects", np.int64),  # how many outliers in a row; negative: that are early
+        ("boot", np.int64),  # -1: not told
+        ("jumps", np.int64),
+        ("blocks", np.int64),  # whole blocks since the start or the last jump
+        ("phase", np.int64),  # see below
+        ("error_ns", np.float64),  # of the published line over the estimate, at the anchor
+        ("slew_ns", np.float64),  # device time over which that error is worked off
+        ("skew", np.float64),  # s/s
+        ("p_oo", np.float64),  # s^2
+        ("p_os", np.float64),  # s
+        ("p_ss", np.float64),
+        ("noise_s2", np.float64),  # variance of a block's minimum
+    ]
+)
+
+FRESH: Final = 0  # never observed: aligned is what the device says
+LIVE: Final = 1
+RECORDED: Final = 2  # aligned is what the device says, always
+
+
+class ClockState(NamedTuple):
+    """What is known of a device's clock.
+
+    ``offset_ns``: aligned minus device time at the newest stamp; ``sigma_ns``: one sigma of it, without the
+    smallest delay, which cannot be seen; ``skew_ppm``: positive where the device's clock is slow.
+    """
+
+    offset_ns: int
+    sigma_ns: float
+    skew_ppm: float
+    jumps: int
+
+
+class TimeBase:
+    """The table of clocks: one row per device.
+
+    Attributes
+    ----------
+    state : (capacity,) STATE
+        All that is remembered; a copied row is a snapshot.
+    """
+
+    def __init__(self, capacity: int = 64) -> None:
+        self.state = np.zeros(max(capacity, 1), STATE)
+        self._view()
+
+    def _view(self) -> None:
+        """Make the fields reachable one number at a time, which numpy alone does slowly."""
+        columns: dict[str, Any] = {name: self.state[name] for name in STATE.names or ()}
+        self._field: dict[str, Any] = {name: memoryview(column) for name, column in columns.items()}
+        self._phase, self._blocks = self._field["phase"], self._field["blocks"]
+        self._boot = self._field["boot"]
+        self._ref, self._at, self._skew = self._field["ref_ns"], self._field["at_ns"], self._field["skew"]
+        self._newest, self._anchor = self._field["newest_ns"], self._field["anchor_ns"]
+        self._error, self._slew = self._field["error_ns"], self._field["slew_ns"]
+        self._end, self._suspects = self._field["block_end_ns"], self._field["suspects"]
+        self._least, self._least_at = self._field["least_ns"], self._field["least_at_ns"]
+
+    def add(self, row: int, *, recorded: bool = False) -> None:
+        """Make ``row`` the clock of a device that was never heard of; the table grows as needed."""
+        if row >= len(self.state):
+            grown = np.zeros(max(row + 1, 2 * len(self.state)), STATE)
+            grown[: len(self.state)] = self.state
+            self.state = grown
+            self._view()
+        self.state[row] = np.zeros((), STATE)
+        self._field["p_ss"][row] = SKEW_SIGMA**2
+        self._field["noise_s2"][row] = NOISE_S**2
+        self._boot[row] = -1
+        self._phase[row] = RECORDED if recorded else FRESH
+
+    def set_recorded(self, row: int, recorded: bool) -> None:
+        """Say whether the device's stamps are aligned time already; a change begins the clock anew."""
+        if recorded != (self._phase[row] == RECORDED):
+            self.add(row, recorded=recorded)
+
+    def observe(self, row: int, device_ns: int, arrived_ns: int, boot: int | None = None) -> None:
+        """Take in that a packet whose newest stamp is ``device_ns`` arrived at ``arrived_ns``.
+
+        Parameters
+        ----------
+        row : int
+            The device's row.
+        device_ns : int
+            On the device's clock, int64; beyond STAMP_MAX it is ignored.
+        arrived_ns : int
+            Aligned time on arrival, int64; should not fall from packet to packet.
+        boot : int, optional
+            Another one than before begins the clock anew, and counts as a jump.
+        """
+        phase = self._phase[row]
+        if phase == RECORDED or not -STAMP_MAX < device_ns < STAMP_MAX:
+            return
+        if boot is not None and boot != self._boot[row]:
+            if self._boot[row] != -1 and phase == LIVE:
+                self._field["jumps"][row] += 1
+                phase = FRESH
+            self._boot[row] = boot
+        if phase == FRESH:
+            self._start(row, device_ns, arrived_ns)
+            return
+        shown_ns = arrived_ns - device_ns
+        elapsed_ns = device_ns - self._ref[row]
+        late_ns = arrived_ns - self._at[row] - elapsed_ns - int(self._skew[row] * elapsed_ns)
+        if not -JUMP_NS <= late_ns <= JUMP_NS:
+            self._suspect(row, device_ns, arrived_ns, late_ns)
+            return
+        self._suspects[row] = 0
+        if shown_ns < self._least[row]:
+            self._least[row] = shown_ns
+            self._least_at[row] = device_ns
+            if not self._blocks[row] and late_ns < 0:
+                self._move(row, device_ns, arrived_ns, self._skew[row])
+        if arrived_ns >= self._end[row]:
+            self._close_block(row, arrived_ns)
+        if device_ns > self._newest[row]:
+            self._newest[row] = device_ns
+
+    def align(self, row: int, device_ns: int) -> int:
+        """Return the aligned time of a stamp, ns; the stamp itself where nothing was observed."""
+        if self._phase[row] != LIVE:
+            return device_ns
+        return self._published(row, device_ns)
+
+    def align_many(self, rows: NDArray[np.integer[Any]], device_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the aligned time of stamps; equal to `align` for each.
+
+        Parameters
+        ----------
+        rows : (n,) int
+            The row of each stamp.
+        device_ns : (n,) int64
+
+        Returns
+        -------
+        (n,) int64
+        """
+        state = self.state
+        elapsed_ns = _apart(device_ns, state["ref_ns"][rows])
+        spent = _apart(device_ns, state["anchor_ns"][rows]) / np.maximum(state["slew_ns"][rows], 1.0)
+        left_ns = state["error_ns"][rows] * np.clip(1.0 - spent, 0.0, 1.0)
+        correction_ns = np.floor(state["skew"][rows] * elapsed_ns + left_ns).astype(np.int64)
+        line_ns = state["at_ns"][rows] + elapsed_ns + correction_ns
+        aligned: NDArray[np.int64] = np.where(state["phase"][rows] == LIVE, line_ns, device_ns)
+        return aligned
+
+    def clock(self, row: int) -> ClockState:
+        """Return what is known of the clock of ``row``."""
+        newest_ns = self._newest[row]
+        if self._phase[row] != LIVE:
+            sigma_ns = 0.0 if self._phase[row] == RECORDED else float("inf")
+            return ClockState(0, sigma_ns, 0.0, self._field["jumps"][row])
+        elapsed_s = (newest_ns - self._ref[row]) * 1e-9
+        field = self._field
+        p_oo = _grown(field["p_oo"][row], field["p_os"][row], field["p_ss"][row], elapsed_s)[0]
+        left_ns = self._published(row, newest_ns) - self._estimate(row, newest_ns)
+        return ClockState(
+            self._published(row, newest_ns) - newest_ns,
+            (p_oo * 1e18 + left_ns * left_ns) ** 0.5,
+            self._skew[row] * 1e6,
+            self._field["jumps"][row],
+        )
+
+    def snapshot(self, row: int) -> bytes:
+        """Return all that is remembered of a clock."""
+        block: bytes = self.state[row].tobytes()
+        return bytes([STATE_VERSION]) + block
+
+    def restore(self, row: int, block: bytes) -> None:
+        """Put back what `snapshot` returned; ValueError for a block of another version or size."""
+        if len(block) != 1 + STATE.itemsize or block[0] != STATE_VERSION:
+            raise ValueError(f"no clock state of version {STATE_VERSION}: {len(block)} bytes")
+        self.add(row)
+        self.state[row] = np.frombuffer(block, STATE, 1, 1)[0]
+
+    def _estimate(self, row: int, device_ns: int) -> int:
+        """Return the estimated aligned time, ns."""
+        elapsed_ns = max(-_FAR_NS, min(_FAR_NS, device_ns - self._ref[row]))
+        return int(self._at[row] + elapsed_ns + int(self._skew[row] * elapsed_ns // 1.0))
+
+    def _published(self, row: int, device_ns: int) -> int:
+        """Return the estimate plus what is left of the error that it had when it last moved."""
+        elapsed_ns = max(-_FAR_NS, min(_FAR_NS, device_ns - self._ref[row]))
+        spent = max(-_FAR_NS, min(_FAR_NS, device_ns - self._anchor[row])) / max(self._slew[row], 1.0)
+        left_ns = self._error[row] * max(0.0, min(1.0, 1.0 - spent))
+        return int(self._at[row] + elapsed_ns + int((self._skew[row] * elapsed_ns + left_ns) // 1.0))
+
+    def _start(self, row: int, device_ns: int, arrived_ns: int) -> None:
+        """Begin with the first packet's delay for zero; what was learnt of the skew is kept."""
+        field = self._field
+        self._phase[row], self._blocks[row], self._suspects[row] = LIVE, 0, 0
+        self._ref[row] = self._newest[row] = self._anchor[row] = self._least_at[row] = device_ns
+        self._at[row] = arrived_ns
+        self._error[row], self._slew[row] = 0.0, float(SLEW_NS)
+        self._end[row] = arrived_ns + BLOCK_NS
+        self._least[row] = arrived_ns - device_ns
+        field["p_oo"][row], field["p_os"][row] = START_SIGMA_S**2, 0.0
+
+    def _suspect(self, row: int, device_ns: int, arrived_ns: int, late_ns: int) -> None:
+        """Take in a packet that is more than JUMP_NS off; begin anew where such packets persist.
+
+        Two that are early cannot be delays: the clock jumped. Late ones may be a link that stalled and now
+        delivers its backlog at once, so they must be late for PERSIST_NS of arrivals, and none in between.
+        """
+        field, count = self._field, self._suspects[row]
+        if (late_ns > 0) != (count > 0) or count == 0:
+            self._suspects[row] = 1 if late_ns > 0 else -1
+            field["suspect_ns"][row] = arrived_ns
+            return
+        self._suspects[row] = count + (1 if count > 0 else -1)
+        if count > 0 and arrived_ns - field["suspect_ns"][row] < PERSIST_NS:
+            return
+        if self._blocks[row]:  # in the first second it was the first packet that came late
+            field["jumps"][row] += 1
+        self._start(row, device_ns, arrived_ns)
+
+    def _close_block(self, row: int, arrived_ns: int) -> None:
+        """Update the filter with the smallest arrival - stamp of the block, and open the next."""
+        least_at_ns, blocks = self._least_at[row], self._blocks[row]
+        measured_ns = self._least[row] + least_at_ns
+        self._blocks[row] = blocks + 1
+        self._end[row] = arrived_ns + BLOCK_NS
+        self._least[row] = 2**63 - 1
+        if blocks:
+            self._update(row, least_at_ns, measured_ns)
+        else:
+            self._field["p_oo"][row] = self._field["noise_s2"][row]
+
+    def _update(self, row: int, device_ns: int, arrived_ns: int) -> None:
+        """Predict to ``device_ns`` and correct with the arrival there (Joseph form, two states)."""
+        field = self._field
+        elapsed_s = (device_ns - self._ref[row]) * 1e-9
+        p_oo, p_os, p_ss = _grown(field["p_oo"][row], field["p_os"][row], field["p_ss"][row], elapsed_s)
+        predicted_ns = self._estimate(row, device_ns)
+        innovation_s = (arrived_ns - predicted_ns) * 1e-9
+        noise = field["noise_s2"][row]
+        share = innovation_s * innovation_s / noise
+        r = noise
+        if innovation_s > 0:
+            r *= EXPECTILE * max(1.0, share / TAIL**2)
+        field["noise_s2"][row] = max(NOISE_MIN_S**2, noise + NOISE_GAIN * noise * (min(share, TAIL**2) - 1.0))
+        s = p_oo + r
+        k_o, k_s = p_oo / s, p_os / s
+        keep = 1.0 - k_o
+        field["p_oo"][row] = keep * keep * p_oo + k_o * k_o * r
+        field["p_os"][row] = keep * (p_os - k_s * p_oo) + k_o * k_s * r
+        field["p_ss"][row] = p_ss - 2.0 * k_s * p_os + k_s * k_s * s
+        skew = max(-SKEW_MAX, min(SKEW_MAX, self._skew[row] + k_s * innovation_s))
+        self._move(row, device_ns, predicted_ns + round(k_o * innovation_s * 1e9), skew)
+
+    def _move(self, row: int, ref_ns: int, at_ns: int, skew: float) -> None:
+        """Draw the estimated line anew; the published one leaves its course at the newest stamp seen."""
+        anchor_ns = self._newest[row]
+        published_ns = self._published(row, anchor_ns)
+        self._ref[row], self._at[row], self._skew[row] = ref_ns, at_ns, skew
+        error_ns = published_ns - self._estimate(row, anchor_ns)
+        self._anchor[row], self._error[row] = anchor_ns, float(error_ns)
+        self._slew[row] = max(float(SLEW_NS), abs(error_ns) / SLEW)
+
+
+def _grown(p_oo: float, p_os: float, p_ss: float, elapsed_s: float) -> tuple[float, float, float]:
+    """Return the covariance after so many seconds, either way: F P F' + Q."""
+    dt = abs(elapsed_s)
+    q = SKEW_NOISE
+    return (
+        p_oo + 2.0 * elapsed_s * p_os + dt * dt * p_ss + q * (dt * dt * dt) / 3.0 + PHASE_NOISE * dt,
+        p_os + elapsed_s * p_ss + q * dt * elapsed_s / 2.0,
+        p_ss + q * dt,
+    )
+
+
+def _apart(a_ns: NDArray[np.int64], b_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a - b held to _FAR_NS either way, without overflow, shape (n,)."""
+    half = (a_ns >> 1) - (b_ns >> 1)
+    far = np.abs(half) >= _FAR_NS >> 1
+    held: NDArray[np.int64] = np.where(
+        far, np.sign(half) * _FAR_NS, np.where(far, 0, a_ns) - np.where(far, 0, b_ns)
+    )
+    return held
