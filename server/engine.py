@@ -173,14 +173,15 @@ class Engine:
     def _hear(self, events: Records, summaries: Records) -> None:
         """Tell the supervision of streams what came, and how old its newest sample is."""
         arrived_ns = events["arrived_ns"]
-        motion = arrived_ns[events["kind"] == _IMU]
+        is_motion = events["kind"] == _IMU  # the summaries are theirs, in their order
+        motion, devices = arrived_ns[is_motion], events["device"][is_motion].astype(np.intp)
         good = summaries["status"] == 0
-        rows = summaries["device"][good].astype(np.intp)
+        rows = devices[good]
         if len(rows):
             newest_ns = self.timebase.align_many(rows, summaries["t_last_ns"][good])
             self.streams.heard(rows, IMU, motion[good], newest_ns)
         refused = summaries["status"] >= LATE_STATUS
-        self.streams.signs(summaries["device"][refused], motion[refused])
+        self.streams.signs(devices[refused], motion[refused])
         samples = events["kind"] == _SAMPLE
         if not samples.any():
             return
