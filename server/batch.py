@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from fusion._core import lib
 from fusion.core import PACKET
 from fusion.measurements import DTYPES, Records
-from server.envelopes import Chunk, Incoming
+from server.envelopes import Incoming, Stretch
 from server.messages import Birth, Command, Death
 from server.registry import Athlete, Device
 from server.schedule import EVENT, NONE, RECORD_BYTES, Item
@@ -78,8 +78,8 @@ class Batch:
         self._events: list[tuple[int, ...]] = []
         self._items: list[Item] = []
         self._frames: list[tuple[Records, Records]] = []  # packets and events of chunks
-        self._chunk: Chunk | None = None
-        self._chunk_at = 0
+        self._stretch: Stretch | None = None
+        self._stretch_at = 0
         self.number = 0
 
     def __bool__(self) -> bool:
@@ -103,31 +103,31 @@ class Batch:
         self._add(_IMU, device, len(self._packets), message)
         self._packets.append((core, kind, offset, len(payload), flags, boot, seq, 0))
 
-    def add_frames(self, chunk: Chunk, places: NDArray[np.intp], first: int, links: Records) -> None:
-        """Append binary IMU packets of known devices as they lie in a chunk.
+    def add_frames(self, stretch: Stretch, places: NDArray[np.intp], first: int, links: Records) -> None:
+        """Append binary IMU packets of known devices as they lie in a stretch.
 
         Parameters
         ----------
-        chunk : Chunk
+        stretch : Stretch
         places : (n,) intp
             Of their frames.
         first : int
-            Number of the chunk's first message.
+            Number of the stretch's first message.
         links : (devices,) LINK
         """
-        chosen = chunk.frames[places]
-        if chunk is not self._chunk:
-            self._chunk, self._chunk_at = chunk, self._append(chunk.data)
+        chosen = stretch.frames[places]
+        if stretch is not self._stretch:
+            self._stretch, self._stretch_at = stretch, self._append(stretch.data)
         count = len(chosen)
         packets, events = np.zeros(count, PACKET), np.zeros(count, EVENT)
         events["device"] = rows = chosen["device"]
         packets["device"] = links["core"][rows]
         packets["kind"] = BINARY
-        packets["offset"] = chosen["payload"] + np.uint64(self._chunk_at)
+        packets["offset"] = chosen["payload"] + np.uint64(self._stretch_at)
         packets["length"] = chosen["payload_length"]
         events["kind"], events["athlete"] = _IMU, links["athlete"][rows]
         events["message"] = first + places
-        events["arrived_ns"], events["received_ns"] = chunk.arrived_ns, chunk.received_ns
+        events["arrived_ns"], events["received_ns"] = stretch.arrived_ns[places], stretch.received_ns[places]
         self._frames.append((packets, events))
 
     def add_sample(
