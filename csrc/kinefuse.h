@@ -546,6 +546,26 @@ uint32_t kf_topic_find(const kf_slot *slots, size_t slot_count, uint64_t seed, c
 uint32_t kf_split(const uint8_t *bytes, size_t byte_count, const kf_rules *rules, kf_publish *frames,
                   size_t frame_capacity, kf_control *controls, size_t control_capacity, kf_split_end *end);
 
+/* What a group has of a chunk. */
+typedef struct {
+    uint64_t start; /* offset into what is gathered */
+    uint64_t length;
+    uint32_t frame_count;
+    uint32_t reserved;
+} kf_group;
+
+/* Sort frames by their groups: each group's stand one behind the other, whole and as they came.
+ *
+ * in:  bytes     byte_count, which frames were split from
+ *      frames    frame_count, in the order of bytes
+ *      groups    frame_count; frames whose group is group_count or more are left out
+ * out: gathered  room for byte_count
+ *      parts     group_count
+ * Returns 0; -1, having gathered nothing, where frames do not lie in bytes one behind the other.
+ */
+int kf_gather(const uint8_t *bytes, size_t byte_count, const kf_publish *frames, const uint32_t *groups,
+              size_t frame_count, uint8_t *gathered, kf_group *parts, size_t group_count);
+
 /* [/cffi] */
 
 #endif
