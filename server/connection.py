@@ -50,6 +50,34 @@ class Publication(NamedTuple):
     put_ns: int
     caused_ns: int = 0
 
+    @property
+    def causes_ns(self) -> tuple[int, ...]:
+        """As those of `Bundle`."""
+        return (self.caused_ns,)
+
+
+class Bundle(NamedTuple):
+    """Messages of QoS 0 that are frames already, one behind the other, with the arrivals of their causes."""
+
+    frames: bytes
+    causes_ns: tuple[int, ...]
+    put_ns: int
+    qos: int = 0
+    retain: bool = False
+
+    def publications(self) -> list[Publication]:
+        """Return the messages one by one."""
+        count = len(self.causes_ns)
+        split = Splitter(Topics(), frames.PAYLOAD_BYTES_MAX, count).split(self.frames, 0, len(self.frames))
+        messages = Chunk(self.frames, split.frames, 0, 0).messages()
+        return [
+            Publication(each.topic, each.payload, 0, each.retained, self.put_ns, caused_ns)
+            for each, caused_ns in zip(messages, self.causes_ns, strict=True)
+        ]
+
+
+Sendable = Publication | Bundle
+
 
 class Will(NamedTuple):
     """What the broker publishes, with QoS 1, should the link die."""
@@ -94,10 +122,11 @@ class Connection:
         topic, payload, qos, retain, *_ = publication
         await self._client.publish(topic, payload, qos, retain)
 
-    async def send(self, publications: Sequence[Publication]) -> None:
+    async def send(self, publications: Sequence[Sendable]) -> None:
         """Send publications of QoS 0; return once they have gone to the socket."""
         for each in publications:
-            await self.publish(each)
+            for publication in each.publications() if isinstance(each, Bundle) else (each,):
+                await self.publish(publication)
 
     def acknowledge(self, chunks: Iterable[Chunk]) -> None:
         """Tell the broker that messages have been worked on, where it waits for that."""
@@ -113,10 +142,15 @@ class BoundedConnection(Connection):
 
     _client: "_Client"
 
-    async def send(self, publications: Sequence[Publication]) -> None:
+    async def send(self, publications: Sequence[Sendable]) -> None:
         """Send publications of QoS 0; return once they have gone to the socket."""
         joined = b"".join(
-            [frames.publish(topic, data, retain=kept) for topic, data, _, kept, *_ in publications]
+            [
+                each.frames
+                if isinstance(each, Bundle)
+                else frames.publish(each.topic, each.payload, retain=each.retain)
+                for each in publications
+            ]
         )
         written = asyncio.Event()
         # A view: paho cuts off what is sent, which copies bytes.

@@ -52,6 +52,15 @@ class DeadlineReport(Struct):
     stages: dict[Stage, StageReport]
 
 
+class Times(Struct, array_like=True):
+    """What was observed of a stage elsewhere: buckets, how often each, misses and the longest."""
+
+    buckets: list[int]
+    counts: list[int]
+    misses: int
+    max_ns: int
+
+
 class Histogram:
     """Times of one stage against its budget.
 
@@ -83,6 +92,23 @@ class Histogram:
             return True
         self._misses += 1
         return False
+
+    def take(self) -> Times | None:
+        """Return what was observed since the last time, and forget it; None: nothing was."""
+        if self._max_ns < 0:
+            return None
+        buckets = [index for index, count in enumerate(self._counts) if count]
+        times = Times(buckets, [self._counts[index] for index in buckets], self._misses, self._max_ns)
+        self._counts = [0] * BUCKETS
+        self._misses, self._max_ns = 0, -1
+        return times
+
+    def add(self, times: Times) -> None:
+        """Record what was observed elsewhere."""
+        for index, count in zip(times.buckets, times.counts, strict=True):
+            self._counts[index] += count
+        self._misses += times.misses
+        self._max_ns = max(self._max_ns, times.max_ns)
 
     def report(self) -> StageReport:
         """Return the figures of the interval that ends now, and of all; begin the next interval."""
@@ -117,6 +143,16 @@ class Deadlines:
     def observe(self, stage: Stage, ns: int) -> bool:
         """Record what a stage took, ns; return True if it was in time."""
         return self._stages[stage].observe(ns)
+
+    def take(self) -> dict[Stage, Times]:
+        """Return what was observed since the last time, and forget it: to be added to those of a parent."""
+        found = {stage: histogram.take() for stage, histogram in self._stages.items()}
+        return {stage: times for stage, times in found.items() if times is not None}
+
+    def add(self, times: dict[Stage, Times]) -> None:
+        """Record what was observed in another process."""
+        for stage, each in times.items():
+            self._stages[stage].add(each)
 
     def report(self, t_ms: int) -> DeadlineReport:
         """Return the figures since the last report and since the start; ``t_ms`` is UTC, ms."""

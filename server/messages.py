@@ -289,6 +289,17 @@ class DeviceHealth(Struct):
     battery: float | None
 
 
+class WorkerStatus(Struct):
+    """One of the server's processes; ``lost`` counts arrivals that ended with one of its lives."""
+
+    pid: int  # 0: none now
+    state: Literal["starting", "running", "restarting"]
+    restarts: int
+    devices: int
+    athletes: int
+    lost: int
+
+
 class ServerStatus(Struct):
     """``server/status``: retained; the broker says ``offline`` should the server die."""
 
@@ -306,3 +317,4 @@ class ServerStatus(Struct):
     mode: str = "full"
     reader: Literal["bounded", "public"] = "bounded"  # the path by which messages come in, and
     acks: Literal["after_processing", "on_arrival"] = "after_processing"  # when those of QoS 1 are confirmed
+    workers: list[WorkerStatus] = []  # none: the engine runs in the server's own process

@@ -1,4 +1,4 @@
-"""``kinefuse serve``: the asyncio shell around the engine: a link to the broker, ticks and reports."""
+"""``kinefuse serve``: the asyncio shell around the work: a link to the broker, ticks and reports."""
 
 import asyncio
 import contextlib
@@ -10,55 +10,60 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from server import realtime
 from server.clock import SystemClock
 from server.config import Config, load
-from server.engine import Engine
-from server.envelopes import Arrivals, count, size, unfolded
-from server.errors import BrokerError
-from server.frames import Topics
+from server.envelopes import Arrivals, count, size
+from server.errors import ServerError
 from server.inbox import Inbox
+from server.ingest import subscriptions
 from server.loop import run
 from server.messages import ServerStatus
-from server.mqtt import Link, Publication, Will, warn_as
+from server.mqtt import Link, Sendable, Will, warn_as
 from server.publications import encode
+from server.work import Alone, Work
+from server.workers.pool import Pool
 
 TICK_S = 0.05  # the longest time between two ticks: steps without a packet fire on it
 LINGER_S = 0.01  # what comes so soon after a first message is of its tick: one of many costs little more
 BATCH_MAX = 4096  # messages in one tick
 REPORT_S = 1.0
 STATUS_S = 10.0
-GOODBYE_S = 2.0  # for the summaries of workouts that are open when the server is stopped
 
 
 class Server:
-    """A running server: the engine, its link, and what it says of itself."""
+    """A running server: who works, the link, and what it says of itself."""
 
     def __init__(self, config: Config, clock: SystemClock) -> None:
         self._config = config
         self._clock = clock
-        self._engine = Engine(config, clock.monotonic_ns)
+        self._work: Work = (
+            Pool(config, clock, lambda: self._tell("online"))
+            if config.server.workers
+            else Alone(config, clock)
+        )
         self._started_ms = clock.utc_ns() // 1_000_000
         self._root = config.broker.root
         self._stop = asyncio.Event()
         will = Will(f"{self._root}/server/status", encode(ServerStatus(self._started_ms, "offline")))
-        self._topics = Topics(f"{self._root}/in/")
         self._inbox = Inbox[Arrivals](
             config.server.inbox_messages_max, config.server.inbox_bytes_max, size=size, count=count
         )
         self._link = Link(
             config.broker,
-            subscriptions=[topic for topic, _ in self._engine.ingest.subscriptions()],
+            subscriptions=subscriptions(config),
             will=will,
             identifier=config.broker.client_id or f"kinefuse-{os.getpid()}",
             persistent=bool(config.broker.client_id),
             chunks=self._inbox,
-            topics=self._topics,
+            topics=self._work.topics,
             payload_bytes_max=config.server.payload_bytes_max,
             on_connect=self._connected,
             on_disconnect=self._lost,
             on_sent=self._sent,
             clock=clock,
         )
+        self._work.bind(self._link)
 
     def stop(self) -> None:
         """Ask the server to end; a second call changes nothing."""
@@ -66,7 +71,7 @@ class Server:
 
     async def run(self) -> None:
         """Serve until stopped; raise BrokerError where the broker will never have us."""
-        async with self._link as link:
+        async with self._work, self._link as link:
             ready = asyncio.create_task(link.ready())
             stopped = asyncio.create_task(self._stop.wait())
             await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -79,34 +84,22 @@ class Server:
                         group.create_task(self._tick(), name="engine"),
                         group.create_task(self._report(), name="reports"),
                         group.create_task(link.wait(), name="link"),
+                        group.create_task(self._work.wait(), name="work"),
                     ]
                     await self._stop.wait()
                     for task in tasks:
                         task.cancel()
-                self._goodbye()
+                await self._goodbye()
             ready.cancel()
             stopped.cancel()
 
     async def _tick(self) -> None:
         """Drain, advance, publish; at the latest every TICK_S."""
-        inbox, engine, clock = self._inbox, self._engine, self._clock
+        inbox, work = self._inbox, self._work
         while True:
-            arrivals = inbox.take(BATCH_MAX) if engine.behind else await self._arrivals()
-            out = engine.advance(list(unfolded(arrivals)), clock.utc_ns())
-            self._link.done(arrivals)
-            began_ns = clock.monotonic_ns()
-            for publication in out:
-                self._link.publish(
-                    publication.topic,
-                    publication.payload,
-                    qos=publication.qos,
-                    retain=publication.retain,
-                    caused_ns=publication.caused_ns,
-                )
-            if out:
-                engine.deadlines.observe("publish", clock.monotonic_ns() - began_ns)
+            work.take(inbox.take(BATCH_MAX) if work.behind else await self._arrivals())
             await asyncio.sleep(0)  # the socket's turn, also when the inbox never runs empty
-            if engine.behind:  # all wait in one line: let what was published leave before going on
+            if work.behind:  # all wait in one line: let what was published leave before going on
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(TICK_S):
                         await self._link.flush()
@@ -130,16 +123,15 @@ class Server:
         while True:
             next_s += REPORT_S
             await asyncio.sleep(max(0.0, next_s - asyncio.get_running_loop().time()))
-            report = self._engine.deadlines.report(self._clock.utc_ns() // 1_000_000)
+            report = self._work.deadlines.report(self._clock.utc_ns() // 1_000_000)
             self._link.publish(f"{self._root}/server/deadlines", encode(report))
             if next_s >= status_s:
                 status_s = next_s + STATUS_S
                 self._tell("online")
 
     def _tell(self, state: Literal["online", "offline"]) -> None:
-        registry = self._engine.registry
-        athletes = registry.athletes.values()
-        refused = self._engine.health.refused()
+        figures = self._work.figures()
+        refused = figures.refused
         if self._link.refused:
             refused["too_large"] = refused.get("too_large", 0) + self._link.refused
         status = ServerStatus(
@@ -147,15 +139,17 @@ class Server:
             state=state,
             version=_version(),
             started_ms=self._started_ms,
-            devices=len(registry.devices),
-            athletes=len(registry.athletes),
-            workouts=sum(self._engine.workouts.is_open(athlete) for athlete in athletes),
+            devices=figures.devices,
+            athletes=figures.athletes,
+            workouts=figures.workouts,
             received=self._link.received,
-            dropped=self._inbox.dropped,
+            dropped=self._inbox.dropped + self._work.dropped,
             unsent=self._link.dropped + self._link.stale,
             refused=refused,
             reader=self._link.reader,
+            mode=figures.mode,
             acks=self._link.acks,
+            workers=self._work.workers(),
         )
         self._link.publish(f"{self._root}/server/status", encode(status), qos=1, retain=True)
 
@@ -165,26 +159,18 @@ class Server:
         print(f"kinefuse: {word} {broker.root} at {broker.host}:{broker.port}", file=sys.stderr, flush=True)
         self._tell("online")
 
-    def _sent(self, publication: Publication) -> None:
-        if publication.caused_ns:
-            taken_ns = self._clock.monotonic_ns() - publication.caused_ns
-            self._engine.deadlines.observe("end_to_end", taken_ns)
+    def _sent(self, publication: Sendable) -> None:
+        now_ns, deadlines = self._clock.monotonic_ns(), self._work.deadlines
+        for caused_ns in publication.causes_ns:
+            if caused_ns:
+                deadlines.observe("end_to_end", now_ns - caused_ns)
 
     def _lost(self, reason: str) -> None:
         print(f"kinefuse: lost the broker ({reason}); trying again", file=sys.stderr, flush=True)
 
-    def _goodbye(self) -> None:
+    async def _goodbye(self) -> None:
         """End the open workouts, so that their summaries are published, and say offline."""
-        until_ns = self._clock.monotonic_ns() + int(GOODBYE_S * 1e9)
-        left = 0
-        for athlete in self._engine.registry.athletes.values():
-            if not self._engine.workouts.is_open(athlete):
-                continue
-            if self._clock.monotonic_ns() > until_ns:
-                left += 1
-                continue
-            event = self._engine.end_workout(athlete)
-            self._link.publish(event.topic, event.payload, qos=event.qos, retain=event.retain)
+        left = await self._work.goodbye()
         if left:
             print(f"kinefuse: {left} open workouts ended without a summary", file=sys.stderr)
         self._tell("offline")
@@ -215,13 +201,15 @@ def serve(*, config: Path | None = None, port: int | None = None) -> None:
     refusal: list[BaseException] = []
 
     async def main() -> None:
+        if settings.server.realtime and (refused := realtime.ask()):
+            print(f"kinefuse: {refused}", file=sys.stderr, flush=True)
         server = Server(settings, SystemClock())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, server.stop)
         try:
             await server.run()
-        except* BrokerError as errors:
+        except* ServerError as errors:
             error: BaseException = errors
             while isinstance(error, BaseExceptionGroup):
                 error = error.exceptions[0]
