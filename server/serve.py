@@ -6,9 +6,10 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Coroutine
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from server import realtime
 from server.clock import SystemClock
@@ -71,26 +72,41 @@ class Server:
 
     async def run(self) -> None:
         """Serve until stopped; raise BrokerError where the broker will never have us."""
-        async with self._work, self._link as link:
-            ready = asyncio.create_task(link.ready())
-            stopped = asyncio.create_task(self._stop.wait())
-            await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if not stopped.done():
-                ready.result()
-                gc.collect()
-                gc.freeze()  # what start-up made stays: later collections need not look at it again
-                async with asyncio.TaskGroup() as group:
-                    tasks = [
-                        group.create_task(self._tick(), name="engine"),
-                        group.create_task(self._report(), name="reports"),
-                        group.create_task(link.wait(), name="link"),
-                        group.create_task(self._work.wait(), name="work"),
-                    ]
-                    await self._stop.wait()
-                    for task in tasks:
-                        task.cancel()
-                await self._goodbye()
-            ready.cancel()
+        async with self._work:
+            if not await self._unless_stopped(self._work.ready()):
+                return
+            async with self._link as link:
+                if await self._unless_stopped(link.ready()):
+                    gc.collect()
+                    gc.freeze()  # what start-up made stays: later collections need not look at it again
+                    await self._serve()
+                    await self._goodbye()
+
+    async def _serve(self) -> None:
+        """Work until stopped."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._tick(), name="ticks"),
+                group.create_task(self._report(), name="reports"),
+                group.create_task(self._link.wait(), name="link"),
+                group.create_task(self._work.wait(), name="work"),
+            ]
+            await self._stop.wait()
+            for task in tasks:
+                task.cancel()
+
+    async def _unless_stopped(self, awaited: Coroutine[Any, Any, None]) -> bool:
+        """Wait for something; return False where the server is to end before."""
+        waiting = asyncio.create_task(awaited)
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if stopped.done():
+                return False
+            waiting.result()
+            return True
+        finally:
+            waiting.cancel()
             stopped.cancel()
 
     async def _tick(self) -> None:

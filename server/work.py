@@ -41,13 +41,17 @@ class Work(Protocol):
         ...
 
     async def __aenter__(self) -> Self:
-        """Have somebody ready to work."""
+        """Have somebody to work."""
         ...
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Leave nobody behind."""
+        ...
+
+    async def ready(self) -> None:
+        """Wait until all are ready to work; raise what keeps them from it."""
         ...
 
     def bind(self, link: Link) -> None:
@@ -100,6 +104,9 @@ class Alone:
 
     async def __aexit__(self, *_: object) -> None:
         """It ends with the process."""
+
+    async def ready(self) -> None:
+        """It was made ready."""
 
     def bind(self, link: Link) -> None:
         """Give results to a link."""

@@ -121,7 +121,7 @@ class Member:
     def pump(self) -> None:
         """Send what may be on its way now."""
         pipe = self._pipe
-        if pipe is None or not self.ready.is_set():
+        if pipe is None or self.left is not None or not self.ready.is_set():
             return
         while len(self._queue) and len(self._on_way) < WINDOW:
             parts = self._queue.take(BATCH_MAX)
@@ -130,11 +130,11 @@ class Member:
 
     def end(self, within_s: float) -> "asyncio.Future[int]":
         """Have the open workouts ended; the result tells how many were left without a summary."""
+        self.pump()
         self.left = asyncio.get_running_loop().create_future()
         if self._pipe is None or not self.ready.is_set():
             self.left.set_result(0)  # they died with it, which was told
         else:
-            self.pump()
             self._pipe.send(encode(End(within_s)))
         return self.left
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from typing import Final, Self
+from typing import Final, Self, cast
 
 MESSAGE_BYTES_MAX: Final = 2**30
 HIGH_WATER: Final = 8 * 2**20  # bytes that wait to be written: who heeds `clear` goes no further
@@ -97,9 +97,8 @@ class Pipe(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER)
 
     def data_received(self, data: bytes) -> None:
         """Take what came."""

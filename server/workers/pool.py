@@ -64,19 +64,8 @@ class Pool:
         return sum(member.lost for member in self._members)
 
     async def __aenter__(self) -> Self:
-        """Start all, and wait until they work."""
+        """Start all."""
         self._tasks = [asyncio.create_task(each.run(), name=each.name) for each in self._members]
-        ready = asyncio.create_task(self._all_ready(), name="workers")
-        try:
-            await asyncio.wait([ready, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
-            if not ready.done():
-                await self.wait()
-        except BaseException:
-            await self.__aexit__()
-            raise
-        finally:
-            ready.cancel()
-        self._is_open = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -86,9 +75,16 @@ class Pool:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _all_ready(self) -> None:
-        for member in self._members:
-            await member.ready.wait()
+    async def ready(self) -> None:
+        """Wait until all work."""
+        ready = asyncio.create_task(self._all_ready(), name="workers")
+        try:
+            await asyncio.wait([ready, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            if not ready.done():
+                await self.wait()
+        finally:
+            ready.cancel()
+        self._is_open = True
 
     def bind(self, link: Link) -> None:
         """Give results to a link."""
@@ -138,6 +134,10 @@ class Pool:
     def workers(self) -> list[WorkerStatus]:
         """Return how each is."""
         return [member.status for member in self._members]
+
+    async def _all_ready(self) -> None:
+        for member in self._members:
+            await member.ready.wait()
 
     def _answered(self, answer: Answer) -> None:
         """Publish what a worker says."""

@@ -1,0 +1,78 @@
+"""The engine in several processes: athletes live side by side, and one's death is not the others'."""
+
+import os
+import signal
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+
+from server.brokers.process import Child
+from server.messages import ServerStatus
+from server.mqtt import Link
+from server.workers.routing import Router
+from simulators import rehearsal, scenarios
+from tests.support.brokers import hear, running_broker
+from tests.support.servers import command, live, running, serving, status
+
+DEMO = scenarios.config("demo", None) + "\n[server]\nworkers = 2\n"
+
+
+def shares() -> list[set[str]]:
+    """Return the demo's athletes by their worker."""
+    router = Router(rehearsal.config("demo"), 2)
+    return [{athlete.id for athlete in config.athletes} for config in router.configs()]
+
+
+async def test_a_killed_worker_comes_back_and_the_others_athletes_miss_nothing(tmp_path: Path) -> None:
+    one, other = shares()
+    assert one
+    assert other
+    async with (
+        running_broker("mosquitto") as broker,
+        serving(broker.address, DEMO, tmp_path) as server,
+        Link(broker.address, subscriptions=[f"{broker.address.root}/#"]) as link,
+    ):
+        root = broker.address.root
+        heard: defaultdict[str, list[int]] = defaultdict(list)
+        told: list[ServerStatus] = []
+
+        async def until_live(athletes: set[str], count: int) -> None:
+            """Listen until each of some athletes was heard so often from now on."""
+            wanted = {athlete: len(heard[athlete]) + count for athlete in athletes}
+            while any(len(heard[athlete]) < enough for athlete, enough in wanted.items()):
+                for arrival in await hear(link, lambda _: True):
+                    if arrival.topic.endswith("/live"):
+                        heard[live(arrival).athlete].append(live(arrival).t_ms)
+                    elif arrival.topic == f"{root}/server/status":
+                        told.append(status(arrival))
+
+        await link.ready()
+        async with running(command("simulate", broker.address, "--seconds", "60")):
+            await until_live(one | other, 3)
+            pids = [worker.pid for worker in told[-1].workers]
+            assert [worker.state for worker in told[-1].workers] == ["running", "running"]
+            assert len(set(pids)) == 2
+            os.kill(pids[0], signal.SIGKILL)
+            before = {athlete: len(heard[athlete]) for athlete in one}
+            await until_live(one | other, 3)
+            gone = [each for each in told if each.workers[0].state == "restarting"]
+            assert gone
+            assert [worker.restarts for worker in told[-1].workers] == [1, 0]
+            assert told[-1].workers[0].pid not in pids
+            assert told[-1].workers[1].pid == pids[1]
+        for athlete in other:
+            assert {b - a for a, b in pairwise(heard[athlete])} == {1000}
+        for athlete in one:
+            back = heard[athlete][before[athlete]] - heard[athlete][before[athlete] - 1]
+            assert back <= 6000
+        await no_children(server)
+
+
+async def no_children(server: Child) -> None:
+    """End a server; see that it leaves none of its processes behind."""
+    assert server.pid is not None
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    assert len(children) == 2
+    await server.stop(5.0)
+    assert server.returncode == 0
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
