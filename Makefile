@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CORE_SOURCES := $(wildcard csrc/*.c csrc/*.h csrc/*.py)
-C_FILES := $(wildcard csrc/*.c csrc/*.h tests/c/*.c tests/c/*.h)
+LOAD_FILES := $(filter-out %/_load.c,$(wildcard simulators/load/*.c simulators/load/*.h))
+C_FILES := $(wildcard csrc/*.c csrc/*.h tests/c/*.c tests/c/*.h) $(LOAD_FILES)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -30,6 +31,7 @@ check: need-test setup check-c ## lint, format, types and the C tests, without p
 	@$(BIN)/mypy
 	@clang-format --dry-run --Werror $(C_FILES)
 	@clang-tidy --quiet csrc/*.c -- -std=c11 -Icsrc 2>/dev/null
+	@clang-tidy --quiet $(filter %.c,$(LOAD_FILES)) -- -std=c11 -Isimulators/load 2>/dev/null
 
 bench: setup ## speed and memory, as ratios against a peer in the same run
 	@$(BIN)/python -m tests.bench $(ARGS)
@@ -38,7 +40,7 @@ eval: setup ## accuracy on the recordings that KINEFUSE_DATA names
 	@$(BIN)/kinefuse evaluate $(ARGS)
 
 clean: ## remove what was built, but not the virtual environment
-	@rm -rf build dist *.egg-info fusion/_core*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf build dist *.egg-info fusion/_core*.so simulators/load/_load*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 need-run:
 	@.ci/require python3:python3 python-venv:python3-venv python-headers:python3-dev cc:gcc

@@ -319,11 +319,14 @@ double kf_clock_sigma_ns(const kf_clock *clock);
 /* What is known of a device and its link. */
 typedef struct {
     uint32_t athlete; /* row of its lane */
-    uint32_t rank;    /* of its placement, for counting steps */
+    uint32_t core; /* its row in the table of devices that measure motion; KF_NONE: it sent no IMU packet */
+    uint32_t rank; /* of its placement, for counting steps */
     uint32_t flags;
-    float rate_hz;      /* of its gyroscope */
-    int64_t arrived_ns; /* UTC at which its newest packet came; 0: never */
-    int64_t newest_ns;  /* aligned time of its newest measurement */
+    uint32_t reserved;
+    float rate_hz;       /* of its gyroscope */
+    int64_t arrived_ns;  /* UTC at which its newest packet came; 0: never */
+    int64_t newest_ns;   /* aligned time of its newest measurement */
+    int64_t expected_ns; /* UTC at which its next IMU packet would come at the highest rate allowed */
     uint64_t packets, lost, refused;
 } kf_link;
 
@@ -450,6 +453,18 @@ int kf_schedule_run(kf_schedule *schedule);
  * kf_schedule_run does. */
 int kf_schedule_pass(kf_schedule *schedule, uint32_t lane_count, int64_t utc_ns);
 
+#define KF_LIMIT_NS 4000000           /* a live device's IMU packets, for ever: 250 a second; */
+#define KF_LIMIT_BURST_NS 16000000000 /* and after a silence so much of that at once: 4,000 */
+
+/* Decide which IMU packets of live devices are taken, by their arrival.
+ *
+ * inout: links
+ * in:    events    count, in the order of arrival
+ * out:   admitted  1 or 0 for each; what is no IMU packet of a live device is admitted
+ * Returns how many are refused; each is counted at its link.
+ */
+size_t kf_limit(kf_link *links, const kf_event *events, size_t count, uint8_t *admitted);
+
 /* Put count items of the pool, from first on, into the list of free ones. */
 void kf_schedule_free(kf_schedule *schedule, uint32_t first, uint32_t count);
 /* Make of the bytes of an MQTT 3.1.1 connection what stands in it, frame by frame.
@@ -545,6 +560,126 @@ uint32_t kf_topic_find(const kf_slot *slots, size_t slot_count, uint64_t seed, c
  */
 uint32_t kf_split(const uint8_t *bytes, size_t byte_count, const kf_rules *rules, kf_publish *frames,
                   size_t frame_capacity, kf_control *controls, size_t control_capacity, kf_split_end *end);
+/* Kernels: a function of one record (a measurement, or the moment of a step) and its row of a table, recorded
+ * as a list of operations on numbers (fusion/kernel.py), and run for many records. Each number is a float64
+ * or an int64; a truth is the int64 0 or 1. All operations are those of IEEE 754 and of two's complement, exp
+ * and hypot those of libm: so a record's results do not depend on those beside it.
+ */
+typedef union {
+    double f;
+    int64_t i;
+} kf_value;
+
+/* Operations: out = f(a, b, c), each the number of a register. */
+enum {
+    KF_OP_ADD_F,
+    KF_OP_SUBTRACT_F,
+    KF_OP_MULTIPLY_F,
+    KF_OP_DIVIDE_F,
+    KF_OP_MINIMUM_F, /* NaN where one of both is, as numpy has it */
+    KF_OP_MAXIMUM_F,
+    KF_OP_HYPOT_F,
+    KF_OP_LESS_F,
+    KF_OP_LESS_EQUAL_F,
+    KF_OP_EQUAL_F,
+    KF_OP_NOT_EQUAL_F,
+    KF_OP_NEGATIVE_F,
+    KF_OP_ABSOLUTE_F,
+    KF_OP_SQRT_F,
+    KF_OP_EXP_F,
+    KF_OP_RINT_F,
+    KF_OP_ISFINITE_F,
+    KF_OP_TRUNCATE_F, /* to int64; INT64_MIN where it does not fit */
+    KF_OP_ADD_I,
+    KF_OP_SUBTRACT_I,
+    KF_OP_MULTIPLY_I,
+    KF_OP_MINIMUM_I,
+    KF_OP_MAXIMUM_I,
+    KF_OP_NEGATIVE_I,
+    KF_OP_ABSOLUTE_I,
+    KF_OP_AND_I,
+    KF_OP_OR_I,
+    KF_OP_LESS_I,
+    KF_OP_LESS_EQUAL_I,
+    KF_OP_EQUAL_I,
+    KF_OP_NOT_EQUAL_I,
+    KF_OP_FLOAT_I,     /* to float64 */
+    KF_OP_SELECT,      /* b where a is true, else c */
+    KF_OP_LOOKUP,      /* of the b constants from the place on that a chooses, the nearest there is */
+    KF_OP_LOAD_ROW,    /* the field of type b at the place in the record's row */
+    KF_OP_LOAD_RECORD, /* likewise in the record */
+    KF_OP_STORE_ROW,   /* a to the field of type b at the place in the record's row */
+    KF_OP_TELL,        /* a to the kernel's output of the number place */
+};
+
+/* Types of fields. */
+enum { KF_INT8, KF_INT32, KF_UINT32, KF_INT64, KF_FLOAT64 };
+
+typedef struct {
+    uint16_t op, out, a, b, c;
+    uint16_t reserved;
+    uint32_t place;
+} kf_operation;
+
+/* Operations read the registers that hold constants, which come first, and those written before; no load
+ * follows a store. Tables to look up follow the constants that have registers. */
+typedef struct {
+    const kf_operation *operations;
+    const kf_value *constants;
+    size_t operation_count;
+    size_t constant_count;
+    size_t register_count;
+} kf_kernel;
+
+/* Numbers that kf_run computes side by side. */
+#define KF_BLOCK 64
+
+/* Run a kernel for records that each begin with their row of the table, int32, and have the time, int64, at
+ * byte 8. Records of one row stand in the order of time; each finds its row as the one before has left it.
+ *
+ * inout: table      row_count rows of row_bytes
+ * in:    records    count of record_bytes
+ * work:  order      room for 2 count + 1
+ *        registers  room for register_count KF_BLOCK
+ * out:   told       an array of count for each output
+ * Returns 0; or, having touched no row, 1 where records are not in the order of rows and times, -1 where one
+ * is of a row that is not there.
+ */
+int kf_run(const kf_kernel *kernel, uint8_t *table, size_t row_bytes, size_t row_count,
+           const uint8_t *records, size_t record_bytes, size_t count, uint32_t *order, kf_value *registers,
+           kf_value *told);
+
+/* A piece of text, without a mark at its end. */
+typedef struct {
+    const char *bytes;
+    size_t length;
+} kf_text;
+
+/* Metrics of athletes, to be written as JSON. Arrays of both are metric by metric. */
+typedef struct {
+    size_t metric_count, athlete_count;
+    const double *value, *sigma, *quality;
+    const int64_t *t_ns;
+    const int32_t *source, *reason; /* a reason that is not 0: there is no value */
+    const int64_t *due_ns;          /* of each athlete */
+    const uint8_t *decimals;        /* of each metric's value; 0: it is told as a whole number */
+    const kf_text *opening;         /* of each metric: what stands before its value */
+    const kf_text *sources;         /* of each source: what stands between age and quality */
+    const kf_text *reasons;         /* of each reason: what stands instead of a value, to the metric's end */
+} kf_live;
+
+/* Decimals of what is told of each metric beside its value. */
+#define KF_SIGMA_DECIMALS 4
+#define KF_AGE_DECIMALS 3
+#define KF_QUALITY_DECIMALS 3
+
+/* Write each athlete's metrics as a JSON object, {"name":{"value":1.5,"sigma":0.1,...},...}.
+ *
+ * out: text     room for each athlete
+ *      lengths  of each athlete's text; 0 where a number is so large, or so near to a tie, that rounding
+ * takes all of its digits, or where there is no room
+ */
+void kf_tell(const kf_live *live, char *text, size_t room, uint32_t *lengths);
 
 /* What a group has of a chunk. */
 typedef struct {

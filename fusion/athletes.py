@@ -6,73 +6,28 @@ step with it. A row's state is bytes: `Athletes.snapshot` copies them, `Athletes
 """
 
 import struct
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion import design, timer
+from fusion import intake, timer
 from fusion.history import History
-from fusion.kalman import Floats, Mask
-from fusion.measurements import Estimate, Measurements, Records, Source, Sport
+from fusion.measurements import Estimates, Measurements, Records, Source, Sport, due
 from fusion.metrics import METRICS, ascent, distance, energy, gap, moving
-from fusion.metrics import speed as speed_metric
-from fusion.metrics.metric import evaluate
-from fusion.models import altitude, body, cadence, heart_rate, position, power, speed
+from fusion.metrics.metric import estimates
+from fusion.models import altitude, position
 from fusion.rounds import rounds
+from fusion.state import STATE, TOTALS
 from fusion.summary import WorkoutSummary, absorb_heights, absorb_track, summarise
-from fusion.table import Picked
+from fusion.table import Picked, grown
 
 STATE_VERSION = 1
-ZONES_MAX = 9
 ZONES_DEFAULT = (0.6, 0.7, 0.8, 0.9)
 SEXES = ("unknown", "female", "male")
-SENSOR_NS = 10_000_000_000  # a wheel or foot pod that spoke in this time is better than steps
 
 _HEADER = struct.Struct("<4sHHII")  # magic, version, reserved, bytes of the track, of the heights
 _MAGIC = b"KFAT"
-
-_PROFILE: list[tuple[Any, ...]] = [
-    ("mass_kg", np.float64),
-    ("height_m", np.float64),
-    ("birth_year", np.int32),
-    ("sex", np.int32),
-    ("resting_bpm", np.float64),
-    ("max_bpm", np.float64),
-    ("zones", np.float64, (ZONES_MAX,)),
-    ("late", np.int64),  # measurements that came too late to be used
-    ("speed_max_mps", np.float64),
-]
-_TOTALS = (
-    *heart_rate.TOTALS,
-    *position.TOTALS,
-    *body.TOTALS,
-    *cadence.TOTALS,
-    *power.TOTALS,
-    *distance.TOTALS,
-    *moving.TOTALS,
-    *energy.TOTALS,
-    "speed_max_mps",
-)
-STATE = np.dtype(
-    [
-        *_PROFILE,
-        *timer.FIELDS,
-        *heart_rate.FIELDS,
-        *position.FIELDS,
-        *altitude.FIELDS,
-        *body.FIELDS,
-        *cadence.FIELDS,
-        *power.FIELDS,
-        *speed.FIELDS,
-        *distance.FIELDS,
-        *moving.FIELDS,
-        *ascent.FIELDS,
-        *energy.FIELDS,
-    ],
-    align=True,
-)
-
 
 # The same without the padding between fields, whose bytes are anything: what a snapshot holds.
 _PACKED = np.dtype([(name, STATE[name]) for name in STATE.names or ()])
@@ -98,18 +53,24 @@ class Profile(NamedTuple):
     zones: tuple[float, ...] = ()
 
 
+class Totals(NamedTuple):
+    """Totals of open workouts, (n,) each."""
+
+    elapsed_s: NDArray[np.float64]
+    moving_s: NDArray[np.float64]
+    distance_m: NDArray[np.float64]
+
+
 class Athletes:
     """The table; rows are never removed. ``limit`` bounds their number."""
 
     def __init__(self, limit: int = 16_384) -> None:
-        design.white_noise(2)  # filterpy is slow to import: here, not in the first step
+        self._kernels = intake.kernels()
         self.state: Records = np.zeros(4, dtype=STATE)
         self._count = 0
         self._limit = limit
         self._track = History(position.STATES, 4, position.transition)
         self._heights = History(altitude.STATES, 6, altitude.transition)
-        self._track_rows: dict[int, int] = {}
-        self._heights_rows: dict[int, int] = {}
 
     def __len__(self) -> int:
         return self._count
@@ -125,7 +86,7 @@ class Athletes:
         if self._count >= self._limit:
             raise OverflowError(f"the table of athletes holds {self._limit} rows")
         if self._count == len(self.state):
-            self.state = np.concatenate([self.state, np.zeros(len(self.state), dtype=STATE)])
+            self.state = grown(self.state, 2 * len(self.state))
         row = self._count
         self._count += 1
         self._blank(row, profile or Profile())
@@ -155,13 +116,13 @@ class Athletes:
         """Open a workout: its totals are zero, the filters keep what they know; drop one that is open."""
         one = self.state[row]
         self._close(row)
-        for name in _TOTALS:
+        for name in TOTALS:
             one[name] = 0
         one["track_doppler_mps"] = np.nan
         ascent.clear(one)
         timer.begin(self.state, row, t_ns, int(sport))
         one["moving_t_ns"] = one["energy_t_ns"] = t_ns
-        self._open(row)
+        one["alt_break"] = altitude.BREAK_SCALE
 
     def pause(self, row: int, t_ns: int) -> bool:
         """Pause the workout's timer; return False where it does not run."""
@@ -203,48 +164,34 @@ class Athletes:
 
     def totals(self, row: int, t_ns: int | None = None) -> dict[str, float]:
         """Return the open workout's totals at a time (None: at its newest measurement): s, s, m."""
-        s = self.state[row : row + 1]
-        newest = max(
-            int(s[name][0]) for name in ("start_ns", "dist_t_ns", "moving_t_ns", "hr_t_ns", "body_t_ns")
-        )
-        t = np.array([newest if t_ns is None else t_ns], dtype=np.int64)
-        by_clock_s = 0.0 if s["moving_source"][0] != Source.NONE else float(timer.running_s(s, t)[0])
-        return {
-            "elapsed_s": float(timer.elapsed_s(s, t)[0]),
-            "moving_s": max(float(s["moving_s"][0]), by_clock_s),
-            "distance_m": float(s["dist_filter_m"][0] + s["dist_fill_m"][0]),
-        }
+        if t_ns is None:
+            one = self.state[row]
+            t_ns = max(
+                int(one[name]) for name in ("start_ns", "dist_t_ns", "moving_t_ns", "hr_t_ns", "body_t_ns")
+            )
+        all_of = self.totals_of(np.array([row]), np.array([t_ns]))
+        return {name: float(column[0]) for name, column in all_of._asdict().items()}
 
-    def _open(self, row: int) -> None:
-        """Give a row's workout its histories."""
-        one = self.state[row]
-        one["track_slot"], one["climb_slot"] = self._track.open(), self._heights.open()
-        self._track_rows[int(one["track_slot"])] = row
-        self._heights_rows[int(one["climb_slot"])] = row
-        one["alt_break"] = altitude.BREAK_SCALE
+    def totals_of(self, rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> Totals:
+        """Return the totals of rows with an open workout, each at a time of its own."""
+        return Totals(*self._kernels.totals(self.state, due(rows, t_ns)))
 
     def _close(self, row: int) -> None:
         """Take a row's histories away."""
-        one = self.state[row]
-        if one["track_slot"] >= 0:
-            self._track.close(int(one["track_slot"]))
-            self._heights.close(int(one["climb_slot"]))
-            del self._track_rows[int(one["track_slot"])], self._heights_rows[int(one["climb_slot"])]
-            one["track_slot"] = one["climb_slot"] = -1
+        self._track.close(self.state["track_slot"], row)
+        self._heights.close(self.state["climb_slot"], row)
 
     def _flush_track(self, slot: int, *, everything: bool = False) -> None:
-        one = self.state[self._track_rows[slot]]
         for piece in self._track.flush(slot, everything=everything):
-            absorb_track(one, piece)
+            absorb_track(self.state[self._track.row_of(slot)], piece)
 
     def _flush_heights(self, slot: int, *, everything: bool = False) -> None:
-        one = self.state[self._heights_rows[slot]]
         for piece in self._heights.flush(slot, everything=everything):
-            absorb_heights(one, piece)
+            absorb_heights(self.state[self._heights.row_of(slot)], piece)
 
     # Steps
 
-    def step(self, rows: NDArray[np.intp], due_ns: NDArray[np.int64], m: Measurements) -> dict[str, Estimate]:
+    def step(self, rows: NDArray[np.intp], due_ns: NDArray[np.int64], m: Measurements) -> Estimates:
         """Advance rows by their measurements and return every metric at the time that is due.
 
         Parameters
@@ -260,77 +207,52 @@ class Athletes:
 
         Returns
         -------
-        dict of str to Estimate
+        Estimates
             By metric name, n values each in the order of ``rows``.
         """
-        due = np.zeros(len(self.state), dtype=np.int64)
-        due[rows] = due_ns
         chosen = self._bodies(m.windows)
         self._altitudes(chosen, m)
-        self._positions(m.gnss, due)
-        self._speeds(m.speeds)
-        for one in rounds(m.power):
-            row, _, t_ns = power.absorb(self.state, one)
-            energy.from_power(self.state, row, t_ns)
-            free = moving.unclaimed(self.state, row, t_ns, "pos_t_ns", "sensor_t_ns")
-            turning = self.state["power_w"][row] > 0.0
-            moving.accrue(self.state, row[free], t_ns[free], turning[free], Source.POWER)
-        for one in rounds(m.heart_rates):
-            used = heart_rate.absorb(self.state, one)
-            row = used["row"].astype(np.intp)
-            energy.from_heart_rate(self.state, row, self.state["hr_t_ns"][row])
-        for one in rounds(m.cadence):
-            row, t_ns, steps = cadence.absorb(self.state, one)
-            self._on_foot(row, t_ns, steps, self.state["cadence_spm"][row], steps < 0.0, Source.CADENCE)
-        moving.by_clock(self.state, rows, due_ns)
-        return evaluate(METRICS, Picked(self.state, rows), due_ns)
+        if len(m.gnss):
+            self._positions(m.gnss, rows, due_ns)
+        each = self._kernels
+        for kernel, records in (
+            (each.speed, m.speeds),
+            (each.power, m.power),
+            (each.heart_rate, m.heart_rates),
+            (each.cadence, m.cadence),
+        ):
+            if len(records):
+                kernel(self.state, records)
+        return estimates(METRICS, self._kernels.live.block(self.state, due(rows, due_ns)))
 
     def _bodies(self, windows: Records) -> Records:
         """Take the windows in; return those of the devices that speak for their athletes."""
         if not len(windows):
             return windows
-        walk = body.absorb(self.state, windows)
-        self._on_foot(walk.rows, walk.t_ns, walk.steps, walk.spm, walk.still, Source.IMU)
-        return walk.windows
-
-    def _on_foot(
-        self, rows: timer.Rows, t_ns: timer.Times, steps: Floats, spm: Floats, still: Mask, source: Source
-    ) -> None:
-        """Turn steps into path and moving time where nothing better tells; a row may stand several times."""
-        state = self.state
-        applies = speed_metric.STEPPING[state["sport"][rows]]
-        applies &= np.abs(t_ns - state["sensor_t_ns"][rows]) > SENSOR_NS
-        if not applies.all():
-            rows, t_ns, steps, spm = rows[applies], t_ns[applies], steps[applies], spm[applies]
-            still = still[applies]
-        if not len(rows):
-            return
-        metres = steps * speed_metric.step_length(spm, state["height_m"][rows])
-        tells = speed_metric.on_foot(state["sport"][rows], spm + steps, still)
-        distance.from_path(state, rows[tells], t_ns[tells], metres[tells], distance.STEP_SHARE, source)
-        free = moving.unclaimed(state, rows, t_ns, "pos_t_ns")
-        # In another sport a body that neither steps nor rests may roll or glide: it moves.
-        moves = (steps > 0.0) | (spm > 0.0) | ~tells
-        moving.accrue(state, rows[free], t_ns[free], moves[free], source)
+        (chosen,) = self._kernels.window(self.state, windows)
+        return windows if chosen.all() else windows[chosen]
 
     def _altitudes(self, windows: Records, m: Measurements) -> None:
-        for e in altitude.heights(m.baro, m.gnss):
+        for e in altitude.heights(m.baro, m.gnss) if len(m.baro) or len(m.gnss) else ():
             if len(windows):
                 height_ns = np.full(len(self.state), timer.NEVER_NS)
                 height_ns[e["row"]] = e["t_ns"]
                 before = windows["t_ns"] <= height_ns[windows["row"]]
-                altitude.gather(self.state, windows[before])
+                self._kernels.increment(self.state, windows[before])
                 windows = windows[~before]
             step, full = altitude.absorb(self.state, e, self._heights)
             ascent.from_heights(self.state, step)
             for slot in full:
                 self._flush_heights(slot)
-        altitude.gather(self.state, windows)
+        if len(windows):
+            self._kernels.increment(self.state, windows)
 
-    def _positions(self, gnss: Records, due_ns: timer.Times) -> None:
+    def _positions(self, gnss: Records, rows: timer.Rows, due_ns: timer.Times) -> None:
         state = self.state
+        of_row = np.zeros(len(state), dtype=np.int64)
+        of_row[rows] = due_ns
         for fixes in rounds(gnss):
-            step, full = position.absorb(state, fixes, due_ns, self._track)
+            step, full = position.absorb(state, fixes, of_row, self._track)
             between = gap.between(state, step, distance.from_fixes(state, step))
             if len(between.rows):
                 moving.over_gaps(state, between)
@@ -338,34 +260,19 @@ class Athletes:
                 top = np.maximum(state["speed_max_mps"][between.rows], between.mean_mps)
                 state["speed_max_mps"][between.rows] = top
             moves = step.speed_mps >= moving.MOVING_MPS
-            moving.accrue(state, step.rows, step.t_ns, moves, Source.GNSS)
-            energy.from_motion(state, step.rows, step.t_ns, step.speed_mps)
+            fixed = Picked(state, step.rows)
+            moving.accrue(fixed, step.t_ns, moves, int(Source.GNSS))
+            energy.from_motion(fixed, step.t_ns, step.speed_mps)
             for slot in full:
                 self._flush_track(slot)
-
-    def _speeds(self, speeds: Records) -> None:
-        state = self.state
-        for one in rounds(speeds):
-            rows, _, t_ns, metres = speed.absorb(state, one)
-            now = state["sensor_mps"][rows]
-            distance.from_path(state, rows, t_ns, metres, speed.SHARE, state["sensor_source"][rows])
-            free = moving.unclaimed(state, rows, t_ns, "pos_t_ns")
-            alone = rows[free]
-            moving.accrue(
-                state, alone, t_ns[free], now[free] >= moving.MOVING_MPS, state["sensor_source"][alone]
-            )
-            energy.from_motion(state, alone, t_ns[free], now[free])
-            counted = free & timer.counts(state, rows, t_ns)
-            top = np.maximum(state["speed_max_mps"][rows], now)
-            state["speed_max_mps"][rows] = np.where(counted, top, state["speed_max_mps"][rows])
 
     # State as bytes
 
     def snapshot(self, row: int) -> bytes:
         """Return all that is known of an athlete, as bytes of this version."""
         one = self.state[row]
-        track = self._track.snapshot(int(one["track_slot"])) if one["open"] else b""
-        heights = self._heights.snapshot(int(one["climb_slot"])) if one["open"] else b""
+        track = self._track.snapshot(int(one["track_slot"]))
+        heights = self._heights.snapshot(int(one["climb_slot"]))
         header = _HEADER.pack(_MAGIC, STATE_VERSION, 0, len(track), len(heights))
         packed = self.state[row : row + 1].astype(_PACKED)
         packed["track_slot"] = packed["climb_slot"] = -1  # where the histories lie is this table's own affair
@@ -393,10 +300,7 @@ class Athletes:
                 raise StateError("an athlete's history of another size")
         self._close(row)
         self.state[row : row + 1] = np.frombuffer(block, _PACKED, 1, _HEADER.size).astype(STATE)
-        one = self.state[row]
-        if one["open"]:
-            breaks = int(one["alt_break"])
-            self._open(row)
-            one["alt_break"] = breaks
-            self._track.restore(int(one["track_slot"]), blocks[0])
-            self._heights.restore(int(one["climb_slot"]), blocks[1])
+        self.state["track_slot"][row] = self.state["climb_slot"][row] = -1
+        if self.state["open"][row]:
+            self._track.restore(self.state["track_slot"], row, blocks[0])
+            self._heights.restore(self.state["climb_slot"], row, blocks[1])

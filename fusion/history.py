@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fusion import design
 from fusion.measurements import Records
+from fusion.table import grown
 
 Floats = NDArray[np.float64]
 Transition = Callable[[list[Floats]], tuple[Floats, Floats, Floats]]
@@ -35,7 +36,9 @@ class Smoothed(NamedTuple):
 
 
 class History:
-    """Histories of one model, one slot for each open workout; slots are reused.
+    """Histories of one model, a slot for each open workout that has an entry; slots are reused.
+
+    A table's column holds each row's slot, -1 where it has none: who never has an entry costs nothing.
 
     Parameters
     ----------
@@ -60,51 +63,65 @@ class History:
         ]
         self._entries = np.zeros((0, ENTRIES_MAX), dtype=np.dtype(entry))
         self._count = np.zeros(0, dtype=np.intp)
+        self._row = np.zeros(0, dtype=np.intp)  # whose each slot is
         self._free: list[int] = []
 
-    def open(self) -> int:
-        """Return an empty slot."""
+    def open(self, column: NDArray[np.int32], row: int) -> int:
+        """Give a row an empty slot, and return it."""
         if not self._free:
             size = len(self._count)
             extra = max(size, 4)
-            self._entries = np.concatenate(
-                [self._entries, np.zeros((extra, ENTRIES_MAX), dtype=self._entries.dtype)]
+            self._entries, self._count, self._row = (
+                grown(table, size + extra) for table in (self._entries, self._count, self._row)
             )
-            self._count = np.concatenate([self._count, np.zeros(extra, dtype=np.intp)])
             self._free = list(range(size + extra - 1, size - 1, -1))
         slot = self._free.pop()
-        self._count[slot] = 0
+        self._count[slot], self._row[slot] = 0, row
+        column[row] = slot
         return slot
 
-    def close(self, slot: int) -> None:
-        """Give a slot back."""
-        self._count[slot] = 0
-        self._free.append(slot)
+    def close(self, column: NDArray[np.int32], row: int) -> None:
+        """Take a row's slot away, if it has one."""
+        slot = int(column[row])
+        if slot >= 0:
+            self._count[slot] = 0
+            self._free.append(slot)
+            column[row] = -1
+
+    def row_of(self, slot: int) -> int:
+        """Return whose a slot is."""
+        return int(self._row[slot])
 
     def append(
         self,
-        slots: NDArray[np.intp],
+        column: NDArray[np.int32],
+        rows: NDArray[np.intp],
         t_ns: NDArray[np.int64],
         starts: NDArray[np.bool_] | NDArray[np.int8],
         x: Floats,
         P: Floats,
         way: Floats,
     ) -> list[int]:
-        """Append one entry to each slot and return the slots that want a flush now.
+        """Append one entry to each row's slot, open it where need be, and return those that want a flush now.
 
         A slot wants one at 41 to 64 entries; which, its oldest entry's time decides, so that a row's results
         depend on nothing but its own measurements.
 
         Parameters
         ----------
-        slots : (n,) intp
-            Each at most once, none full.
+        column : (rows of the table,) int32
+            The slot of each row.
+        rows : (n,) intp
+            Each at most once.
         t_ns, starts : (n,)
         x : (k, n) float64
         P : (k, k, n) float64
         way : (way, n) float64
             What `transition` needs of the way from the entry before.
         """
+        for row in rows[column[rows] < 0]:
+            self.open(column, int(row))
+        slots = column[rows].astype(np.intp)
         count = self._count[slots]
         entries = self._entries
         entries["t_ns"][slots, count] = t_ns
@@ -118,6 +135,8 @@ class History:
 
     def flush(self, slot: int, *, everything: bool = False) -> list[Smoothed]:
         """Smooth and forget the oldest part of a slot, or all of it, and return it piece by piece."""
+        if slot < 0:
+            return []
         count = int(self._count[slot])
         entries = self._entries[slot, :count]
         keep_from = count if everything else count - LOOK_AHEAD
@@ -148,7 +167,9 @@ class History:
         )
 
     def snapshot(self, slot: int) -> bytes:
-        """Return a slot's content as bytes."""
+        """Return a slot's content as bytes, none for a row without one."""
+        if slot < 0:
+            return b""
         return self._entries[slot, : int(self._count[slot])].tobytes()
 
     def holds(self, block: bytes) -> bool:
@@ -156,8 +177,11 @@ class History:
         size = self._entries.dtype.itemsize
         return len(block) % size == 0 and len(block) // size < ENTRIES_MAX
 
-    def restore(self, slot: int, block: bytes) -> None:
-        """Put back what `snapshot` gave; the block is one that `holds`."""
+    def restore(self, column: NDArray[np.int32], row: int, block: bytes) -> None:
+        """Give a row without a slot what `snapshot` gave; the block is one that `holds`."""
+        if not block:
+            return
         entries = np.frombuffer(block, dtype=self._entries.dtype)
+        slot = self.open(column, row)
         self._entries[slot, : len(entries)] = entries
         self._count[slot] = len(entries)

@@ -57,33 +57,29 @@ def shear(x: Floats, P: Floats, into: slice | int, out_of: slice | int, factor: 
         As many states each; a single one is quicker told by its number.
     factor : (n,) float64
     """
-    # Through names: numpy writes `a[i] += b` back a second time.
-    value, rows, columns = x[into], P[into], P[:, into]
-    value += factor * x[out_of]
-    rows += factor * P[out_of]
-    columns += factor * P[:, out_of]
+    x[into] = x[into] + factor * x[out_of]
+    P[into] = P[into] + factor * P[out_of]
+    P[:, into] = P[:, into] + factor * P[:, out_of]
 
 
 def decay(x: Floats, P: Floats, state: int, factor: Floats) -> None:
     """Multiply one state by a factor, (n,), in place."""
-    value, row, column = x[state], P[state], P[:, state]
-    value *= factor
-    row *= factor
-    column *= factor
+    x[state] = x[state] * factor
+    P[state] = P[state] * factor
+    P[:, state] = P[:, state] * factor
 
 
 def drive(P: Floats, value: int, rate: int, q: tuple[Floats, Floats, Floats]) -> None:
     """Add the noise q00, q01, q11 of a value and its rate, in place."""
-    values, value_rate, rate_value, rates = P[value, value], P[value, rate], P[rate, value], P[rate, rate]
-    values += q[0]
-    value_rate += q[1]
-    rate_value += q[1]
-    rates += q[2]
+    P[value, value] = P[value, value] + q[0]
+    P[value, rate] = P[value, rate] + q[1]
+    P[rate, value] = P[rate, value] + q[1]
+    P[rate, rate] = P[rate, rate] + q[2]
 
 
 def symmetric(P: Floats) -> Floats:
     """Return the symmetric part of P, (k, k, n)."""
-    half: Floats = 0.5 * (P + P.transpose(1, 0, 2))
+    half: Floats = 0.5 * (P + P.swapaxes(0, 1))
     return half
 
 
@@ -116,8 +112,8 @@ def gated(nis: Floats, S: Floats, gate: Gate) -> tuple[Floats, Mask]:
         Normalised innovation squared, and the innovation's variance.
     """
     taken = nis <= gate.reject
-    if not np.count_nonzero(nis > gate.inflate):
-        return np.zeros(len(S)), taken
+    if not (nis > gate.inflate).any():
+        return np.zeros_like(S), taken
     extra = S * (np.maximum(nis / gate.inflate, 1.0) - 1.0)
     return np.where(taken, extra, 0.0), taken
 
@@ -156,7 +152,7 @@ def update(
     # (I - K H) P (I - K H)' + K R K', each factor applied as the rank-one change that it is.
     M = P - K[:, None] * PHt
     spread = symmetric(M - projected(M, H)[:, None] * K + K[:, None] * (K * R))
-    if np.count_nonzero(taken) < len(taken):
+    if not taken.all():
         moved, spread = np.where(taken, moved, x), np.where(taken, spread, P)
     return Update(moved, spread, nis, taken)
 
@@ -169,7 +165,12 @@ def of_rows(table: Floats) -> Floats:
 def diagonal(*variances: Floats | float, n: int) -> Floats:
     """Return (k, k, n) with the k variances, each a number or (n,), on the diagonal."""
     k = len(variances)
-    P = np.zeros((k, k, n))
+    return with_diagonal(np.zeros((k, k, n)), *variances)
+
+
+def with_diagonal(P: Floats, *variances: Floats | float) -> Floats:
+    """Return covariances of P's shape, (k, k, n), with the k variances on the diagonal, zeros else."""
+    diagonal = np.zeros_like(P)
     for i, variance in enumerate(variances):
-        P[i, i] = variance
-    return P
+        diagonal[i, i] = variance
+    return diagonal

@@ -4,6 +4,7 @@
 measurements of a row stand in the order of time. NaN means that the sensor did not tell. Units are SI.
 """
 
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ def _record(*fields: Any) -> np.dtype[np.void]:
     """Return a record as a C compiler lays it out: the core writes some of them (csrc/kinefuse.h)."""
     return np.dtype([*_KEY, *fields], align=True)
 
+
+DUE = _record()  # the moment of a step
 
 # Motion over a window of the device clock, from the C core (kf_measured_window). ``rank`` is the
 # preference among an athlete's devices for counting steps: 0 is best, and is on a foot. ``device`` is the
@@ -53,6 +56,13 @@ BARO = _record(("pressure_pa", np.float64))
 POWER = _record(("watts", np.float64))
 CADENCE = _record(("rpm", np.float64), ("spm", np.float64))
 SPEED = _record(("speed_mps", np.float64), ("source", np.int32))  # wheel and foot
+
+
+def due(rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> Records:
+    """Return the moments of rows, (n,) DUE."""
+    moments = np.empty(len(rows), dtype=DUE)
+    moments["row"], moments["t_ns"] = rows, t_ns
+    return moments
 
 
 class Source(IntEnum):
@@ -134,3 +144,32 @@ class Estimate(NamedTuple):
     source: NDArray[np.int32]  # (n,) Source
     quality: NDArray[np.float64]  # (n,) probability that the error is within the metric's tolerance
     reason: NDArray[np.int32]  # (n,) Reason
+
+
+class Estimates(Mapping[str, Estimate]):
+    """Estimates of several metrics by name, all columns together.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The k metrics.
+    value, sigma, t_ns, source, quality, reason : (k, n)
+        As in `Estimate`, a row for each metric.
+    """
+
+    def __init__(self, names: tuple[str, ...], *columns: NDArray[Any]) -> None:
+        self.names = names
+        self.value, self.sigma, self.t_ns, self.source, self.quality, self.reason = columns
+
+    def __getitem__(self, name: str) -> Estimate:
+        if name not in self.names:
+            raise KeyError(name)
+        at = self.names.index(name)
+        columns = (self.value, self.sigma, self.t_ns, self.source, self.quality, self.reason)
+        return Estimate(*(column[at] for column in columns))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)

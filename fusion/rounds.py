@@ -1,7 +1,6 @@
 """Measurements in rounds: each round holds at most one of each row, in the order of time."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,24 +42,6 @@ def turns(row: NDArray[np.integer]) -> list[NDArray[np.intp] | slice]:
     first[1:] = np.where(again, 0, index[1:])
     place = index - np.maximum.accumulate(first)
     return [np.flatnonzero(place == k) for k in range(int(place.max()) + 1)]
-
-
-def values_before(row: NDArray[np.integer], known: NDArray[Any], column: NDArray[Any]) -> NDArray[Any]:
-    """Return of each record the value of the same row's record before it.
-
-    Parameters
-    ----------
-    row : (m,) int
-        Rows of records that are in order: equal ones stand together.
-    known : (m,)
-        What the table knows of each record's row: the value before its first record.
-    column : (m,)
-        The records' own values.
-    """
-    before = known.copy()
-    again = np.flatnonzero(row[1:] == row[:-1])
-    before[again + 1] = column[again]
-    return before
 
 
 def rounds(records: Records) -> Iterator[Records]:

@@ -13,20 +13,41 @@ from fusion.measurements import Records
 
 
 class Fields(Protocol):
-    """Columns by name, one value per row: a structured array, or some rows of one."""
+    """Columns by name, one value per row: (n,), or (k, n) of a filter's states, (k, k, n) of covariances."""
 
     def __getitem__(self, name: str, /) -> NDArray[Any]:
-        """Return a field's column, (n, ...)."""
+        """Return a field's column, rows last."""
+
+    def __setitem__(self, name: str, value: Any, /) -> None:
+        """Set a field's column."""
 
 
-class Picked(dict[str, NDArray[Any]]):
-    """Some rows of a table as contiguous columns, each taken out when it is first asked for, and kept."""
+def grown(table: NDArray[Any], rows: int) -> NDArray[Any]:
+    """Return the table with more rows, zeros; these are not touched, so they cost no memory yet."""
+    larger = np.zeros((rows, *table.shape[1:]), dtype=table.dtype)
+    larger[: len(table)] = table
+    return larger
+
+
+class Picked:
+    """Some rows of a table, each at most once, as contiguous columns; what is set, is set in the table.
+
+    A column is taken out when it is first asked for, and kept: who holds one does not see what is set later.
+    """
 
     def __init__(self, table: Records, rows: NDArray[np.intp]) -> None:
-        super().__init__()
         self._table, self._rows = table, rows
+        self._columns: dict[str, NDArray[Any]] = {}
 
-    def __missing__(self, name: str) -> NDArray[Any]:
-        column: NDArray[Any] = self._table[name][self._rows]
-        self[name] = column
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        column = self._columns.get(name)
+        if column is None:
+            column = self._table[name][self._rows]
+            if column.ndim > 1:
+                column = np.ascontiguousarray(column.T)
+            self._columns[name] = column
         return column
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._table[name][self._rows] = value.T if isinstance(value, np.ndarray) else value
+        self._columns.pop(name, None)

@@ -54,20 +54,18 @@ def resume(state: Records, row: int, t_ns: int) -> bool:
     return True
 
 
-def counts(state: Records, rows: Rows, t_ns: Times) -> NDArray[np.bool_]:
+def counts(state: Fields, t_ns: Times) -> NDArray[np.bool_]:
     """Return whether each moment counts, (n,)."""
-    one: NDArray[np.bool_] = (
-        (state["open"][rows] != 0) & (t_ns >= state["resume_ns"][rows]) & (t_ns <= state["pause_ns"][rows])
-    )
+    one: NDArray[np.bool_] = (state["open"] != 0) & (t_ns >= state["resume_ns"]) & (t_ns <= state["pause_ns"])
     return one
 
 
-def counted_s(state: Records, rows: Rows, since_ns: Times, t_ns: Times) -> NDArray[np.float64]:
+def counted_s(state: Fields, since_ns: Times, t_ns: Times) -> NDArray[np.float64]:
     """Return how much of (since, t] counts, s, (n,): nothing before the start or the last resume does."""
-    since = np.maximum(since_ns, state["resume_ns"][rows])
-    until = np.minimum(t_ns, state["pause_ns"][rows])
+    since = np.maximum(since_ns, state["resume_ns"])
+    until = np.minimum(t_ns, state["pause_ns"])
     span = np.maximum(until - since, 0) * 1e-9
-    return np.where(state["open"][rows] != 0, span, 0.0)
+    return np.where(state["open"] != 0, span, 0.0)
 
 
 def unheard_s(state: Fields, t_ns: Times, due_ns: Times) -> NDArray[np.float64]:

@@ -45,6 +45,14 @@ class Packed(NamedTuple):
     events: Records  # EVENT, in the order of arrival
     records: NDArray[np.uint8]  # (n, RECORD_BYTES)
 
+    def admitted(self, admitted: NDArray[np.uint8]) -> "Packed":
+        """Return it without the IMU packets that are refused."""
+        kept = admitted != 0
+        motion = self.events["kind"] == _IMU
+        events = self.events[kept]
+        events["index"][events["kind"] == _IMU] = np.arange(np.count_nonzero(kept & motion))
+        return self._replace(packets=self.packets[kept[motion]], events=events)
+
 
 class Batch:
     """Collects what arrives. Frames of a chunk come as an array, everything else one by one.
@@ -81,6 +89,7 @@ class Batch:
     def add_imu(
         self,
         device: Device,
+        core: int,
         payload: Any,
         message: Incoming,
         *,
@@ -89,14 +98,12 @@ class Batch:
         boot: int = 0,
         seq: int = 0,
     ) -> None:
-        """Append an IMU packet, binary or as rows."""
+        """Append an IMU packet, binary or as rows, of a device that has a row in the core's table."""
         offset = self._append(payload)
         self._add(_IMU, device, len(self._packets), message)
-        self._packets.append((device.row, kind, offset, len(payload), flags, boot, seq, 0))
+        self._packets.append((core, kind, offset, len(payload), flags, boot, seq, 0))
 
-    def add_frames(
-        self, chunk: Chunk, places: NDArray[np.intp], first: int, athlete_of: NDArray[Any]
-    ) -> None:
+    def add_frames(self, chunk: Chunk, places: NDArray[np.intp], first: int, links: Records) -> None:
         """Append binary IMU packets of known devices as they lie in a chunk.
 
         Parameters
@@ -106,19 +113,19 @@ class Batch:
             Of their frames.
         first : int
             Number of the chunk's first message.
-        athlete_of : (devices,) uint32
-            The row of each device's athlete.
+        links : (devices,) LINK
         """
         chosen = chunk.frames[places]
         if chunk is not self._chunk:
             self._chunk, self._chunk_at = chunk, self._append(chunk.data)
         count = len(chosen)
         packets, events = np.zeros(count, PACKET), np.zeros(count, EVENT)
-        packets["device"] = events["device"] = chosen["device"]
+        events["device"] = rows = chosen["device"]
+        packets["device"] = links["core"][rows]
         packets["kind"] = BINARY
         packets["offset"] = chosen["payload"] + np.uint64(self._chunk_at)
         packets["length"] = chosen["payload_length"]
-        events["kind"], events["athlete"] = _IMU, athlete_of[chosen["device"]]
+        events["kind"], events["athlete"] = _IMU, links["athlete"][rows]
         events["message"] = first + places
         events["arrived_ns"], events["received_ns"] = chunk.arrived_ns, chunk.received_ns
         self._frames.append((packets, events))
@@ -153,27 +160,21 @@ class Batch:
 
     def pack(self) -> Packed:
         """Return all of it, packets and events in the order of their arrival."""
-        packets = np.array(self._packets, PACKET)
-        events = np.array(self._events, EVENT)
-        if self._frames:
-            for _, more in self._frames:
-                more["index"] = np.arange(len(more))
-            before = len(packets)
-            for offset, (_, more) in zip(self._starts(before), self._frames, strict=True):
-                more["index"] += offset
-            packets = np.concatenate([packets, *(each for each, _ in self._frames)])
-            events = np.concatenate([events, *(each for _, each in self._frames)])
-            if before or len(self._events):
-                events = events[np.argsort(events["message"], kind="stable")]
+        singles, others = len(self._packets), len(self._events)
+        count = sum(len(each) for each, _ in self._frames)
+        packets, events = np.empty(singles + count, PACKET), np.empty(others + count, EVENT)
+        packets[:singles], events[:others] = self._packets, self._events
+        for frames, theirs in self._frames:
+            theirs["index"] = np.arange(singles, singles + len(frames))
+            packets[singles : singles + len(frames)] = frames
+            events[others : others + len(frames)] = theirs
+            singles, others = singles + len(frames), others + len(frames)
+        if self._frames and len(self._events):
+            events = events[np.argsort(events["message"], kind="stable")]
         motion = np.flatnonzero(events["kind"] == _IMU)
         packets = packets[events["index"][motion]]
         events["index"][motion] = np.arange(len(motion))
         return Packed(self._payload, packets, events, _records(self._items))
-
-    def _starts(self, first: int) -> list[int]:
-        """Return where each chunk's packets begin among all."""
-        sizes = [first, *(len(packets) for packets, _ in self._frames[:-1])]
-        return [int(start) for start in np.cumsum(sizes)]
 
     def _add(
         self,

@@ -1,9 +1,14 @@
 """The command line. Commands are named by lazy strings, so that ``--help`` imports none of them."""
 
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
 from cyclopts import App, CycloptsError
+
+# numpy's linear algebra would keep a thread for each core, of no use for matrices of a few rows, which takes
+# time from the event loop's thread, and signals that the main thread has blocked.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 _EPILOGUE = """\
 Examples:
@@ -43,12 +48,30 @@ _COMMANDS = {
         "simulators.evaluation.command:evaluate",
         "Measure accuracy on recordings, with peers in the same run.",
     ),
-    "bench": ("simulators.benchmark.command:bench", "Measure speed, as ratios to a peer in the same run."),
 }
-for name, (target, summary) in _COMMANDS.items():
-    # A command that is asked for shows its own docstring; the list of all makes do with a line of each.
-    asked = sys.argv[1:2] == [name]
-    app.command(target, name=name, help=None if asked else summary, help_epilogue="", help_format="markdown")
+_BENCHES = {
+    "fleet": (
+        "simulators.benchmark.fleet_command:fleet",
+        "Thousands of devices against the server: latency, CPU.",
+    ),
+    "orientation": (
+        "simulators.benchmark.command:orientation",
+        "What a sample costs, beside VQF and Fusion.",
+    ),
+}
+
+
+def _add(group: App, commands: dict[str, tuple[str, str]], asked: list[str]) -> None:
+    """Add commands; one that is asked for shows its own docstring, the list makes do with a line of each."""
+    for name, (target, summary) in commands.items():
+        told = None if asked[:1] == [name] else summary
+        group.command(target, name=name, help=told, help_epilogue="", help_format="markdown")
+
+
+_bench = App(name="bench", help="Measure speed, as ratios to a peer in the same run.", help_epilogue="")
+_add(app, _COMMANDS, sys.argv[1:])
+_add(_bench, _BENCHES, sys.argv[2:])
+app.command(_bench)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import aiomqtt
@@ -144,14 +144,7 @@ class BoundedConnection(Connection):
 
     async def send(self, publications: Sequence[Sendable]) -> None:
         """Send publications of QoS 0; return once they have gone to the socket."""
-        joined = b"".join(
-            [
-                each.frames
-                if isinstance(each, Bundle)
-                else frames.publish(each.topic, each.payload, retain=each.retain)
-                for each in publications
-            ]
-        )
+        joined = b"".join(_encoded(publications))
         written = asyncio.Event()
         # A view: paho cuts off what is sent, which copies bytes.
         self._client.queue(frames.PUBLISH, memoryview(joined), 0, contract.Written(written.set))
@@ -264,6 +257,8 @@ class Connector:
         finally:
             with contextlib.suppress(aiomqtt.MqttError):
                 await client.__aexit__(None, None, None)
+            if isinstance(client, _Client):
+                client.forget()
 
     def _make(self, number: int) -> tuple[aiomqtt.Client, Connection]:
         """Return a client of the path that serves, and its connection."""
@@ -335,6 +330,11 @@ class _Client(aiomqtt.Client):
         """Let paho write a packet after all that it was given before."""
         self._client._packet_queue(command, cast("bytes", packet), 0, qos, info)
 
+    def forget(self) -> None:
+        """Take note of how the connection ended, where nobody was waiting for its end any more."""
+        if self._disconnected.done():
+            self._disconnected.exception()
+
     def _on_socket_open(self, client: Any, userdata: Any, sock: Any) -> None:
         super()._on_socket_open(client, userdata, sock)
         self._loop.call_soon_threadsafe(self._reader.open, sock)  # replaces the callback that was just set
@@ -362,6 +362,19 @@ class _Queue(asyncio.Queue[aiomqtt.Message]):
     def put_nowait(self, item: aiomqtt.Message) -> None:
         """Pass the message on."""
         self._arrive(item)
+
+
+def _encoded(publications: Sequence[Sendable]) -> Iterator[bytes]:
+    """Yield the frames of publications of QoS 0."""
+    plain: list[tuple[str, bytes, bool]] = []
+    for each in publications:
+        if isinstance(each, Bundle):
+            yield frames.publish(plain)
+            yield each.frames
+            plain = []
+        else:
+            plain.append((each.topic, each.payload, each.retain))
+    yield frames.publish(plain)
 
 
 async def _abandon(client: aiomqtt.Client) -> None:

@@ -4,7 +4,7 @@ A tick takes what has arrived, in its order: decode and the C core for all devic
 and lanes in another, then one step of the models for all athletes that are due, then the messages.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -22,9 +22,10 @@ from server.frames import Topics
 from server.health import Health
 from server.ingest import Ingest
 from server.messages import Birth, Cause, Command, Reply, Workout
+from server.overload import DROP_NS, HEALTH_EVERY, LIVE_EVERY, MODES, Ladder
 from server.publications import MetricColumns
-from server.registry import STEP_RANK, Athlete, Device, Registry
-from server.schedule import NONE, REASONS, Due, Schedule
+from server.registry import Athlete, Device, Registry
+from server.schedule import NONE, REASONS, STEP_NS, Due, Schedule
 from server.workouts import Workouts
 
 LOOK_NS = 50_000_000  # steps without a packet are looked for this often;
@@ -34,7 +35,8 @@ END_NS = 600_000_000_000  # a workout ends by itself after this much silence
 STEPS_MAX = 8  # jobs of one athlete in one tick: who is behind catches up in the next ones
 ENDS_MAX = 3  # live workouts that are ended in one tick: to smooth one takes up to 5 ms
 
-_STEP, _PARTIAL = int(lib.KF_JOB_STEP), int(lib.KF_JOB_PARTIAL)
+_ORIENTATION_ONLY, _DROP_OLDEST = MODES.index("orientation_only"), MODES.index("drop_oldest")
+_STEP = int(lib.KF_JOB_STEP)
 _ORDER, _BEGIN = int(lib.KF_JOB_ORDER), int(lib.KF_JOB_BEGIN)
 
 
@@ -52,6 +54,10 @@ class Engine:
     ----------
     topics : Topics
         Rows of devices that send IMU packets: whose frames are told by their row needs no look.
+    ladder : Ladder
+        What is given up at the moment, for want of time.
+    given_up : Counter of str
+        What was given up so far: updates (``live``), steps (``steps``) and IMU packets (``packets``).
     behind : bool
         True while work is left for the next tick, which should then come soon.
     """
@@ -69,6 +75,8 @@ class Engine:
         self.ingest = Ingest(config, self.registry, self.schedule, self.topics, self._queue)
         self.deadlines = Deadlines(config.deadlines)
         self.health = Health(config.broker.root, self.registry, self.timebase, self.schedule, self.ingest)
+        self.ladder = Ladder(round(config.deadlines.end_to_end_ms * 1e6))
+        self.given_up: Counter[str] = Counter()
         self.behind = False
         self._root = config.broker.root
         self._monotonic_ns = monotonic_ns
@@ -100,7 +108,8 @@ class Engine:
             self._settle(batch)
             aligning_ns += self._monotonic_ns() - before_ns
 
-        self.ingest.read(arrivals, settle)
+        since_ns = utc_ns - DROP_NS if self.ladder.level >= _DROP_OLDEST else 0
+        self.given_up["packets"] += self.ingest.read(arrivals, settle, since_ns)
         read_ns = self._monotonic_ns()
         if not 0 <= utc_ns - self._looked_ns < LOOK_NS:
             self._looked_ns = utc_ns
@@ -109,7 +118,7 @@ class Engine:
         self._run_jobs(utc_ns)
         self._end_silent(utc_ns)
         fused_ns = self._monotonic_ns()
-        out += self.health.due(utc_ns)
+        out += self.health.due(utc_ns, HEALTH_EVERY[self.ladder.level])
         if arrivals:
             self.deadlines.observe("decode", read_ns - began_ns - aligning_ns)
             self.deadlines.observe("align", aligning_ns + aligned_ns - read_ns)
@@ -130,6 +139,12 @@ class Engine:
         for device in batch.turning:
             self._turn(device)
         packed = batch.pack()
+        admitted = self.schedule.limit(packed.events)
+        if not admitted.all():
+            rows, counts = np.unique(packed.events["device"][admitted == 0], return_counts=True)
+            for row, count in zip(rows.tolist(), counts.tolist(), strict=True):
+                self.registry.device_rows[row].refused["flooding"] += count
+            packed = packed.admitted(admitted)
         if len(packed.events):
             numbers = self._order_number
             self._orders.update(enumerate(batch.orders, numbers))
@@ -171,14 +186,9 @@ class Engine:
         device.model = packet.model
         if packet.placement != "unknown":
             device.placement = packet.placement
-            self.schedule.links["rank"][device.row] = STEP_RANK[packet.placement]
+        device.ranges = packet.gyro_range or 0.0, packet.accel_range or 0.0
         self._set_recorded(device, packet.clock.recorded)
-        self.core.configure(
-            device.row,
-            placement=device.placement,
-            gyro_range=packet.gyro_range or 0.0,
-            accel_range=packet.accel_range or 0.0,
-        )
+        self.registry.configure(device)
         self.workouts.expect(device.athlete, packet.sport)
         if not message.retained:
             self.schedule.heard(device.row, message.arrived_ns)
@@ -262,11 +272,13 @@ class Engine:
         """
         alone = self._queued(Due.joined(self._due)) if self._due else None
         self._due.clear()
+        if alone is not None and self.ladder.level >= _ORIENTATION_ONLY:
+            alone = self._without_idle(alone)
         first, self._waiting = self._waiting, {}
         busy = [*first, *(row for row in self._queues if row not in first)]
         ends = 0
         for _ in range(STEPS_MAX):
-            steps = [alone] if alone is not None else []
+            steps = [alone] if alone is not None and len(alone.jobs) else []
             alone, remaining = None, []
             for row in busy:
                 queue = self._queues[row]
@@ -307,6 +319,15 @@ class Engine:
             queue.append(due.of(np.array([place])))
         return due.of(alone)
 
+    def _without_idle(self, due: Due) -> Due:
+        """Give up the steps of athletes who have no open workout."""
+        athletes = due.jobs["athlete"]
+        idle = self.schedule.lanes["flags"][athletes] & lib.KF_LANE_OPEN == 0
+        count = int(np.count_nonzero(idle))
+        self.schedule.done(athletes[idle], count)
+        self.given_up["steps"] += count
+        return due.of(~idle)
+
     def _ends(self, athlete: Athlete, job: Due) -> bool:
         """Return True when a job ends a workout, which is then smoothed."""
         if job.jobs["kind"][0] != _ORDER:
@@ -327,21 +348,35 @@ class Engine:
         rows, due_ns = jobs["athlete"].astype(np.intp), jobs["due_ns"].copy()
         estimates = self.table.step(rows, due_ns, due.measurements())
         self.schedule.done(rows, len(rows))
-        self._publish(due, MetricColumns(estimates), utc_ns)
+        self._publish(due, MetricColumns(estimates, due_ns), utc_ns)
+
+    def _told_now(self, due: Due) -> list[int]:
+        """Return the places of those whose update is published, in this mode."""
+        jobs = due.jobs
+        told = jobs["kind"] == _STEP
+        every = LIVE_EVERY[self.ladder.level]
+        if every > 1:
+            recorded = self.schedule.lanes["flags"][jobs["athlete"]] & lib.KF_LANE_RECORDED != 0
+            turn = (jobs["due_ns"] // STEP_NS + jobs["athlete"]) % every == 0
+            self.given_up["live"] += int(np.count_nonzero(told & ~recorded & ~turn))
+            told &= recorded | turn
+        places: list[int] = np.flatnonzero(told).tolist()
+        return places
 
     def _publish(self, due: Due, columns: MetricColumns, utc_ns: int) -> None:
         athletes, devices = self.registry.athlete_rows, self.registry.device_rows
-        for place, job in enumerate(due.jobs.tolist()):
-            kind, row, device, boot, seq, _, _, _, due_ns, received_ns = job
-            if kind == _PARTIAL:
-                continue
+        jobs = due.jobs.tolist()
+        mode = self.ladder.mode
+        for place in self._told_now(due):
+            _, row, device, boot, seq, _, _, _, due_ns, received_ns = jobs[place]
             athlete = athletes[row]
             payload = publications.live(
                 athlete.id,
                 due_ns,
                 None if device == NONE else Cause(devices[device].id, boot, seq),
                 self.workouts.state(athlete, due_ns),
-                columns.at(place, due_ns),
+                columns.at(place),
+                mode,
             )
             if not athlete.recorded:
                 self.deadlines.observe("sensor_age", max(0, utc_ns - due_ns))

@@ -209,27 +209,32 @@ def gather(data: bytes, frames: Records, groups: NDArray[np.uint32], group_count
         ]
 
 
-def publish(topic: str, payload: bytes, *, retain: bool = False) -> bytes:
-    """Return a PUBLISH of QoS 0.
+def publish(messages: Iterable[tuple[str, bytes, bool]]) -> bytes:
+    """Return PUBLISH frames of QoS 0, one after the other.
+
+    Parameters
+    ----------
+    messages : iterable of (topic, payload, retain)
+        What they say.
 
     Raises
     ------
     ValueError
-        The topic is empty, too long or has a wildcard, or the payload is too large for MQTT.
+        A topic is empty, too long or has a wildcard, or a payload is too large for MQTT.
     """
-    name = topic.encode()
-    size = len(name)
-    if not 0 < size < 65_536 or "+" in topic or "#" in topic or len(payload) > PAYLOAD_BYTES_MAX:
-        raise ValueError(f"cannot be published: {topic[:80]!r}, {len(payload)} bytes")
-    kind = PUBLISH | retain
-    length = 2 + size + len(payload)
-    if length < 128:
-        head = bytes((kind, length, size >> 8, size & 255))
-    elif length < 16_384:
-        head = bytes((kind, length & 127 | 128, length >> 7, size >> 8, size & 255))
-    else:
-        head = bytes((kind, *_length(length), size >> 8, size & 255))
-    return b"".join((head, name, payload))
+    parts: list[bytes] = []
+    for topic, payload, retain in messages:
+        name = topic.encode()
+        size = len(name)
+        if not 0 < size < 65_536 or "+" in topic or "#" in topic or len(payload) > PAYLOAD_BYTES_MAX:
+            raise ValueError(f"cannot be published: {topic[:80]!r}, {len(payload)} bytes")
+        length = 2 + size + len(payload)
+        if 128 <= length < 16_384:  # as most are
+            head = bytes((PUBLISH | retain, length & 127 | 128, length >> 7, size >> 8, size & 255))
+        else:
+            head = bytes((PUBLISH | retain, *_length(length), size >> 8, size & 255))
+        parts += (head, name, payload)
+    return b"".join(parts)
 
 
 def pubacks(packet_ids: NDArray[np.uint16]) -> bytes:

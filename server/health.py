@@ -37,8 +37,8 @@ class Health:
         self._looked_ns = 0
         self._told = np.zeros(0, _TOLD)
 
-    def due(self, utc_ns: int) -> list[Outgoing]:
-        """Return the health messages that are due at ``utc_ns``."""
+    def due(self, utc_ns: int, every: int = 1) -> list[Outgoing]:
+        """Return the health messages that are due at ``utc_ns``, of each device one of so many."""
         if utc_ns - self._looked_ns < LOOK_NS:
             return []
         self._looked_ns = utc_ns
@@ -52,7 +52,8 @@ class Health:
         online &= utc_ns - links["arrived_ns"] <= SILENT_NS
         news = (links["arrived_ns"] > told["t_ns"]) | (links["refused"] != told["refused"])
         news |= told["online"] & ~online
-        news &= _period(np.arange(count), utc_ns) > _period(np.arange(count), told["t_ns"])
+        periods = _period(np.arange(count), utc_ns) - _period(np.arange(count), told["t_ns"])
+        news &= periods >= every
         rows = np.flatnonzero(news)
         told["t_ns"][rows] = utc_ns
         told["online"][rows], told["refused"][rows] = online[rows], links["refused"][rows]

@@ -43,7 +43,7 @@ class Inbox(Generic[T]):
         items_max: int = ITEMS_MAX,
         bytes_max: int = BYTES_MAX,
         size: Callable[[T], int] = lambda _: 0,
-        count: Callable[[T], int] = lambda _: 1,
+        count: Callable[[T], int] | None = None,
     ) -> None:
         if items_max < 1 or bytes_max < 1:
             raise ValueError("an inbox holds at least one item and one byte")
@@ -74,14 +74,18 @@ class Inbox(Generic[T]):
 
     def put(self, item: T) -> None:
         """Add an item at once; the oldest make room for it, their messages counted in ``dropped``."""
-        size, count = self._size(item), self._count(item)
+        size = self._size(item)
+        count = 1 if self._count is None else self._count(item)
         if size > self._bytes_max or count > self.items_max or self._closed:
             self._drop(item, count)
             return
         while self._items and (
             self._waiting + count > self.items_max or self._bytes + size > self._bytes_max
         ):
-            self._drop(*self._pop())
+            oldest, bytes_, messages = self._items.popleft()
+            self._bytes -= bytes_
+            self._waiting -= messages
+            self._drop(oldest, messages)
         self._items.append((item, size, count))
         self._waiting += count
         self._bytes += size
@@ -91,10 +95,13 @@ class Inbox(Generic[T]):
     def take(self, limit: int = ITEMS_MAX) -> list[T]:
         """Return the oldest items at once, perhaps none: until they hold at least ``limit`` messages."""
         batch: list[T] = []
-        while self._items and limit > 0:
-            item, count = self._pop()
-            batch.append(item)
+        items = self._items
+        while items and limit > 0:
+            item, size, count = items.popleft()
+            self._bytes -= size
+            self._waiting -= count
             limit -= count
+            batch.append(item)
         if not self._items and not self._closed:
             self._arrived.clear()
         return batch
@@ -111,12 +118,6 @@ class Inbox(Generic[T]):
         """Take nothing more; whoever drains gets what is left, then empty lists."""
         self._closed = True
         self._arrived.set()
-
-    def _pop(self) -> tuple[T, int]:
-        item, size, count = self._items.popleft()
-        self._bytes -= size
-        self._waiting -= count
-        return item, count
 
     def _drop(self, item: T, count: int) -> None:
         self.dropped += count

@@ -72,19 +72,28 @@ class Ingest:
         self._number = 0  # of the next message of the tick
         self._segment: _Segment | None = None
 
-    def read(self, arrivals: Sequence[Incoming | Chunk], settle: Callable[[Batch], None]) -> None:
+    def read(
+        self, arrivals: Sequence[Incoming | Chunk], settle: Callable[[Batch], None], since_ns: int = 0
+    ) -> int:
         """Hand what arrivals hold to ``settle``, in their order, in as few batches as may be.
 
-        A batch ends where a device says what it is: what follows is to be read by that.
+        A batch ends where a device says what it is: what follows is to be read by that. Frames of known
+        devices that arrived before ``since_ns``, UTC, are dropped; returns how many.
         """
         self._settle, self._number = settle, 0
+        dropped = 0
         for arrival in arrivals:
             if isinstance(arrival, Chunk):
+                if arrival.arrived_ns < since_ns:
+                    others = arrival.frames["device"] == NONE
+                    dropped += len(others) - int(np.count_nonzero(others))
+                    arrival = arrival._replace(frames=arrival.frames[others])
                 self._chunk(arrival)
             else:
                 self._message(arrival, self._number)
                 self._number += 1
         self._cut()
+        return dropped
 
     def refuse(self, device_id: str, reason: str) -> None:
         """Count a refusal, at the device where it is known."""
@@ -143,7 +152,7 @@ class Ingest:
         places = segment.begin + np.flatnonzero(segment.known[segment.begin : segment.end])
         segment.begin = segment.end
         if len(places):
-            self._batch.add_frames(segment.chunk, places, self._number, self._schedule.links["athlete"])
+            self._batch.add_frames(segment.chunk, places, self._number, self._schedule.links)
 
     def _message(self, message: Incoming, number: int) -> None:
         self._batch.number = number
@@ -167,6 +176,9 @@ class Ingest:
                 return
             if kind == "command":
                 raise DecodeError("kind")  # commands have a topic of their own, with rights of its own
+            known = self._registry.devices.get(device_id)
+            if known is not None and known.floods(message.arrived_ns):
+                return
             if message.retained and kind != "status":
                 raise DecodeError("retained")  # of some time ago: it would count again at every start
             packets, refused = samples.decode(kind, message.payload)
@@ -212,11 +224,15 @@ class Ingest:
                 imu.decode(message.payload)  # a malformed packet enrols nobody
             device = self._registry.device(device_id)
             self._turn(device)
-            self._batch.add_imu(device, message.payload, message, kind=BINARY)
+            core = self._registry.give_core(device)
+            self._batch.add_imu(device, core, message.payload, message, kind=BINARY)
             if not device.has_frames:
                 device.has_frames = True
                 self._topics.put(device_id, device.row)
         else:
+            known = self._registry.devices.get(device_id)
+            if known is not None and known.floods(message.arrived_ns):
+                return
             rows = imu_json.decode(message.payload)
             device = self._registry.device(device_id)
             self._rows(device, rows, message)
@@ -236,7 +252,8 @@ class Ingest:
             | (_MEANS if decoded.means else 0)
         )
         boot, seq = decoded.boot or 0, decoded.seq or 0
-        self._batch.add_imu(device, rows.tobytes(), message, kind=ROWS, flags=flags, boot=boot, seq=seq)
+        core = self._registry.give_core(device)
+        self._batch.add_imu(device, core, rows.tobytes(), message, kind=ROWS, flags=flags, boot=boot, seq=seq)
 
     def _read_sensor_logger(self, message: Incoming) -> None:
         try:

@@ -21,17 +21,31 @@ else:
     import uvloop
 
     class Loop(uvloop.Loop):
-        """uvloop's loop, for a writer that is asked for as its connection breaks.
+        """uvloop's loop, for a writer or reader that is asked for as its connection breaks.
 
-        The MQTT library asks for a writer by descriptor, at the loop's next turn. Two things may have
-        happened by then, of which uvloop makes an error, and the library a connection that is dead for
-        seconds:
+        The MQTT library asks for a writer by descriptor, at the loop's next turn, and our reader for itself
+        after a pause. Two things may have happened by then, of which uvloop makes an error, and the library a
+        connection that is dead for seconds:
 
         - The socket was closed. Nothing is left to write.
         - The peer reset the connection while there was more to read than one read took. uvloop closes its
           poll then, but keeps it in its table. Removed from there, the descriptor can be waited for anew; the
-          write that follows fails, and so tells the library of the loss.
+          write or read that follows fails, and so tells the library of the loss.
         """
+
+        def add_reader(self, fd: "int | HasFileno", callback: Callable[[*Ts], Any], *args: *Ts) -> None:
+            """Call back when the descriptor has bytes, if it is open."""
+            try:
+                super().add_reader(fd, callback, *args)
+            except OSError as error:
+                if error.errno != errno.EBADF:
+                    raise
+            except RuntimeError:
+                if self.is_closed():
+                    raise
+                self.remove_writer(fd)  # else the poll stays; what reads next ends the connection
+                self.remove_reader(fd)
+                super().add_reader(fd, callback, *args)
 
         def add_writer(self, fd: "int | HasFileno", callback: Callable[[*Ts], Any], *args: *Ts) -> None:
             """Call back when the descriptor takes bytes, if it is open."""

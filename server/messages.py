@@ -314,7 +314,8 @@ class ServerStatus(Struct):
     dropped: int = 0  # arrivals that the server had no time for
     unsent: int = 0  # publications that the broker had no time for, or that outlived their use
     refused: dict[str, int] = {}
-    mode: str = "full"
+    mode: str = "full"  # of the ladder, see docs/operations.md
+    given_up: dict[str, int] = {}  # for want of time: live, steps, packets
     reader: Literal["bounded", "public"] = "bounded"  # the path by which messages come in, and
     acks: Literal["after_processing", "on_arrival"] = "after_processing"  # when those of QoS 1 are confirmed
     workers: list[WorkerStatus] = []  # none: the engine runs in the server's own process

@@ -16,7 +16,7 @@ from typing import Literal, Self
 from server.clock import Clock, SystemClock
 from server.config import Broker
 from server.connection import Bundle, Connection, Connector, Door, LostError, Publication, Sendable, Will
-from server.envelopes import Arrivals, Chunk, Incoming, count, size, unfolded
+from server.envelopes import Arrivals, Chunk, Incoming, Outgoing, count, size, unfolded
 from server.errors import BrokerError
 from server.frames import Topics
 from server.inbox import Inbox
@@ -179,12 +179,20 @@ class Link:
         self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False, caused_ns: int = 0
     ) -> None:
         """Hand over a publication, at once; see the module for what becomes of it."""
-        self._outbox.put(Publication(topic, payload, qos, retain, self._clock.monotonic_ns(), caused_ns))
+        self.publish_all([Outgoing(topic, payload, qos, retain, caused_ns)])
+
+    def publish_all(self, messages: Iterable[Outgoing]) -> None:
+        """Hand over what a tick gave, at once."""
+        now_ns = self._clock.monotonic_ns()
+        self._outbox.put(
+            Publication(topic, payload, qos, retain, now_ns, caused_ns)
+            for topic, payload, qos, retain, caused_ns in messages
+        )
 
     def publish_frames(self, frames: bytes, causes_ns: Sequence[int]) -> None:
         """Hand over messages of QoS 0 that are frames already, with the arrival of each one's cause."""
         if causes_ns:
-            self._outbox.put(Bundle(frames, tuple(causes_ns), self._clock.monotonic_ns()))
+            self._outbox.put([Bundle(frames, tuple(causes_ns), self._clock.monotonic_ns())])
 
     def done(self, arrivals: Iterable[Arrivals]) -> None:
         """Confirm what was worked on, or is not to be; what came by an earlier connection is left out."""

@@ -11,7 +11,7 @@ it, or have published the last will in its place.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from server.clock import Clock
 from server.connection import WINDOW, Bundle, Connection, LostError, Publication, Sendable
@@ -61,9 +61,11 @@ class Outbox:
         """Publications that had to make room for newer ones."""
         return self._box.dropped + self._assured.dropped
 
-    def put(self, publication: Sendable) -> None:
-        """Hand over a publication, or a bundle of some, at once."""
-        self._box.put(publication)
+    def put(self, publications: Iterable[Sendable]) -> None:
+        """Hand over publications, or bundles of some, at once."""
+        put = self._box.put
+        for each in publications:
+            put(each)
         if len(self._box):
             self.idle.clear()
 

@@ -1,12 +1,18 @@
 """What the engine sends out: messages built from the estimates of a step."""
 
-from typing import Any, get_args
+from functools import cache
+from typing import Any, cast, get_args
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from fusion.measurements import Estimate, Reason, Source
+from fusion.measurements import Estimates, Reason, Source
+from fusion.telling import AGE_DECIMALS, QUALITY_DECIMALS, SIGMA_DECIMALS, Teller
 from server.messages import Cause, Live, Metric, WorkoutState
 from server.messages import Reason as ReasonName
+
+Metrics = dict[str, Metric] | msgspec.Raw
 
 _ENCODER = msgspec.json.Encoder()
 _SOURCES = tuple(source.name.lower() for source in Source)
@@ -24,29 +30,53 @@ def encode(message: msgspec.Struct) -> bytes:
 
 
 class MetricColumns:
-    """The estimates of a step, turned so that each athlete's metrics are read off by its place."""
+    """The estimates of a step, read off athlete by athlete.
 
-    def __init__(self, estimates: dict[str, Estimate]) -> None:
-        self._columns = [
-            (name, *(column.tolist() for column in estimate)) for name, estimate in estimates.items()
-        ]
+    Parameters
+    ----------
+    estimates : Estimates
+        k metrics of n athletes.
+    due_ns : (n,) int64
+        What they are estimates for.
+    """
 
-    def at(self, place: int, due_ns: int) -> dict[str, Metric]:
-        """Return the metrics of the athlete at ``place``, as of ``due_ns``."""
+    def __init__(self, estimates: Estimates, due_ns: NDArray[np.int64]) -> None:
+        self._estimates, self._due_ns = estimates, due_ns
+        self._told = _teller(estimates.names)(estimates, due_ns)
+
+    def at(self, place: int) -> Metrics:
+        """Return the metrics of the athlete at ``place``, as they are published."""
+        told = self._told[place]
+        return msgspec.Raw(told) if told else self.structs(place)
+
+    def structs(self, place: int) -> dict[str, Metric]:
+        """Return the same as structs: every number rounded by Python, with all of its digits."""
         metrics: dict[str, Metric] = {}
-        for name, value, sigma, t_ns, source, quality, reason in self._columns:
-            if reason[place]:
-                metrics[name] = _WITHOUT[reason[place]]
+        for name, one in self._estimates.items():
+            if one.reason[place]:
+                metrics[name] = _WITHOUT[one.reason[place]]
                 continue
-            number = value[place]
+            number = float(one.value[place])
+            age_s = max(0, int(self._due_ns[place] - one.t_ns[place])) * 1e-9
             metrics[name] = Metric(
                 value=round(number) if name in _WHOLE else round(number, _DECIMALS.get(name, 2)),
-                sigma=round(sigma[place], 4),
-                age_s=round(max(0, due_ns - t_ns[place]) * 1e-9, 3),
-                source=_SOURCES[source[place]],
-                quality=round(quality[place], 3),
+                sigma=round(float(one.sigma[place]), SIGMA_DECIMALS),
+                age_s=round(age_s, AGE_DECIMALS),
+                source=_SOURCES[one.source[place]],
+                quality=round(float(one.quality[place]), QUALITY_DECIMALS),
             )
         return metrics
+
+
+@cache
+def _teller(names: tuple[str, ...]) -> Teller:
+    """Return what writes these metrics as `encode` would."""
+    return Teller(
+        decimals=[0 if name in _WHOLE else _DECIMALS.get(name, 2) for name in names],
+        opening=[f'"{name}":{{"value":'.encode() for name in names],
+        sources=[f',"source":"{source}","quality":'.encode() for source in _SOURCES],
+        reasons=[encode(one).removeprefix(b'{"value":') for one in _WITHOUT],
+    )
 
 
 def live(
@@ -54,7 +84,8 @@ def live(
     due_ns: int,
     cause: Cause | None,
     workout: WorkoutState | None,
-    metrics: dict[str, Metric],
+    metrics: Metrics,
+    mode: str,
 ) -> bytes:
     """Return the payload of ``athletes/{athlete}/live``."""
-    return encode(Live(due_ns // 1_000_000, athlete, cause, workout, metrics))
+    return encode(Live(due_ns // 1_000_000, athlete, cause, workout, cast(Any, metrics), mode))

@@ -121,7 +121,7 @@ class Reader:
         at = self._held
         room = min(READ_BYTES_MAX, len(self._buffer) - at)
         sock, more = self._sock, False
-        pending = getattr(sock, "pending", None)
+        is_tls = isinstance(sock, ssl.SSLSocket)
         with memoryview(self._buffer) as view:
             try:
                 while room:
@@ -130,9 +130,9 @@ class Reader:
                         self._end = ConnectionResetError("the end of the stream")
                         break
                     at, room = at + count, room - count
-                    more = pending is not None and pending() > 0  # decoded already: no poll tells of it
-                    if not more:
+                    if not is_tls:  # which gives a record at a time, often one message,
                         break
+                    more = sock.pending() > 0  # and may hold decoded bytes, of which no poll tells
             except (BlockingIOError, InterruptedError, ssl.SSLWantReadError):
                 more = False
             except ssl.SSLWantWriteError:

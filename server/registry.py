@@ -7,19 +7,21 @@ from dataclasses import dataclass, field
 
 from fusion._core import lib
 from fusion.athletes import Athletes, Profile
-from fusion.core import CoreFull, CoreTable
+from fusion.core import CoreTable
 from fusion.timebase import TimeBase
 from server.config import Athlete as AthleteConfig
 from server.config import Config
 from server.errors import ServerError
 from server.messages import Placement
-from server.schedule import Schedule
+from server.schedule import NONE, Schedule
 
 # Which of an athlete's devices counts the steps: the lowest rank that has data. A foot cannot miss its own
 # step; a wrist swings, holds a phone, or rests on a handlebar.
 STEP_RANK: dict[Placement, int] = {"foot": 0, "hip": 1, "chest": 2, "pocket": 3, "wrist": 4, "unknown": 5}
 
-SEEN_KEPT = 16  # messages of one kind by which a duplicate is known
+LIMIT_NS = 10_000_000  # a live device's low-rate messages, for ever: 100 a second,
+LIMIT_BURST_NS = 10_000_000_000  # and after a silence so much of that at once: 1,000
+SEEN_KEPT = 32  # low-rate messages of a device by which a duplicate is known
 
 
 @dataclass(slots=True, eq=False)
@@ -27,7 +29,7 @@ class Device:
     """What the server knows of one device; what changes with every packet is in its row of the links."""
 
     id: str
-    row: int  # in the core's table, the time base and the links
+    row: int  # in the time base and the links
     athlete: "Athlete"
     placement: Placement
     schedule: Schedule
@@ -37,9 +39,21 @@ class Device:
     played: bool = False  # its recording has ended: what comes next is live
     native: bool = False  # it speaks on topics of its own: nobody else may speak for it
     has_frames: bool = False  # it sends binary IMU packets, whose frames are known by its row
+    ranges: tuple[float, float] = (
+        0.0,
+        0.0,
+    )  # ends of what gyroscope, rad/s, and accelerometer, m/s^2, measure
     battery: float | None = None
-    refused: Counter[str] = field(default_factory=Counter)
-    seen: dict[str, "array[int]"] | None = None
+    counted: Counter[str] | None = None  # what was refused
+    seen: "array[int] | None" = None
+    expected_ns: int = 0  # UTC at which its next low-rate message would come at the highest rate allowed
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Return how many of its messages were refused, by reason."""
+        if self.counted is None:
+            self.counted = Counter()
+        return self.counted
 
     @property
     def online(self) -> bool:
@@ -76,6 +90,17 @@ class Device:
         self.refused[reason] += 1
         self.schedule.links["refused"][self.row] += 1
 
+    def floods(self, arrived_ns: int) -> bool:
+        """Return True, and count it, where a low-rate message is one too many (see csrc/limit.c)."""
+        if self.recorded:
+            return False
+        expected_ns = max(self.expected_ns, arrived_ns)
+        if expected_ns - arrived_ns > LIMIT_BURST_NS:
+            self.refuse("flooding")
+            return True
+        self.expected_ns = expected_ns + LIMIT_NS
+        return False
+
     def set_online(self, online: bool) -> None:
         """Say whether it is there."""
         self.schedule.set_link(self.row, lib.KF_LINK_ONLINE, online)
@@ -91,16 +116,13 @@ class Device:
         if key[0] is None and key[2] is None:
             return False  # it tells nothing by which to know it again
         if self.seen is None:
-            self.seen = {}
-        recent = self.seen.get(kind)
-        if recent is None:
-            recent = self.seen[kind] = array("q", [0] * (SEEN_KEPT + 1))  # and how many came
-        known = hash(key) | 1  # 0 is nobody's
-        if known in recent[:SEEN_KEPT]:
+            self.seen = array("q", [0] * (SEEN_KEPT + 1))  # the last is how many came
+        known = hash((kind, *key)) | 1  # 0 is nobody's
+        if known in self.seen[:SEEN_KEPT]:
             return True
-        count = recent[SEEN_KEPT]
-        recent[count % SEEN_KEPT] = known
-        recent[SEEN_KEPT] = count + 1
+        count = self.seen[SEEN_KEPT]
+        self.seen[count % SEEN_KEPT] = known
+        self.seen[SEEN_KEPT] = count + 1
         return False
 
 
@@ -165,6 +187,26 @@ class Registry:
         found = self.devices.get(device_id)
         return found if found is not None else self._enrol(device_id, worn_with)
 
+    def give_core(self, device: Device) -> int:
+        """Return the row of a device that measures motion in the core's table; the first time it gets one."""
+        core = self._schedule.links["core"]
+        if core[device.row] == NONE:
+            gyro_range, accel_range = device.ranges
+            core[device.row] = self._core.add(
+                placement=device.placement, gyro_range=gyro_range, accel_range=accel_range
+            )
+        return int(core[device.row])
+
+    def configure(self, device: Device) -> None:
+        """Tell the core and the links where a device is worn and what it measures."""
+        self._schedule.links["rank"][device.row] = STEP_RANK[device.placement]
+        core = self._schedule.links["core"][device.row]
+        if core != NONE:
+            gyro_range, accel_range = device.ranges
+            self._core.configure(
+                int(core), placement=device.placement, gyro_range=gyro_range, accel_range=accel_range
+            )
+
     def _enrol(self, device_id: str, worn_with: Device | None) -> Device:
         known = self._known.get(device_id)
         unnamed = known is None and worn_with is None
@@ -180,16 +222,12 @@ class Registry:
             athlete, placement = worn_with.athlete, "unknown"
         else:
             athlete, placement = self._add_athlete(device_id, None), "unknown"
-        try:
-            row = self._core.add(placement=placement)
-        except CoreFull:
-            raise NotEnrolledError("devices_max") from None
+        row = len(self.device_rows)
         self._timebase.add(row)
         self._schedule.add_device(row, athlete.row, STEP_RANK[placement])
         device = Device(device_id, row, athlete, placement, self._schedule, through=worn_with)
         device.set_recorded(False)
         self.devices[device_id] = device
-        assert row == len(self.device_rows), "rows are given in their order"
         self.device_rows.append(device)
         athlete.devices.append(device)
         return device

@@ -135,7 +135,7 @@ class Schedule:
         self._devices = max(self._devices, row + 1)
         self.links[row] = np.zeros((), LINK)
         self.links["athlete"][row], self.links["rank"][row] = athlete, rank
-        self.links["flags"][row] = lib.KF_LINK_ONLINE
+        self.links["core"][row], self.links["flags"][row] = NONE, lib.KF_LINK_ONLINE
 
     def now_ns(self, athlete: int, arrived_ns: int) -> int:
         """Return aligned time of what tells none: its arrival; in a recording the newest time told."""
@@ -178,6 +178,13 @@ class Schedule:
         """Say that a job of each of these athletes is done."""
         self.lanes["jobs"][athletes] -= 1
         self._c.jobs_waiting -= count
+
+    def limit(self, events: Records) -> NDArray[np.uint8]:
+        """Return which events are taken, 1 or 0, (n,): a device that floods has IMU packets refused."""
+        admitted = np.ones(len(events), np.uint8)
+        links, out = ffi.from_buffer("kf_link[]", self.links), ffi.from_buffer("uint8_t[]", admitted)
+        lib.kf_limit(links, ffi.from_buffer("kf_event[]", events), len(events), out)
+        return admitted
 
     def run(self, events: Records, advance: Advance, records: NDArray[np.uint8]) -> Iterator[Due]:
         """Take in what arrived and yield what falls due.

@@ -15,7 +15,7 @@ from server import realtime
 from server.clock import SystemClock
 from server.config import Config, load
 from server.envelopes import Arrivals, count, size
-from server.errors import ServerError
+from server.errors import ServerError, WorkerError
 from server.inbox import Inbox
 from server.ingest import subscriptions
 from server.loop import run
@@ -39,9 +39,9 @@ class Server:
         self._config = config
         self._clock = clock
         self._work: Work = (
-            Pool(config, clock, lambda: self._tell("online"))
+            Pool(config, clock, self._changed)
             if config.server.workers
-            else Alone(config, clock)
+            else Alone(config, clock, self._changed)
         )
         self._started_ms = clock.utc_ns() // 1_000_000
         self._root = config.broker.root
@@ -79,7 +79,11 @@ class Server:
                 if await self._unless_stopped(link.ready()):
                     gc.collect()
                     gc.freeze()  # what start-up made stays: later collections need not look at it again
-                    await self._serve()
+                    try:
+                        await self._serve()
+                    except* WorkerError:
+                        self._tell("offline")
+                        raise
                     await self._goodbye()
 
     async def _serve(self) -> None:
@@ -162,12 +166,16 @@ class Server:
             dropped=self._inbox.dropped + self._work.dropped,
             unsent=self._link.dropped + self._link.stale,
             refused=refused,
+            given_up=figures.given_up,
             reader=self._link.reader,
             mode=figures.mode,
             acks=self._link.acks,
             workers=self._work.workers(),
         )
         self._link.publish(f"{self._root}/server/status", encode(status), qos=1, retain=True)
+
+    def _changed(self) -> None:
+        self._tell("online")
 
     def _connected(self, first: bool) -> None:
         broker = self._config.broker

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import NoReturn, Protocol, Self
 
@@ -11,7 +12,7 @@ from server.clock import Clock
 from server.config import Config
 from server.deadlines import Deadlines
 from server.engine import Engine
-from server.envelopes import Arrivals, Outgoing
+from server.envelopes import Arrivals
 from server.figures import GOODBYE_S, Figures, ended, figures, workouts
 from server.frames import Topics
 from server.messages import WorkerStatus
@@ -88,11 +89,14 @@ class Alone:
         Athletes, devices and limits.
     clock : Clock
         The time.
+    on_change : callable
+        Called when the mode has changed.
     """
 
-    def __init__(self, config: Config, clock: Clock) -> None:
+    def __init__(self, config: Config, clock: Clock, on_change: Callable[[], None]) -> None:
         self._engine = Engine(config, clock.monotonic_ns)
         self._clock = clock
+        self._on_change = on_change
         self._link: Link | None = None
         self.topics = self._engine.topics
         self.deadlines = self._engine.deadlines
@@ -121,14 +125,20 @@ class Alone:
         """Advance, confirm, publish."""
         link = self._link
         assert link is not None, "bound first"
-        out = self._engine.advance(arrivals, self._clock.utc_ns())
-        self.behind = self._engine.behind
+        engine, clock = self._engine, self._clock
+        woke_ns = clock.monotonic_ns()
+        out = engine.advance(arrivals, clock.utc_ns())
+        self.behind = engine.behind
         link.done(arrivals)
-        began_ns = self._clock.monotonic_ns()
-        for each in out:
-            publish(link, each)
+        began_ns = clock.monotonic_ns()
+        link.publish_all(out)
+        now_ns = clock.monotonic_ns()
         if out:
-            self.deadlines.observe("publish", self._clock.monotonic_ns() - began_ns)
+            self.deadlines.observe("publish", now_ns - began_ns)
+        if engine.ladder.observe(
+            now_ns, now_ns - woke_ns, now_ns - arrivals[0].received_ns if arrivals else 0
+        ):
+            self._on_change()
 
     async def wait(self) -> NoReturn:
         """Wait for ever: a bug is raised by `take`."""
@@ -141,7 +151,7 @@ class Alone:
         assert link is not None, "bound first"
         until_ns = self._clock.monotonic_ns() + int(GOODBYE_S * 1e9)
         for each in ended(self._engine, self._clock, until_ns):
-            publish(link, each)
+            link.publish_all([each])
         return workouts(self._engine)
 
     def figures(self) -> Figures:
@@ -151,9 +161,3 @@ class Alone:
     def workers(self) -> list[WorkerStatus]:
         """There are none."""
         return []
-
-
-def publish(link: Link, each: Outgoing) -> None:
-    """Hand a publication over to a link."""
-    topic, payload, qos, retain, caused_ns = each
-    link.publish(topic, payload, qos=qos, retain=retain, caused_ns=caused_ns)

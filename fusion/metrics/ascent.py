@@ -66,7 +66,7 @@ def of(view: View, climbed_m: Floats) -> Raw:
     """Return the estimate of what was climbed."""
     s = view.state
     reason = np.where(s["climb_t_ns"] == 0, NO_SOURCE, OK)
-    rate = np.minimum(np.sqrt(s["alt_x"][:, 1] * s["alt_x"][:, 1] + s["alt_P"][:, 1, 1]), SILENT_MPS)
+    rate = np.minimum(np.sqrt(s["alt_x"][1] * s["alt_x"][1] + s["alt_P"][1, 1]), SILENT_MPS)
     unheard = rate * timer.unheard_s(s, s["climb_t_ns"], view.due_ns)
     sigma = sigma_of(s, climbed_m) + unheard
     return Raw(climbed_m, sigma, s["climb_t_ns"], altitude.source(s), of_workout(view, reason))

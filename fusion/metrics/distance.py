@@ -18,8 +18,7 @@ from fusion.kalman import Floats, Mask
 from fusion.measurements import Records, Source
 from fusion.metrics.metric import NO_SOURCE, OK, Raw, View, of_workout
 from fusion.models import position
-from fusion.rounds import turns
-from fusion.table import Fields
+from fusion.table import Fields, Picked
 
 HOLE_NS = 10_000_000_000  # fixes further apart leave a hole that others may fill
 EDGE_S = 8.0  # from a resume to the first fix: its speed speaks for that long
@@ -101,7 +100,7 @@ def from_fixes(state: Records, step: position.Step) -> Floats:
     state["track_doppler_mps"][rows] = step.doppler_mps
     holes = counted & filled & ~step.joined
     if holes.any():
-        _take_path(state, rows, holes)
+        _take_path(Picked(state, rows), holes)
     between = np.where(joined, arc, np.nan)
     apart = counted & ~step.joined & ~filled
     if apart.any():
@@ -136,40 +135,31 @@ def _across(state: Records, step: position.Step, use: Mask, span: Floats, now: F
 
 
 def from_path(
-    state: Records, rows: timer.Rows, t_ns: timer.Times, metres: Floats, share: float, source: Any
+    s: Fields, t_ns: timer.Times, metres: Floats, share: float, source: Any, use: Any = True
 ) -> None:
     """Add metres along the path of a wheel, foot or steps, and fill a hole between fixes with it.
 
-    A row may stand several times, in the order of time.
+    Where not ``use``, metres are 0 and nothing is told.
     """
-    if not len(rows):
-        return
-    tells = (metres > 0.0) | (state["path_source"][rows] == 0)  # no step is no source
-    state["path_source"][rows[tells]] = source if np.ndim(source) == 0 else source[tells]
-    sigma = share * metres
-    alone = t_ns - state["pos_t_ns"][rows] > HOLE_NS
-    if not alone.any():
-        np.add.at(state["path_m"], rows, metres)
-        np.add.at(state["path_sigma_m"], rows, sigma)
-        return
-    fills = alone & timer.counts(state, rows, t_ns)
-    for turn in turns(rows):
-        row, use = rows[turn], fills[turn]
-        state["path_m"][row] += metres[turn]
-        state["path_sigma_m"][row] += sigma[turn]
-        _take_path(state, row, use)
-    state["path_fills"][rows[fills]] = 1
-    state["dist_t_ns"][rows[fills]] = t_ns[fills]
+    tells = ((metres > 0.0) | (s["path_source"] == 0)) & use  # no step is no source
+    s["path_source"] = np.where(tells, source, s["path_source"])
+    s["path_m"] = s["path_m"] + metres
+    s["path_sigma_m"] = s["path_sigma_m"] + share * metres
+    fills = (t_ns - s["pos_t_ns"] > HOLE_NS) & timer.counts(s, t_ns) & use
+    _take_path(s, fills)
+    s["path_fills"] = np.where(fills, 1, s["path_fills"])
+    s["dist_t_ns"] = np.where(fills, t_ns, s["dist_t_ns"])
 
 
-def _take_path(state: Records, rows: timer.Rows, use: Mask) -> None:
+def _take_path(s: Fields, use: Mask) -> None:
     """Fill with the path since the mark, and move the mark."""
-    rows = rows[use]
-    state["dist_fill_m"][rows] += state["path_m"][rows] - state["path_mark_m"][rows]
-    state["dist_fill_sigma_m"][rows] += state["path_sigma_m"][rows] - state["path_mark_sigma_m"][rows]
-    state["dist_fill_source"][rows] = state["path_source"][rows]
-    state["path_mark_m"][rows] = state["path_m"][rows]
-    state["path_mark_sigma_m"][rows] = state["path_sigma_m"][rows]
+    for fill, path, mark in (
+        ("dist_fill_m", "path_m", "path_mark_m"),
+        ("dist_fill_sigma_m", "path_sigma_m", "path_mark_sigma_m"),
+    ):
+        s[fill] = s[fill] + np.where(use, s[path] - s[mark], 0.0)
+        s[mark] = np.where(use, s[path], s[mark])
+    s["dist_fill_source"] = np.where(use, s["path_source"], s["dist_fill_source"])
 
 
 def add_edge(state: Records, row: int, t_ns: int) -> None:
@@ -243,7 +233,7 @@ def value(view: View) -> Raw:
     )
     # What the athlete goes on while nothing is heard is not in the value.
     fixed = s["pos_t_ns"] >= s["sensor_t_ns"]
-    last_mps = np.where(fixed, np.hypot(s["pos_x"][:, 2], s["pos_x"][:, 3]), s["sensor_mps"])
+    last_mps = np.where(fixed, np.hypot(s["pos_x"][2], s["pos_x"][3]), s["sensor_mps"])
     unheard = np.maximum(last_mps, SILENT_MPS) * timer.unheard_s(s, s["dist_t_ns"], view.due_ns)
     owed = s["dist_owed_m"]
     sigma = np.sqrt(sigma_of(s, track) ** 2 + unheard * unheard + owed * owed)

@@ -21,6 +21,7 @@ import numpy as np
 
 from fusion import timer
 from fusion.kalman import Floats, Mask
+from fusion.kernel import choose
 from fusion.measurements import Records, Source, Sport
 from fusion.metrics.gap import LOST_SHARE, OPEN_SHARE, REACH_NS, Gap
 from fusion.metrics.heart_rate_zone import age_years
@@ -33,6 +34,10 @@ EFFICIENCY = 0.2
 AGE_DEFAULT = 35.0
 SHARES = {Source.POWER: 0.10, Source.HEART_RATE: 0.22, Source.MODEL: 0.30}
 NO_PROFILE_SHARE = 0.15  # added in square where mass, age or sex are not told
+# Where they are told, and where not.
+_MODEL_SHARES = {
+    source: (share, float(np.hypot(share, NO_PROFILE_SHARE))) for source, share in SHARES.items()
+}
 
 WALKING_MPS, RUNNING_MPS = 1.6, 2.4  # between them the one turns into the other
 PEDAL_MAX_W = 600.0
@@ -54,46 +59,43 @@ FIELDS: list[tuple[Any, ...]] = [
 TOTALS = tuple(name for name, *_ in FIELDS)
 
 
-def from_power(state: Records, rows: timer.Rows, t_ns: timer.Times) -> None:
-    """Account for the time up to new power readings."""
-    rest = REST_W_PER_KG * state["mass_kg"][rows]
-    _accrue(state, rows, t_ns, np.maximum(state["power_w"][rows] / EFFICIENCY, rest), Source.POWER)
+def from_power(s: Fields, t_ns: timer.Times, use: Mask) -> None:
+    """Account for the time up to a new power reading, where ``use``."""
+    watts = np.maximum(s["power_w"] / EFFICIENCY, REST_W_PER_KG * s["mass_kg"])
+    _accrue(s, t_ns, watts, Source.POWER, use)
 
 
-def from_heart_rate(state: Records, rows: timer.Rows, t_ns: timer.Times) -> None:
-    """Account for the time up to new heart rates, where no power meter speaks."""
-    free = np.abs(t_ns - state["power_t_ns"][rows]) > PRIOR_NS
-    rows, t_ns = rows[free], t_ns[free]
-    if len(rows):
-        _accrue(state, rows, t_ns, heart_rate_watts(Picked(state, rows), t_ns), Source.HEART_RATE)
+def from_heart_rate(s: Fields, use: Mask) -> None:
+    """Account for the time up to a new heart rate, where ``use`` and no power meter speaks."""
+    t_ns = s["hr_t_ns"]
+    free = np.abs(t_ns - s["power_t_ns"]) > PRIOR_NS
+    _accrue(s, t_ns, heart_rate_watts(s, t_ns), Source.HEART_RATE, use & free)
 
 
-def from_motion(state: Records, rows: timer.Rows, t_ns: timer.Times, speed_mps: Floats) -> None:
-    """Account for the time up to new speeds, where neither power nor heart rate speaks."""
-    free = _unclaimed(state, rows, t_ns)
-    rows, t_ns, speed_mps = rows[free], t_ns[free], speed_mps[free]
-    if len(rows):
-        _accrue(state, rows, t_ns, _motion_watts(state, rows, t_ns, speed_mps), Source.MODEL)
+def from_motion(s: Fields, t_ns: timer.Times, speed_mps: Floats, use: Any = True) -> None:
+    """Account for the time up to a new speed, where ``use`` and neither power nor heart rate speaks."""
+    free = _unclaimed(s, t_ns) & use
+    if free.any():
+        _accrue(s, t_ns, _motion_watts(s, t_ns, speed_mps), Source.MODEL, free)
 
 
 def over_gaps(state: Records, gap: Gap) -> None:
     """Account for gaps between fixes, before the fix after them speaks, by the mean speed."""
-    free = _unclaimed(state, gap.rows, gap.until_ns) & (state["energy_t_ns"][gap.rows] < gap.until_ns)
-    rows, until_ns = gap.rows[free], gap.until_ns[free]
-    if len(rows):
-        watts = _motion_watts(state, rows, until_ns, gap.mean_mps[free])
-        _accrue(state, rows, until_ns, watts, Source.MODEL, gap.since_ns[free])
+    s, until_ns = Picked(state, gap.rows), gap.until_ns
+    free = _unclaimed(s, until_ns) & (s["energy_t_ns"] < until_ns)
+    _accrue(s, until_ns, _motion_watts(s, until_ns, gap.mean_mps), Source.MODEL, free, gap.since_ns)
 
 
 def heart_rate_watts(s: Fields, t_ns: timer.Times) -> Floats:
     """Return metabolic power at the filtered heart rate, W, (n,)."""
     age = age_years(s, t_ns)
     age = np.where(np.isnan(age), AGE_DEFAULT, age)
-    rate, mass = s["hr_x"][:, 0], s["mass_kg"]
+    rate, mass = s["hr_x"][0], s["mass_kg"]
     man = -55.0969 + 0.6309 * rate + 0.1988 * mass + 0.2017 * age  # kJ/min
     woman = -20.4022 + 0.4472 * rate - 0.1263 * mass + 0.074 * age
-    kj_min = np.where(s["sex"] == 2, man, np.where(s["sex"] == 1, woman, 0.5 * (man + woman)))
-    return np.maximum(kj_min * (1000.0 / 60.0), REST_W_PER_KG * mass)
+    kj_min: Floats = np.where(s["sex"] == 2, man, np.where(s["sex"] == 1, woman, 0.5 * (man + woman)))
+    watts: Floats = np.maximum(kj_min * (1000.0 / 60.0), REST_W_PER_KG * mass)
+    return watts
 
 
 def motion_watts(s: Fields, speed_mps: Floats, climb_mps: Floats) -> Floats:
@@ -110,7 +112,7 @@ def motion_watts(s: Fields, speed_mps: Floats, climb_mps: Floats) -> Floats:
     air = 0.5 * AIR_KG_M3 * DRAG_AREA_M2 * speed_mps * speed_mps
     pedal = ((mass + BIKE_KG) * GRAVITY * (ROLLING + grade) + air) * speed_mps
     riding = np.maximum(np.minimum(pedal, PEDAL_MAX_W) / EFFICIENCY, rest)
-    other = rest * np.where(moving, EQUIVALENT[sport], 1.0)
+    other = rest * np.where(moving, choose(EQUIVALENT, sport), 1.0)
     foot = (sport == Sport.RUN) | (sport == Sport.WALK) | (sport == Sport.HIKE)
     foot |= (sport == Sport.OTHER) & (speed_mps < 5.0)
     return np.where(foot, on_foot, np.where(sport == Sport.RIDE, riding, other))
@@ -118,52 +120,46 @@ def motion_watts(s: Fields, speed_mps: Floats, climb_mps: Floats) -> Floats:
 
 def polynomial(coefficients: tuple[float, ...], x: Floats) -> Floats:
     """Return the polynomial with the coefficients, highest power first, at x, (n,), by Horner."""
-    result: Floats = np.full_like(x, coefficients[0])
+    result: Floats = np.where(x == x, coefficients[0], x)  # as many as x has, NaN where it is
     for coefficient in coefficients[1:]:
         result = result * x + coefficient
     return result
 
 
-def _unclaimed(state: Records, rows: timer.Rows, t_ns: timer.Times) -> Mask:
+def _unclaimed(s: Fields, t_ns: timer.Times) -> Mask:
     """Return whether neither power nor heart rate spoke lately, (n,)."""
-    free: Mask = (np.abs(t_ns - state["power_t_ns"][rows]) > PRIOR_NS) & (
-        np.abs(t_ns - state["hr_t_ns"][rows]) > PRIOR_NS
-    )
+    free: Mask = (np.abs(t_ns - s["power_t_ns"]) > PRIOR_NS) & (np.abs(t_ns - s["hr_t_ns"]) > PRIOR_NS)
     return free
 
 
-def _motion_watts(state: Records, rows: timer.Rows, t_ns: timer.Times, speed_mps: Floats) -> Floats:
+def _motion_watts(s: Fields, t_ns: timer.Times, speed_mps: Floats) -> Floats:
     """Return metabolic power of a speed, W, (n,), with the climb rate where it is known at t_ns."""
-    known = (t_ns - state["alt_t_ns"][rows]) < PRIOR_NS
-    climb = np.where(known, state["alt_x"][rows, 1], 0.0)
-    return motion_watts(Picked(state, rows), speed_mps, climb)
+    known = (t_ns - s["alt_t_ns"]) < PRIOR_NS
+    return motion_watts(s, speed_mps, np.where(known, s["alt_x"][1], 0.0))
 
 
 def _accrue(
-    state: Records,
-    rows: timer.Rows,
+    s: Fields,
     t_ns: timer.Times,
     watts: Floats,
     source: Source,
+    use: Mask,
     gap_since_ns: timer.Times | None = None,
 ) -> None:
     """Account for the time up to t_ns at a metabolic power: for what it speaks, or from a gap's begin."""
-    speaks_since = t_ns - REACH_NS if gap_since_ns is None else gap_since_ns
-    since = np.maximum(state["energy_t_ns"][rows], speaks_since)
-    counted = timer.counts(state, rows, t_ns)
-    joules = np.where(counted, watts * timer.counted_s(state, rows, since, t_ns), 0.0)
-    told = (state["birth_year"][rows] > 0) & (state["sex"][rows] > 0)
-    share = np.where(
-        told | (source == Source.POWER), SHARES[source], np.hypot(SHARES[source], NO_PROFILE_SHARE)
-    )
-    state["energy_j"][rows] += joules
-    lost_s = timer.counted_s(state, rows, state["energy_t_ns"][rows], since)
-    lost = np.where(counted, watts * lost_s, 0.0)
+    before_ns = s["energy_t_ns"]
+    since = np.maximum(before_ns, t_ns - REACH_NS if gap_since_ns is None else gap_since_ns)
+    counted = use & timer.counts(s, t_ns)
+    joules = np.where(counted, watts * timer.counted_s(s, since, t_ns), 0.0)
+    told = (s["birth_year"] > 0) & (s["sex"] > 0)
+    share = SHARES[source] if source == Source.POWER else np.where(told, *_MODEL_SHARES[source])
+    lost = np.where(counted, watts * timer.counted_s(s, before_ns, since), 0.0)
     if gap_since_ns is not None:
-        lost += OPEN_SHARE * joules
-    state["energy_sigma_j"][rows] += share * joules + LOST_SHARE * lost
-    state["energy_t_ns"][rows] = np.where(counted, np.maximum(t_ns, since), state["energy_t_ns"][rows])
-    state["energy_source"][rows] = np.where(counted, source, state["energy_source"][rows])
+        lost = lost + OPEN_SHARE * joules
+    s["energy_j"] = s["energy_j"] + joules
+    s["energy_sigma_j"] = s["energy_sigma_j"] + (share * joules + LOST_SHARE * lost)
+    s["energy_t_ns"] = np.where(counted, np.maximum(t_ns, since), before_ns)
+    s["energy_source"] = np.where(counted, int(source), s["energy_source"])
 
 
 def value(view: View) -> Raw:

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from fusion.kalman import of_rows
 from fusion.metrics.metric import Raw, View, freshness
 from fusion.models import heart_rate
 
@@ -13,7 +12,7 @@ def value(view: View) -> Raw:
     """Return heart rate."""
     s = view.state
     age_s = np.maximum(view.due_ns - s["hr_t_ns"], 0) * 1e-9
-    known = heart_rate.variance(of_rows(s["hr_x"]), of_rows(s["hr_P"]), s["hr_source"])
+    known = heart_rate.variance(s["hr_x"], s["hr_P"], s["hr_source"])
     variance = known + (DRIFT_SIGMA * np.minimum(age_s, 60.0)) ** 2
     reason = freshness(s["hr_t_ns"], view.due_ns)
-    return Raw(s["hr_x"][:, 0], np.sqrt(variance), s["hr_t_ns"], s["hr_source"], reason)
+    return Raw(s["hr_x"][0], np.sqrt(variance), s["hr_t_ns"], s["hr_source"], reason)

@@ -42,10 +42,10 @@ def value(view: View) -> Raw:
     none = rate.reason != OK
     share = np.where(none, 0.0, rate.value) / top
     error = np.hypot(np.where(none, 0.0, rate.sigma), share * top_sigma) / top
-    bounds = s["zones"].T  # infinite where there is no such zone
-    distance = np.minimum(np.abs(share - bounds) / np.maximum(error, 1e-6), 30.0)
-    # Probability that a bound lies on the other side, by a logistic curve.
-    other_side = 1.0 / (1.0 + np.exp(1.7 * distance))
-    above = np.count_nonzero(share > bounds, axis=0)
-    spread = np.add.accumulate(other_side)[-1]  # one after the other, whatever the number of rows
-    return Raw(1.0 + above, np.sqrt(spread), rate.t_ns, rate.source, rate.reason)
+    zone, spread = 1.0, 0.0
+    for bound in s["zones"]:  # infinite where there is no such zone
+        distance = np.minimum(np.abs(share - bound) / np.maximum(error, 1e-6), 30.0)
+        # Probability that a bound lies on the other side, by a logistic curve.
+        spread = spread + 1.0 / (1.0 + np.exp(1.7 * distance))
+        zone = zone + (share > bound)
+    return Raw(zone, np.sqrt(spread), rate.t_ns, rate.source, rate.reason)

@@ -1,13 +1,12 @@
 """What every metric is made of: what it sees, and how a value, its error and its age become an estimate."""
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.measurements import Estimate, Reason
+from fusion.measurements import Estimates, Reason
 from fusion.table import Fields
 
 Floats = NDArray[np.float64]
@@ -93,38 +92,30 @@ def within(tolerance: Floats, sigma: Floats) -> Floats:
     return probability
 
 
-@cache
-def _tolerances(metrics: tuple[Metric, ...]) -> tuple[Floats, Floats]:
-    """Return the metrics' tolerances, absolute and as shares, (metrics, 1) each."""
-    return np.array([[m.tolerance] for m in metrics]), np.array([[m.share] for m in metrics])
-
-
-def evaluate(metrics: tuple[Metric, ...], state: Fields, due_ns: NDArray[np.int64]) -> dict[str, Estimate]:
-    """Return every metric of n rows by name.
+def evaluate(metrics: tuple[Metric, ...], state: Fields, due_ns: NDArray[np.int64]) -> list[Any]:
+    """Return the columns of every metric: all values, sigmas, qualities, times, sources and reasons.
 
     A value that is not finite is none; a sigma is at least 0 and finite.
-
-    Parameters
-    ----------
-    metrics : tuple of Metric
-    state : Fields
-        n rows.
-    due_ns : (n,) int64
     """
     view = View(state, due_ns, {})
-    shape = (len(metrics), len(due_ns))
-    value, sigma, t_ns = np.empty(shape), np.empty(shape), np.empty(shape, dtype=np.int64)
-    source, reason = np.empty(shape, dtype=np.int32), np.empty(shape, dtype=np.int32)
-    for i, metric in enumerate(metrics):
+    columns = []
+    for metric in metrics:
         raw = view.known[metric.name] = metric.estimate(view)
-        value[i], sigma[i], t_ns[i], source[i], reason[i] = raw
-    reason[~np.isfinite(value) & (reason == OK)] = NOT_ENOUGH_DATA
-    none = reason != OK
-    value[none], sigma[none], source[none] = 0.0, 0.0, 0
-    sigma[~np.isfinite(sigma)] = SIGMA_MAX
-    sigma = np.minimum(np.maximum(sigma, 0.0), SIGMA_MAX)
-    absolute, share = _tolerances(metrics)
-    quality = within(np.maximum(absolute, share * np.abs(value)), sigma)
-    value[none], sigma[none], quality[none] = np.nan, np.nan, 0.0
-    columns = zip(metrics, value, sigma, t_ns, source, quality, reason, strict=True)
-    return {metric.name: Estimate(*column) for metric, *column in columns}
+        reason = np.where(~np.isfinite(raw.value) & (raw.reason == OK), NOT_ENOUGH_DATA, raw.reason)
+        none = reason != OK
+        value, sigma = np.where(none, 0.0, raw.value), np.where(none, 0.0, raw.sigma)
+        sigma = np.minimum(np.maximum(np.where(np.isfinite(sigma), sigma, SIGMA_MAX), 0.0), SIGMA_MAX)
+        quality = within(np.maximum(metric.tolerance, metric.share * np.abs(value)), sigma)
+        value, sigma = np.where(none, np.nan, value), np.where(none, np.nan, sigma)
+        quality, source = np.where(none, 0.0, quality), np.where(none, 0, raw.source)
+        columns.append((value, sigma, quality, raw.t_ns, source, reason))
+    return [column for kind in zip(*columns, strict=True) for column in kind]
+
+
+def estimates(metrics: tuple[Metric, ...], block: NDArray[np.int64]) -> Estimates:
+    """Return what `evaluate` told to a kernel (fusion/kernel.py), by name."""
+    k, n = len(metrics), block.shape[1]
+    value, sigma, quality = block[: 3 * k].view(np.float64).reshape(3, k, n)
+    source, reason = block[4 * k :].astype(np.int32).reshape(2, k, n)
+    names = tuple(metric.name for metric in metrics)
+    return Estimates(names, value, sigma, block[3 * k : 4 * k], source, quality, reason)

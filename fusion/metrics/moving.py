@@ -13,7 +13,6 @@ from fusion.kalman import Floats, Mask
 from fusion.measurements import Records, Source
 from fusion.metrics.gap import LOST_SHARE, OPEN_SHARE, REACH_NS, Gap
 from fusion.metrics.metric import OK, Raw, View, of_workout
-from fusion.rounds import turns
 from fusion.table import Fields, Picked
 
 MOVING_MPS = 0.4
@@ -29,63 +28,51 @@ FIELDS: list[tuple[Any, ...]] = [
 TOTALS = ("moving_s", "moving_t_ns", "moving_source", "moving_lost_s")
 
 
-def accrue(state: Records, rows: timer.Rows, t_ns: timer.Times, moving: Mask, source: Any) -> None:
-    """Account for the time up to t_ns, for rows in which a source tells whether the athlete moves.
-
-    A row may stand several times, in the order of time.
-    """
-    if not len(rows):
-        return
-    counted = timer.counts(state, rows, t_ns)
-    sources = np.broadcast_to(source, rows.shape)
-    for turn in turns(rows):
-        row, now_ns, counts = rows[turn], t_ns[turn], counted[turn]
-        before_ns = state["moving_t_ns"][row]
-        since = np.maximum(before_ns, now_ns - REACH_NS)
-        span = timer.counted_s(state, row, since, now_ns)
-        lost_s = timer.counted_s(state, row, before_ns, since)
-        moves = counts & moving[turn]
-        first = counts & (state["moving_source"][row] == 0)
-        if first.any():
-            by_clock(state, row[first], now_ns[first])
-            moves &= ~first
-            heard_ns = np.maximum(now_ns - REACH_NS, state["resume_ns"][row])
-            lost_s = np.where(first, timer.running_s(Picked(state, row), heard_ns), lost_s)
-        state["moving_source"][row[counts]] = sources[turn][counts]
-        state["moving_lost_s"][row] += np.where(counts, lost_s, 0.0)
-        state["moving_s"][row] += np.where(moves, span, 0.0)
-        state["moving_t_ns"][row] = np.where(counts, np.maximum(now_ns, before_ns), before_ns)
+def accrue(s: Fields, t_ns: timer.Times, moving: Mask, source: Any, use: Any = True) -> None:
+    """Account for the time up to t_ns where a source tells whether the athlete moves, and ``use``."""
+    counted = timer.counts(s, t_ns) & use
+    before_ns, before_s = s["moving_t_ns"], s["moving_s"]
+    since = np.maximum(before_ns, t_ns - REACH_NS)
+    span = timer.counted_s(s, since, t_ns)
+    lost_s = timer.counted_s(s, before_ns, since)
+    # What was told by the clock stays, where the first source speaks.
+    first = counted & (s["moving_source"] == 0)
+    by_clock_s = np.maximum(before_s, timer.running_s(s, t_ns))
+    heard_ns = np.maximum(t_ns - REACH_NS, s["resume_ns"])
+    lost_s = np.where(first, timer.running_s(s, heard_ns), lost_s)
+    moves = counted & moving & ~first
+    s["moving_source"] = np.where(counted, source, s["moving_source"])
+    s["moving_lost_s"] = s["moving_lost_s"] + np.where(counted, lost_s, 0.0)
+    s["moving_s"] = np.where(first, by_clock_s, before_s + np.where(moves, span, 0.0))
+    s["moving_t_ns"] = np.where(counted, np.maximum(t_ns, before_ns), before_ns)
 
 
 def over_gaps(state: Records, gap: Gap) -> None:
     """Account for gaps between fixes, before the fix after them speaks: the mean speed tells."""
-    rows = gap.rows
-    span = timer.counted_s(state, rows, np.maximum(state["moving_t_ns"][rows], gap.since_ns), gap.until_ns)
+    s = Picked(state, gap.rows)
+    span = timer.counted_s(s, np.maximum(s["moving_t_ns"], gap.since_ns), gap.until_ns)
     moves = gap.mean_mps >= MOVING_MPS
-    state["moving_s"][rows] += np.where(moves, span, 0.0)
-    state["moving_lost_s"][rows] += np.where(moves, OPEN_SHARE, 1.0) * span
-    state["moving_t_ns"][rows] = np.maximum(state["moving_t_ns"][rows], gap.until_ns)
+    s["moving_s"] = s["moving_s"] + np.where(moves, span, 0.0)
+    s["moving_lost_s"] = s["moving_lost_s"] + np.where(moves, OPEN_SHARE, 1.0) * span
+    s["moving_t_ns"] = np.maximum(s["moving_t_ns"], gap.until_ns)
 
 
-def by_clock(state: Records, rows: timer.Rows, t_ns: timer.Times) -> None:
+def by_clock(s: Fields, t_ns: timer.Times) -> None:
     """Account for the time up to t_ns by the timer, for rows in which no source ever spoke.
 
-    Each row at most once. What was told already stays, also where the first source then speaks of before.
+    What was told already stays, also where the first source then speaks of before.
     """
-    silent = (state["moving_source"][rows] == 0) & (state["open"][rows] != 0)
-    if not silent.any():
-        return
-    row, now_ns = rows[silent], t_ns[silent]
-    ran_s = timer.running_s(Picked(state, row), now_ns)
-    state["moving_s"][row] = np.maximum(state["moving_s"][row], ran_s)
-    state["moving_t_ns"][row] = np.maximum(state["moving_t_ns"][row], now_ns)
+    silent = (s["moving_source"] == 0) & (s["open"] != 0)
+    ran_s = timer.running_s(s, t_ns)
+    s["moving_s"] = np.where(silent, np.maximum(s["moving_s"], ran_s), s["moving_s"])
+    s["moving_t_ns"] = np.where(silent, np.maximum(s["moving_t_ns"], t_ns), s["moving_t_ns"])
 
 
-def unclaimed(state: Records, rows: timer.Rows, t_ns: timer.Times, *names: str) -> Mask:
+def unclaimed(s: Fields, t_ns: timer.Times, *names: str) -> Mask:
     """Return whether none of the better sources, by their time fields, spoke lately."""
-    free = np.ones(len(rows), dtype=bool)
-    for name in names:
-        free &= np.abs(t_ns - state[name][rows]) > PRIOR_NS
+    free: Mask = np.abs(t_ns - s[names[0]]) > PRIOR_NS
+    for name in names[1:]:
+        free = free & (np.abs(t_ns - s[name]) > PRIOR_NS)
     return free
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fusion.kalman import Floats, Mask, of_rows
+from fusion.kalman import Floats, Mask
+from fusion.kernel import choose
 from fusion.measurements import Source, Sport
 from fusion.metrics.metric import NO_SOURCE, OK, SETTLING, STALE, Raw, View, age_s, freshness
 from fusion.models import body, position, speed
@@ -37,14 +38,14 @@ def step_length(spm: Floats, height_m: Floats) -> Floats:
 
 def on_foot(sport: Any, spm: Floats, still: Any) -> Mask:
     """Return whether steps tell the speed, (n,): in another sport a gait or a rest does, not their lack."""
-    told: Mask = STEPPING[sport] & ((sport != OTHER) | (spm > 0.0) | (still != 0))
+    told: Mask = choose(STEPPING, sport) & ((sport != OTHER) | (spm > 0.0) | (still != 0))
     return told
 
 
 def value(view: View) -> Raw:
     """Return speed."""
     s, due_ns = view.state, view.due_ns
-    x, P = of_rows(s["pos_x"]), of_rows(s["pos_P"])
+    x, P = s["pos_x"], s["pos_P"]
     fixed = freshness(s["pos_t_ns"], due_ns)
     fixed = np.where((fixed == OK) & (s["pos_fixes"] < 2), SETTLING, fixed)
     sensed = freshness(s["sensor_t_ns"], due_ns)
@@ -64,7 +65,7 @@ def value(view: View) -> Raw:
     by_sensor_sigma, by_steps_sigma = speed.SHARE * sensor + 0.05, LENGTH_SIGMA * by_steps + 0.1
     sigma = np.where(by_fix, sigma, np.where(by_sensor, by_sensor_sigma, by_steps_sigma))
     t_ns = np.where(by_fix, s["pos_t_ns"], np.where(by_sensor, s["sensor_t_ns"], s["body_t_ns"]))
-    drift = DRIFT_MPS2[s["sport"]] * age_s(t_ns, due_ns)
+    drift = choose(DRIFT_MPS2, s["sport"]) * age_s(t_ns, due_ns)
     return Raw(
         np.where(by_fix, ground, np.where(by_sensor, sensor, by_steps)),
         np.sqrt(sigma * sigma + drift * drift),

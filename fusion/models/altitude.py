@@ -35,8 +35,8 @@ from fusion.kalman import (
     update,
 )
 from fusion.measurements import FOOT_RANK, Records, Source
-from fusion.rounds import rounds, values_before
-from fusion.table import Fields
+from fusion.rounds import rounds
+from fusion.table import Fields, Picked
 
 STATES = 4
 STANDARD_PA = 101_325.0
@@ -96,6 +96,7 @@ FIELDS: list[tuple[Any, ...]] = [
 ]
 _BARO, _GNSS = int(Source.BARO), int(Source.GNSS)
 BREAK_NONE, BREAK_GAP, BREAK_SCALE = 0, 1, 2
+AWAITING = ("alt_span_s", "alt_dv_mps", "alt_moment_m", "alt_dv_variance")
 
 HEIGHT = np.dtype(
     [
@@ -150,43 +151,35 @@ def heights(baro: Records, gnss: Records) -> list[Records]:
     return list(rounds(e))
 
 
-def gather(state: Records, windows: Records) -> None:
-    """Add velocity increments, of any number of windows a row, in order, to what awaits the next height.
+def gather(s: Fields, w: Fields) -> None:
+    """Add the velocity increment of a window to what awaits the next height.
 
     Those of a foot are left out: its impacts are beyond what an accelerometer integrates (3 to 29 m/s in five
     minutes of running).
     """
-    use = ((windows["flags"] & SETTLED_FLAG) != 0) & np.isfinite(windows["dv_up_mps"])
-    use &= windows["rank"] != FOOT_RANK
-    windows = windows[use & (windows["duration_s"] > 0.0)]
-    if not len(windows):
-        return
-    rows = windows["row"].astype(np.intp)
-    span = np.minimum(windows["duration_s"], 1.0)
-    dv = np.clip(windows["dv_up_mps"], -50.0, 50.0)
-    sigma = windows["dv_sigma_mps"]
+    use = ((w["flags"] & SETTLED_FLAG) != 0) & np.isfinite(w["dv_up_mps"])
+    use = use & (w["rank"] != FOOT_RANK) & (w["duration_s"] > 0.0)
+    span = np.minimum(w["duration_s"], 1.0)
+    dv = np.clip(w["dv_up_mps"], -50.0, 50.0)
+    sigma = w["dv_sigma_mps"]
     sigma = np.clip(np.where(np.isfinite(sigma), sigma, 0.1), 5e-3, 5.0)
-    moment_s = np.clip((windows["t_ns"] - state["alt_t_ns"][rows]) * 1e-9 - 0.5 * span, 0.0, GAP_S)
-    # One after the other, so that the sum does not depend on how windows are cut into steps.
-    np.add.at(state["alt_span_s"], rows, span)
-    np.add.at(state["alt_dv_mps"], rows, dv)
-    np.add.at(state["alt_moment_m"], rows, dv * moment_s)
-    unknown = _lost(state, rows, windows, span)
-    np.add.at(state["alt_dv_variance"], rows, sigma * sigma + unknown * unknown)
+    moment_s = np.clip((w["t_ns"] - s["alt_t_ns"]) * 1e-9 - 0.5 * span, 0.0, GAP_S)
+    unknown = _lost(s, w, span, use)
+    added = (span, dv, dv * moment_s, sigma * sigma + unknown * unknown)
+    for name, value in zip(AWAITING, added, strict=True):
+        s[name] = s[name] + np.where(use, value, 0.0)
 
 
-def _lost(state: Records, rows: timer.Rows, windows: Records, span_s: Floats) -> Floats:
+def _lost(s: Fields, w: Fields, span_s: Floats, use: Mask) -> Floats:
     """Return one sigma of the velocity change that went with lost samples before each window, m/s, (n,)."""
-    t_ns, rms = windows["t_ns"], windows["accel_rms"]
+    t_ns, rms, before_ns = w["t_ns"], w["accel_rms"], s["alt_window_ns"]
     rms = np.where(np.isfinite(rms), np.clip(rms, 0.0, 200.0), 0.0)
-    before_ns = values_before(rows, state["alt_window_ns"][rows], t_ns)
-    before_rms = values_before(rows, state["alt_window_rms"][rows], rms)
     lost_s = (t_ns - before_ns) * 1e-9 - span_s
-    gap = (windows["flags"] & GAP_FLAG) != 0
+    gap = (w["flags"] & GAP_FLAG) != 0
     lost_s = np.where((before_ns != 0) & (gap | (lost_s > LOST_MIN_S)), np.clip(lost_s, 0.0, LOST_MAX_S), 0.0)
-    np.maximum.at(state["alt_window_ns"], rows, t_ns)
-    state["alt_window_rms"][rows] = rms
-    unknown: Floats = np.maximum(rms, before_rms) * lost_s
+    unknown: Floats = np.maximum(rms, s["alt_window_rms"]) * lost_s
+    s["alt_window_ns"] = np.where(use, np.maximum(before_ns, t_ns), before_ns)
+    s["alt_window_rms"] = np.where(use, rms, s["alt_window_rms"])
     return unknown
 
 
@@ -258,20 +251,19 @@ def absorb(state: Records, e: Records, history: History) -> tuple[Step, list[int
             shift[taken],
         )
     state["alt_t_ns"][rows] = t_ns
-    for name in ("alt_span_s", "alt_dv_mps", "alt_moment_m", "alt_dv_variance"):
+    for name in AWAITING:
         state[name][rows] = 0.0
     baro = e["kind"] == BARO_EVENT
     state["alt_baro_ns"][rows[baro]] = t_ns[baro]
     state["alt_gnss_ns"][rows[~baro]] = t_ns[~baro]
     state["alt_slow_m"][rows[~baro]] = e["slow_m"][~baro]
-    counted = timer.counts(state, rows, t_ns)
+    counted = timer.counts(Picked(state, rows), t_ns)
     full: list[int] = []
-    kept = counted & (state["climb_slot"][rows] >= 0)
-    if kept.any():
-        slots = state["climb_slot"][rows[kept]].astype(np.intp)
-        breaks = state["alt_break"][rows[kept]]
-        full = history.append(slots, t_ns[kept], breaks, x[:, kept], P[:, :, kept], way[:, kept])
-        state["alt_break"][rows[kept]] = BREAK_NONE
+    if counted.any():
+        kept = rows[counted]
+        entries = (t_ns[counted], state["alt_break"][kept], x[:, counted], P[:, :, counted], way[:, counted])
+        full = history.append(state["climb_slot"], kept, *entries)
+        state["alt_break"][kept] = BREAK_NONE
     return Step(rows, t_ns, counted, x[0], np.sqrt(np.maximum(P[0, 0], 0.0)), shift), full
 
 

@@ -16,8 +16,9 @@ import numpy as np
 
 from fusion import timer
 from fusion.design import scaled_white_noise
-from fusion.kalman import REJECTS_MAX, Floats, Gate, Mask, diagonal, drive, of_rows, shear, symmetric, update
-from fusion.measurements import Records, Source
+from fusion.kalman import REJECTS_MAX, Floats, Gate, Mask, drive, shear, symmetric, update, with_diagonal
+from fusion.measurements import Source
+from fusion.table import Fields
 
 SLOPE_DENSITY = 0.1  # bpm^2/s^3
 SLOPE_SIGMA = 0.5  # bpm/s, before anything is known
@@ -58,7 +59,7 @@ def predict(x: Floats, P: Floats, dt_s: Floats) -> tuple[Floats, Floats]:
     return x, symmetric(P)
 
 
-def noise(m: Records) -> Floats:
+def noise(m: Fields) -> Floats:
     """Return the variance of each measurement, bpm^2, (n,): as told, else by its source."""
     default = np.where(m["source"] == OPTICAL, OPTICAL_SIGMA_BPM, STRAP_SIGMA_BPM)
     told = m["sigma_bpm"]
@@ -81,70 +82,54 @@ def variance(x: Floats, P: Floats, source: Any) -> Floats:
     return total
 
 
-def absorb(state: Records, m: Records) -> Records:
-    """Take one round of heart rates into the table; return those that were used."""
-    bpm = m["bpm"]
+def absorb(s: Fields, m: Fields) -> Mask:
+    """Take in a heart rate of each row; return which were used."""
+    bpm, before_ns = m["bpm"], s["hr_t_ns"]
     sane = (bpm >= RANGE_BPM[0]) & (bpm <= RANGE_BPM[1])  # NaN is neither
-    if np.count_nonzero(sane) < len(m):
-        m = m[sane]
-    rows = m["row"].astype(np.intp)
-    before_ns = state["hr_t_ns"][rows]
     in_time = before_ns - m["t_ns"] <= LATE_NS
-    if np.count_nonzero(in_time) < len(m):
-        state["late"][rows[~in_time]] += 1
-        m, rows, before_ns = m[in_time], rows[in_time], before_ns[in_time]
-    if not len(m):
-        return m
+    s["late"] = s["late"] + (sane & ~in_time)
     t_ns = np.maximum(m["t_ns"], before_ns)
     gap_s = (t_ns - before_ns) * 1e-9
-    dt_s = np.minimum(gap_s, GAP_S)
     anew = (before_ns == 0) | (gap_s > GAP_S)
-    rate_before = state["hr_x"][rows, 0]
-    taken = _filter(state, rows, m, dt_s, anew)
-    state["hr_source"][rows[taken]] = m["source"][taken]
-    _count(state, rows[taken], before_ns[taken], t_ns[taken], rate_before[taken])
-    state["hr_t_ns"][rows[taken]] = t_ns[taken]
-    return m[taken]
-
-
-def _filter(state: Records, rows: timer.Rows, m: Records, dt_s: Floats, anew: Mask) -> Mask:
-    """Predict, update or start anew; return which rows took their measurement."""
-    R = noise(m)
-    old_x, old_P = of_rows(state["hr_x"][rows]), of_rows(state["hr_P"][rows])
-    x, P = predict(old_x.copy(), old_P.copy(), dt_s)
-    x, P, nis, taken = update(x, P, m["bpm"] - x[0], RATE, R, np.ones(len(m), dtype=bool), GATE)
-    rejects = np.where(taken, 0, state["hr_rejects"][rows] + 1)
-    anew = anew | (rejects >= REJECTS_MAX)
-    taken = taken | anew
-    state["hr_nis"][rows] = np.where(anew, 1.0, np.minimum(nis, 1e6))
-    state["hr_rejects"][rows] = np.where(anew, 0, rejects)
-    if np.count_nonzero(anew):
-        fresh = np.zeros_like(x)
-        fresh[0] = m["bpm"]
-        x = np.where(anew, fresh, x)
-        P = np.where(anew, diagonal(R, SLOPE_SIGMA**2, n=len(m)), P)
-    if np.count_nonzero(taken) < len(taken):
-        x, P = np.where(taken, x, old_x), np.where(taken, P, old_P)
-    state["hr_x"][rows] = x.T
-    state["hr_P"][rows] = P.T
+    rate_before = s["hr_x"][0]
+    taken = _filter(s, m, np.minimum(gap_s, GAP_S), anew, sane & in_time)
+    s["hr_source"] = np.where(taken, m["source"], s["hr_source"])
+    _count(s, t_ns, rate_before, taken)
+    s["hr_t_ns"] = np.where(taken, t_ns, before_ns)
     return taken
 
 
-def _count(
-    state: Records, rows: timer.Rows, before_ns: timer.Times, t_ns: timer.Times, rate_before: Floats
-) -> None:
-    """Add the filtered rate and its sigma to the workout's mean and maximum."""
-    x, P = of_rows(state["hr_x"][rows]), of_rows(state["hr_P"][rows])
-    rate, source = x[0], state["hr_source"][rows]
-    counted = timer.counts(state, rows, t_ns)
-    span = np.where(counted, timer.counted_s(state, rows, before_ns, t_ns), 0.0)
+def _filter(s: Fields, m: Fields, dt_s: Floats, anew: Mask, use: Mask) -> Mask:
+    """Predict, update or start anew where ``use``; return which rows took their measurement."""
+    R = noise(m)
+    old_x, old_P = s["hr_x"], s["hr_P"]
+    x, P = predict(old_x.copy(), old_P.copy(), dt_s)
+    x, P, nis, taken = update(x, P, m["bpm"] - x[0], RATE, R, use, GATE)
+    rejects = np.where(taken, 0, s["hr_rejects"] + 1)
+    anew = use & (anew | (rejects >= REJECTS_MAX))
+    taken = taken | anew
+    s["hr_nis"] = np.where(use, np.where(anew, 1.0, np.minimum(nis, 1e6)), s["hr_nis"])
+    s["hr_rejects"] = np.where(use, np.where(anew, 0, rejects), s["hr_rejects"])
+    fresh = np.zeros_like(x)
+    fresh[0] = m["bpm"]
+    x = np.where(anew, fresh, x)
+    P = np.where(anew, with_diagonal(P, R, SLOPE_SIGMA**2), P)
+    s["hr_x"], s["hr_P"] = np.where(taken, x, old_x), np.where(taken, P, old_P)
+    return taken
+
+
+def _count(s: Fields, t_ns: timer.Times, rate_before: Floats, use: Mask) -> None:
+    """Add the filtered rate and its sigma to the workout's mean and maximum, where ``use``."""
+    x, P, source, before_ns = s["hr_x"], s["hr_P"], s["hr_source"], s["hr_t_ns"]
+    rate = x[0]
+    counted = use & timer.counts(s, t_ns)
+    span = np.where(counted, timer.counted_s(s, before_ns, t_ns), 0.0)
     span = np.where(span > MEAN_GAP_S, 0.0, span)
-    through = before_ns >= state["resume_ns"][rows]
-    state["hr_area"][rows] += span * np.where(through, 0.5 * (rate_before + rate), rate)
-    state["hr_time_s"][rows] += span
+    through = before_ns >= s["resume_ns"]
+    s["hr_area"] = s["hr_area"] + span * np.where(through, 0.5 * (rate_before + rate), rate)
+    s["hr_time_s"] = s["hr_time_s"] + span
     # The lags of a rise and of a fall cancel in a mean.
-    state["hr_sigma_area"][rows] += span * np.sqrt(steady_variance(P, source))
-    top = counted & (rate > state["hr_max_bpm"][rows])
-    state["hr_max_bpm"][rows] = np.where(top, rate, state["hr_max_bpm"][rows])
-    sigma = np.where(top, np.sqrt(variance(x, P, source)), state["hr_max_sigma_bpm"][rows])
-    state["hr_max_sigma_bpm"][rows] = sigma
+    s["hr_sigma_area"] = s["hr_sigma_area"] + span * np.sqrt(steady_variance(P, source))
+    top = counted & (rate > s["hr_max_bpm"])
+    s["hr_max_bpm"] = np.where(top, rate, s["hr_max_bpm"])
+    s["hr_max_sigma_bpm"] = np.where(top, np.sqrt(variance(x, P, source)), s["hr_max_sigma_bpm"])

@@ -44,6 +44,7 @@ from fusion.kalman import (
 )
 from fusion.measurements import Records, Sport
 from fusion.models import rest
+from fusion.table import Picked
 
 STATES = 5
 SEMI_MAJOR_M = 6_378_137.0  # WGS 84
@@ -228,16 +229,17 @@ def absorb(state: Records, m: Records, due_ns: timer.Times, history: History) ->
     state["pos_P"][rows] = np.where(taken, P, old_P).T
     state["pos_t_ns"][rows] = np.where(taken, t_ns, before_ns)
     state["pos_accuracy_m"][rows] = accuracy
-    counted = timer.counts(state, rows, t_ns)
-    span = timer.counted_s(state, rows, before_ns, t_ns)
+    workout = Picked(state, rows)
+    counted = timer.counts(workout, t_ns)
+    span = timer.counted_s(workout, before_ns, t_ns)
     # Where a wheel, foot pod or steps filled the hole before this fix, the track does not count it again.
     joined = ~anew & (before_ns >= state["resume_ns"][rows]) & (state["path_fills"][rows] == 0)
     full: list[int] = []
-    kept = taken & counted & (state["track_slot"][rows] >= 0)
+    kept = taken & counted
     if kept.any():
-        slots = state["track_slot"][rows[kept]].astype(np.intp)
         way = np.array([dt_s, density, ceiling, rests])[:, kept]
-        full = history.append(slots, t_ns[kept], ~joined[kept], x[:, kept], P[:, :, kept], way)
+        entries = (t_ns[kept], ~joined[kept], x[:, kept], P[:, :, kept], way)
+        full = history.append(state["track_slot"], rows[kept], *entries)
     chord = np.hypot(x[0] - old_x[0], x[1] - old_x[1])
     before_mps, speed = np.minimum(speed_of(old_x), ceiling), np.minimum(speed_of(x), ceiling)
     step = Step(

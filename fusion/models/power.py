@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from fusion import timer
-from fusion.measurements import Records
+from fusion.kalman import Mask
+from fusion.table import Fields
 
 SHARE = 0.02  # one sigma of a power meter
 GAP_S = 15.0
@@ -20,19 +21,18 @@ FIELDS: list[tuple[Any, ...]] = [
 TOTALS = ("power_area", "power_time_s")
 
 
-def absorb(state: Records, m: Records) -> tuple[timer.Rows, timer.Times, timer.Times]:
-    """Take one round of powers into the table; return rows, and from when to when each reading speaks."""
-    m = m[(m["watts"] >= 0.0) & (m["watts"] <= 5_000.0)]
-    rows = m["row"].astype(np.intp)
-    in_time = state["power_t_ns"][rows] - m["t_ns"] <= LATE_NS
-    state["late"][rows[~in_time]] += 1
-    m, rows = m[in_time], rows[in_time]
-    before_ns = state["power_t_ns"][rows]
+def absorb(s: Fields, m: Fields) -> tuple[timer.Times, Mask]:
+    """Take in a power of each row; return to when each speaks, and which were used."""
+    sane = (m["watts"] >= 0.0) & (m["watts"] <= 5_000.0)
+    before_ns = s["power_t_ns"]
+    in_time = before_ns - m["t_ns"] <= LATE_NS
+    s["late"] = s["late"] + (sane & ~in_time)
+    use = sane & in_time
     t_ns = np.maximum(m["t_ns"], before_ns)
-    span = timer.counted_s(state, rows, before_ns, t_ns)
+    span = timer.counted_s(s, before_ns, t_ns)
     span = np.where((t_ns - before_ns) * 1e-9 > GAP_S, 0.0, span)  # the gap itself, a pause in it or not
-    state["power_area"][rows] += span * m["watts"]
-    state["power_time_s"][rows] += span
-    state["power_w"][rows] = m["watts"]
-    state["power_t_ns"][rows] = t_ns
-    return rows, before_ns, t_ns
+    s["power_area"] = s["power_area"] + np.where(use, span * m["watts"], 0.0)
+    s["power_time_s"] = s["power_time_s"] + np.where(use, span, 0.0)
+    s["power_w"] = np.where(use, m["watts"], s["power_w"])
+    s["power_t_ns"] = np.where(use, t_ns, before_ns)
+    return t_ns, use

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from fusion import timer
-from fusion.kalman import Floats
-from fusion.measurements import Records
+from fusion.kalman import Floats, Mask
+from fusion.table import Fields
 
 SHARE = 0.03  # one sigma: calibration of a foot pod, circumference of a wheel
 GAP_S = 15.0
@@ -20,21 +20,21 @@ FIELDS: list[tuple[Any, ...]] = [
 ]
 
 
-def absorb(state: Records, m: Records) -> tuple[timer.Rows, timer.Times, timer.Times, Floats]:
-    """Take one round into the table; return rows, from when, to when, and the metres between that count."""
-    m = m[(m["speed_mps"] >= 0.0) & (m["speed_mps"] <= SPEED_MAX_MPS)]
-    rows = m["row"].astype(np.intp)
-    in_time = state["sensor_t_ns"][rows] - m["t_ns"] <= LATE_NS
-    state["late"][rows[~in_time]] += 1
-    m, rows = m[in_time], rows[in_time]
-    before_ns = state["sensor_t_ns"][rows]
+def absorb(s: Fields, m: Fields) -> tuple[timer.Times, Floats, Mask]:
+    """Take in a speed of each row; return to when each speaks, the metres that count, and which were used."""
+    sane = (m["speed_mps"] >= 0.0) & (m["speed_mps"] <= SPEED_MAX_MPS)
+    before_ns = s["sensor_t_ns"]
+    in_time = before_ns - m["t_ns"] <= LATE_NS
+    s["late"] = s["late"] + (sane & ~in_time)
+    use = sane & in_time
     t_ns = np.maximum(m["t_ns"], before_ns)
-    span = timer.counted_s(state, rows, before_ns, t_ns)
+    span = timer.counted_s(s, before_ns, t_ns)
     whole = (t_ns - before_ns) * 1e-9 <= GAP_S
-    before = np.where(whole, state["sensor_mps"][rows], m["speed_mps"])
+    before = np.where(whole, s["sensor_mps"], m["speed_mps"])
     # What came before a silence is not known; the reading speaks for the second before it.
     span = np.where(whole, span, np.minimum(span, 1.0))
-    state["sensor_mps"][rows] = m["speed_mps"]
-    state["sensor_t_ns"][rows] = t_ns
-    state["sensor_source"][rows] = m["source"]
-    return rows, before_ns, t_ns, 0.5 * (before + m["speed_mps"]) * span
+    metres = np.where(use, 0.5 * (before + m["speed_mps"]) * span, 0.0)
+    s["sensor_mps"] = np.where(use, m["speed_mps"], s["sensor_mps"])
+    s["sensor_t_ns"] = np.where(use, t_ns, before_ns)
+    s["sensor_source"] = np.where(use, m["source"], s["sensor_source"])
+    return t_ns, metres, use

@@ -9,10 +9,11 @@ from typing import NoReturn, Self
 from server.clock import Clock
 from server.config import Config
 from server.deadlines import Deadlines
-from server.envelopes import Arrivals
+from server.envelopes import Arrivals, Outgoing
 from server.figures import GOODBYE_S, Figures
 from server.messages import WorkerStatus
 from server.mqtt import Link
+from server.overload import MODES, Mode
 from server.workers.member import Member
 from server.workers.routing import Part, Router
 from server.workers.wire import Answer
@@ -30,7 +31,7 @@ class Pool:
     clock : Clock
         The time.
     on_change : callable
-        Called when a worker has died, and when it works again.
+        Called when a worker has died, when it works again, and when the mode has changed.
     """
 
     def __init__(self, config: Config, clock: Clock, on_change: Callable[[], None]) -> None:
@@ -57,6 +58,7 @@ class Pool:
         ]
         self._tasks: list[asyncio.Task[None]] = []
         self._is_open = False
+        self._mode: Mode = "full"
 
     @property
     def dropped(self) -> int:
@@ -119,16 +121,16 @@ class Pool:
     def figures(self) -> Figures:
         """Return how all are together."""
         total = Figures()
-        refused = Counter[str]()
+        refused, given_up = Counter[str](), Counter[str]()
         for member in self._members:
             own = member.figures
             total.devices += own.devices
             total.athletes += own.athletes
             total.workouts += own.workouts
             refused.update(member.refused)
-            if own.mode != "full":
-                total.mode = own.mode
-        total.refused = dict(refused)
+            given_up.update(own.given_up)
+            total.mode = max(total.mode, own.mode, key=MODES.index)
+        total.refused, total.given_up = dict(refused), dict(given_up)
         return total
 
     def workers(self) -> list[WorkerStatus]:
@@ -146,12 +148,14 @@ class Pool:
             self._router.enrolled(device)
         if answer.report is not None:
             self.deadlines.add(answer.report.times)
+            if (mode := self.figures().mode) != self._mode:
+                self._mode = mode
+                self._changed()
         link = self._link
         if link is None or not (answer.caused_ns or answer.assured):
             return
         link.publish_frames(answer.frames, answer.caused_ns)
-        for topic, payload, qos, retain in answer.assured:
-            link.publish(topic, payload, qos=qos, retain=retain)
+        link.publish_all([Outgoing(*each) for each in answer.assured])
         self.deadlines.observe("publish", self._clock.monotonic_ns() - began_ns)
 
     def _done(self, parts: list[Part]) -> None:

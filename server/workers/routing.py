@@ -117,7 +117,7 @@ class Router:
         """Return what each worker has of an arrival."""
         if isinstance(arrival, Incoming):
             topic, payload, retained, arrived_ns, received_ns = arrival
-            data = frames.publish(topic, payload, retain=retained)
+            data = frames.publish([(topic, payload, retained)])
             worker = self.route(topic, payload)
             if topic.endswith("/status"):
                 self.births.keep(worker, topic, payload)
@@ -192,7 +192,7 @@ class Births:
         self._bytes -= len(self._kept.pop(topic, (0, b""))[1])
         if not payload:
             return
-        frame = frames.publish(topic, payload, retain=True)
+        frame = frames.publish([(topic, payload, True)])
         self._kept[topic] = (worker, frame)
         self._bytes += len(frame)
         while len(self._kept) > self._devices_max or self._bytes > BIRTHS_KEPT_BYTES:

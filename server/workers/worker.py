@@ -59,7 +59,12 @@ class Bench:
             for data, arrived_ns, received_ns in tick.parts
             for chunk in self._chunks(data, arrived_ns, received_ns)
         ]
+        began_ns = self._clock.monotonic_ns()
         out = self.engine.advance(chunks, utc_ns)
+        now_ns = self._clock.monotonic_ns()
+        waited_ns = now_ns - chunks[0].received_ns if chunks else 0
+        if self.engine.ladder.observe(now_ns, now_ns - began_ns, waited_ns):
+            self._reported_ns = 0  # the parent is to know at once
         return self._answer(out, ticks[-1].number if ticks else 0, self._report(utc_ns))
 
     def end(self, within_s: float) -> tuple[Answer, Ended]:
@@ -83,17 +88,17 @@ class Bench:
         return chunks
 
     def _answer(self, out: list[Outgoing], done: int, report: Report | None) -> Answer:
-        encoded, caused_ns, assured = [], [], []
+        plain, caused_ns, assured = [], [], []
         for topic, payload, qos, retain, cause_ns in out:
             if qos or retain:
                 assured.append((topic, payload, qos, retain))
             else:
-                encoded.append(frames.publish(topic, payload))
+                plain.append((topic, payload, False))
                 caused_ns.append(cause_ns)
         rows = self.engine.registry.device_rows
         enrolled = [device.id for device in rows[self._told :]] if len(rows) > self._told else []
         self._told = len(rows)
-        return Answer(done, b"".join(encoded), caused_ns, assured, enrolled, report)
+        return Answer(done, frames.publish(plain), caused_ns, assured, enrolled, report)
 
     def _report(self, utc_ns: int) -> Report | None:
         """Return how it is, if it is time to tell."""

@@ -1,4 +1,4 @@
-"""``kinefuse bench``: what things cost, as ratios to a peer in the same run."""
+"""``kinefuse bench orientation``: what a sample costs, as a ratio to a peer in the same run."""
 
 import json
 import os
@@ -9,43 +9,32 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
-from server.errors import ConfigError
-from simulators.benchmark import orientation
+from simulators.benchmark import orientation as core
 from simulators.evaluation import peers
 
-BENCHES = ("orientation",)
 
-
-def bench(
-    what: Annotated[list[str] | None, Parameter(negative=())] = None,
-    /,
+def orientation(
     *,
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> None:
-    """Measure speed, as ratios to a peer in the same run.
+    """Measure what a sample of orientation costs, beside VQF and x-io Fusion.
 
-    What can be measured: orientation (a sample, beside VQF and x-io Fusion). It is CPU time; each thing and
-    its peer take turns, and the median of several rounds counts. A target that is missed is told as missed;
-    the exit code is 0 all the same.
+    It is CPU time; each thing and its peer take turns, and the median of several rounds counts. A target that
+    is missed is told as missed; the exit code is 0 all the same.
 
     For example:
 
-        kinefuse bench
+        kinefuse bench orientation
         kinefuse bench orientation --json | jq '.orientation.rows'
 
     Parameters
     ----------
-    what
-        What to measure; by default all there is.
     json_
         Print everything measured as one JSON object instead of a table.
     """
-    for name in what or BENCHES:
-        if name not in BENCHES:
-            raise ConfigError("", f"{name!r} cannot be measured; there are: {', '.join(BENCHES)}")
     if lack := peers.missing():
         print(f"kinefuse: {lack}", file=sys.stderr)
-    rows = orientation.rows()
+    rows = core.rows()
     if json_:
         told = [{**msgspec.to_builtins(row), "met": row.met} for row in rows]
         print(json.dumps({"conditions": conditions(), "orientation": {"rows": told}}))
@@ -62,7 +51,7 @@ def conditions() -> dict[str, str]:
     return {"Python": platform.python_version(), "cores": str(os.cpu_count()), "load": load, **versions}
 
 
-def line(row: orientation.Row) -> str:
+def line(row: core.Row) -> str:
     """Return a line of the table."""
     beside = "" if row.ratio is None else f"{row.ratio:.3f}x VQF"
     verdict = ""

@@ -1,22 +1,29 @@
-"""``make bench``: what things cost, as ratios against a peer in the same run. Takes about two minutes.
+"""``make bench``: what things cost, as ratios against a peer in the same run. Takes about seven minutes.
 
-``python -m tests.bench [orientation core models codecs engine fleet]`` runs only what is named; orientation
-is what ``kinefuse bench`` measures.
+``python -m tests.bench [orientation core models codecs ingest engine fleet]`` runs only what is named;
+orientation and fleet are what ``kinefuse bench`` measures, the latter beside the peer of this folder.
 """
 
 import asyncio
 import os
 import platform
-import shutil
 import sys
 
+from server.brokers import mosquitto
 from simulators.benchmark.command import line
 from simulators.benchmark.orientation import rows
-from tests.bench import bench_codecs, bench_core, bench_engine, bench_fleet, bench_models
+from tests.bench import bench_codecs, bench_core, bench_engine, bench_ingest, bench_models
 
-TABLES = {"core": bench_core, "models": bench_models, "codecs": bench_codecs, "engine": bench_engine}
-FLEET_S = 30.0
-FLEET_ATHLETES = 100
+TABLES = {
+    "core": bench_core,
+    "models": bench_models,
+    "codecs": bench_codecs,
+    "ingest": bench_ingest,
+    "engine": bench_engine,
+}
+FLEET_DEVICES = (100, 500, 1_000, 3_000, 5_000)
+FLEET_S = 12
+PEER = "tests.bench.peer"
 
 
 def main() -> None:
@@ -37,11 +44,21 @@ def main() -> None:
             for cost in TABLES[name].costs():
                 print(cost.line(), flush=True)
     if "fleet" in asked:
-        print("\nfleet: simulators, mosquitto and the server as processes of this machine")
-        if shutil.which("mosquitto") is None:
-            print("skipped: mosquitto is not installed")
+        print("\nfleet: devices, mosquitto and the server as processes of this machine", flush=True)
+        if mosquitto.find() is None or sys.platform != "linux":
+            print("skipped: it needs Linux and mosquitto")
             return
-        print(bench_fleet.table(asyncio.run(bench_fleet.run(FLEET_ATHLETES, FLEET_S))))
+        asyncio.run(_fleet())
+
+
+async def _fleet() -> None:
+    from simulators.benchmark.bench import Bench  # it stands on the load generator, which is Linux's
+    from simulators.benchmark.outcome import Asked
+    from simulators.benchmark.stage import Subject
+
+    bench = Bench([Subject.ours(), Subject.peer(PEER)], seed=1, quiet=False)
+    await bench.begin()
+    await bench.each([Asked(devices=devices, seconds=FLEET_S) for devices in FLEET_DEVICES])
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from server.messages import Cause, Gnss, HeartRate, ImuJson, WorkoutState
 from simulators.benchmark.measure import Cost, best_us
 
 T0_NS = 1_700_000_000_000_000_000
+STEPPED = 50
 
 
 def costs() -> Iterator[Cost]:
@@ -27,7 +28,7 @@ def costs() -> Iterator[Cost]:
     )
     heart = samples.encode(HeartRate(t=T0_NS, boot=1, seq=9, bpm=141.0, rr_ms=[425.0, 427.0]))
     fix = samples.encode(Gnss(t=T0_NS, boot=1, seq=9, lat=48.1, lon=11.5, alt_m=520.0, speed_mps=3.1))
-    live, plain = _live()
+    (one, plain), (many, _) = _live(1), _live(STEPPED)
     us = best_us(
         {
             "binary": lambda: imu.decode(binary),
@@ -37,7 +38,8 @@ def costs() -> Iterator[Cost]:
             "hr json": lambda: json.loads(heart),
             "gnss": lambda: samples.decode("gnss", fix),
             "gnss json": lambda: json.loads(fix),
-            "live": live,
+            "live": one,
+            "lives": many,
             "live json": lambda: json.dumps(plain),
         }
     )
@@ -47,21 +49,34 @@ def costs() -> Iterator[Cost]:
     )
     yield Cost("heart rate, checked", us["hr"], "message", "json.loads, unchecked", us["hr json"])
     yield Cost("GNSS fix, checked", us["gnss"], "message", "json.loads, unchecked", us["gnss json"])
-    yield Cost("live: from estimates to bytes", us["live"], "message", "json.dumps alone", us["live json"])
+    peer = "json.dumps alone", us["live json"]
+    yield Cost("live: from estimates to bytes, a step of 1", us["live"], "message", *peer)
+    yield Cost(f"live: from estimates to bytes, a step of {STEPPED}", us["lives"] / STEPPED, "message", *peer)
 
 
-def _live() -> tuple[Callable[[], bytes], object]:
-    """Return a call that makes one athlete's live message, and the same message as plain objects."""
+def _live(n: int) -> tuple[Callable[[], list[bytes]], object]:
+    """Return a call that makes the live messages of so many athletes, and one as plain objects."""
     athletes = Athletes()
-    row = athletes.add()
-    athletes.begin(row, T0_NS, Sport.RUN)
-    due_ns = T0_NS + 1_000_000_000
-    m = Measurements.of(heart_rates=[(row, due_ns, 0, 140.0, 1.0, Source.STRAP)])
-    estimates = athletes.step(np.array([row]), np.array([due_ns]), m)
-    columns = publications.MetricColumns(estimates)
+    rows = np.array([athletes.add() for _ in range(n)], np.intp)
+    for row in rows:
+        athletes.begin(int(row), T0_NS, Sport.RUN)
+    due_ns = np.full(n, T0_NS + 1_000_000_000)
+    m = Measurements.of(
+        windows=[
+            (row, T0_NS + k * 250_000_000, row, 4, 0.25, 0.01, 0.05, 3.0, 1.0, k % 2, 0.36, 64)
+            for row in rows
+            for k in range(1, 5)
+        ],
+        heart_rates=[(row, due_ns[0], 0, 140.0, 1.0, Source.STRAP) for row in rows],
+    )
+    estimates = athletes.step(rows, due_ns, m)
     cause, state = Cause("watch", 1, 9), WorkoutState("w", "running", "run", 1.0, 1.0, 0)
 
-    def run() -> bytes:
-        return publications.live("athlete", due_ns, cause, state, columns.at(0, due_ns))
+    def run() -> list[bytes]:
+        columns = publications.MetricColumns(estimates, due_ns)
+        return [
+            publications.live("athlete", int(due_ns[place]), cause, state, columns.at(place), "full")
+            for place in range(n)
+        ]
 
-    return run, json.loads(run())
+    return run, json.loads(run()[0])

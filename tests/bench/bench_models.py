@@ -25,6 +25,15 @@ def costs() -> Iterator[Cost]:
         yield Cost(f"Kalman bank, 2 states, {n} rows", us, "row", "filterpy predict+update", peers[2])
     three_us = peers[2] + 2 * peers[4]
     for n in ROWS:
+        us = best_us({"step": _step(n, inertial=True)})["step"] / n
+        yield Cost(
+            f"Athletes.step, 1 s of IMU and heart rate, {n} rows",
+            us,
+            "athlete",
+            "1 filterpy filter alone",
+            peers[2],
+        )
+    for n in ROWS:
         us = best_us({"step": _step(n)})["step"] / n
         yield Cost(
             f"Athletes.step, 1 s of all sensors, {n} rows",
@@ -61,14 +70,17 @@ def _filterpy(size: int) -> Callable[[], object]:
     return run
 
 
-def _step(n: int) -> Callable[[], object]:
-    """Return a call that steps n runners by their next second: 4 windows, a heart rate, a fix, a pressure."""
+def _step(n: int, *, inertial: bool = False) -> Callable[[], object]:
+    """Return a call that steps n runners by their next second: 4 windows, a heart rate, a fix, a pressure.
+
+    Where ``inertial``, only windows and heart rates.
+    """
     athletes = Athletes()
     rows = np.array([athletes.add() for _ in range(n)], np.intp)
     for row in rows:
         athletes.begin(int(row), T0_NS, Sport.RUN)
     windows = [
-        (row, T0_NS + k * S // 4, row, 4, 0.25, 0.01, 0.05, 3.0, 1.0, k % 2, 0.36, 0)
+        (row, T0_NS + k * S // 4, row, 4, 0.25, 0.01, 0.05, 3.0, 1.0, k % 2, 0.36, 64)
         for row in range(n)
         for k in range(1, 5)
     ]
@@ -78,6 +90,8 @@ def _step(n: int) -> Callable[[], object]:
         gnss=[(row, T0_NS + S, 48.0, 11.0, 500.0, 3.0, 1.57, 4.0, 6.0, 0.3) for row in range(n)],
         baro=[(row, T0_NS + S, 95_000.0) for row in range(n)],
     )
+    if inertial:
+        m = m._replace(gnss=m.gnss[:0], baro=m.baro[:0])
     due_ns = np.full(n, T0_NS + S)
     east_deg = 3.0 / (111_320.0 * np.cos(np.radians(48.0)))
 

@@ -1,10 +1,12 @@
-# Tests of the C core, under the address and undefined-behaviour sanitizers, with every compiler of C_CHECKERS.
-# Included by the top Makefile; or: make -f tests/c/tests.mk check-c
+# Tests of the C core and of the load generator, under the address and undefined-behaviour sanitizers, with every
+# compiler of C_CHECKERS. Included by the top Makefile; or: make -f tests/c/tests.mk check-c
 
 C_CHECKERS ?= gcc clang
 C_CORE := $(filter-out csrc/_core.c,$(wildcard csrc/*.c))
+C_LOAD := $(filter-out %/_load.c,$(wildcard simulators/load/*.c))
 C_TESTS := $(patsubst tests/c/%.c,%,$(wildcard tests/c/test_*.c))
 C_CHECK_FLAGS := -std=c11 -O1 -g -ffp-contract=off -Wall -Wextra -Wconversion -Werror -Icsrc \
+	-Isimulators/load \
 	-fsanitize=address,undefined,float-divide-by-zero -fno-sanitize-recover=all -fno-omit-frame-pointer
 C_BINARIES := $(foreach compiler,$(C_CHECKERS),$(addprefix build/c/$(compiler)/,$(C_TESTS)))
 
@@ -13,8 +15,8 @@ check-c: $(C_BINARIES)
 	@set -e; for program in $^; do echo "== $$program"; $$program; done
 
 define C_RULE
-build/c/$(1)/%: tests/c/%.c $(C_CORE) $(wildcard csrc/*.h) $(wildcard tests/c/*.h)
+build/c/$(1)/%: tests/c/%.c $(C_CORE) $(C_LOAD) $(wildcard csrc/*.h simulators/load/*.h) $(wildcard tests/c/*.h)
 	@mkdir -p $$(@D)
-	$(1) $(C_CHECK_FLAGS) -o $$@ $$< $(C_CORE) -lm
+	$(1) $(C_CHECK_FLAGS) -o $$@ $$< $(C_CORE) $(C_LOAD) -lm
 endef
 $(foreach compiler,$(C_CHECKERS),$(eval $(call C_RULE,$(compiler))))

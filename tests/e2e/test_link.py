@@ -1,41 +1,20 @@
 """The link's own promises: what it keeps, what it drops, and when it gives up."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from server import brokers
-from server.brokers import mosquitto
-from server.brokers.process import Child
 from server.config import Broker
 from server.errors import BrokerError, ConfigError
 from server.mqtt import LIFESPAN_NS, Link
-from tests.support.brokers import PATIENCE_S, free_port, hear, running_broker, soon
+from tests.support import certificates
+from tests.support.brokers import PATIENCE_S, free_port, guarded_broker, hear, running_broker, soon
 from tests.support.clocks import ManualClock
 
 pytestmark = pytest.mark.mosquitto
-
-
-@pytest.fixture
-async def guarded() -> AsyncIterator[Callable[[str], object]]:
-    """Start a mosquitto with lines of configuration of one's own; returns its port."""
-    children: list[Child] = []
-
-    async def start(lines: str) -> int:
-        program = mosquitto.find()
-        assert program is not None
-        address = Broker(port=free_port())
-        settings = f"listener {address.port} 127.0.0.1\nuser root\n{lines}\n".encode()
-        children.append(Child("mosquitto", mosquitto.command(program), stdin=settings))
-        await brokers.start(children[-1], address)
-        return address.port
-
-    yield start
-    for child in children:
-        await child.stop(2.0)
 
 
 async def test_without_a_broker_qos_0_outlives_its_lifespan_and_qos_1_waits() -> None:
@@ -76,14 +55,14 @@ async def test_what_waits_in_the_inbox_survives_the_loss_of_the_broker() -> None
         assert [int(each.payload) for each in heard] == list(range(50))
 
 
-async def test_a_refusal_that_time_does_not_cure_ends_the_link(guarded: Callable[[str], object]) -> None:
-    port = await guarded("allow_anonymous false")  # type: ignore[misc]
-    with pytest.raises(BrokerError, match="refuses us"):
-        await brokers.reach(Broker(port=port, username="ada", password="wrong"))
-    link = Link(Broker(port=port))
-    with pytest.raises(BrokerError, match="refuses us"):
-        async with link:
-            assert [arrival async for arrival in link.arrivals()] == []
+async def test_a_refusal_that_time_does_not_cure_ends_the_link() -> None:
+    async with guarded_broker("allow_anonymous false") as port:
+        with pytest.raises(BrokerError, match="refuses us"):
+            await brokers.reach(Broker(port=port, username="ada", password="wrong"))
+        link = Link(Broker(port=port))
+        with pytest.raises(BrokerError, match="refuses us"):
+            async with link:
+                assert [arrival async for arrival in link.arrivals()] == []
 
 
 async def test_leaving_without_a_broker_is_quick() -> None:
@@ -107,33 +86,17 @@ async def test_a_broker_that_takes_the_connection_and_says_nothing_does_not_hold
         assert asyncio.get_running_loop().time() - began_s < 4.5
 
 
-async def test_tls_works_with_the_right_authority_only(
-    guarded: Callable[[str], object], tmp_path: Path
-) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "1",
-        "-subj",
-        "/CN=localhost",
-    ]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    openssl = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
-    assert await openssl.wait() == 0
-    port = await guarded(f"allow_anonymous true\ncertfile {certificate}\nkeyfile {key}")  # type: ignore[misc]
-    secured = {"port": port, "external": True, "tls": True}
-    trusting = msgspec.convert({**secured, "tls_ca_file": str(certificate)}, Broker)
-    async with Link(trusting, subscriptions=["t"]) as link:
-        await asyncio.wait_for(link.ready(), PATIENCE_S)
-        link.publish("t", b"secret", qos=1)
-        assert (await hear(link, lambda _: True))[0].payload == b"secret"
-    with pytest.raises(BrokerError, match="no broker answers"):
-        await brokers.reach(msgspec.convert(secured, Broker))
-    with pytest.raises(ConfigError, match=r"broker\.tls"):
-        Link(msgspec.convert({**secured, "tls_ca_file": str(tmp_path / "none.pem")}, Broker))
+async def test_tls_works_with_the_right_authority_only(tmp_path: Path) -> None:
+    files = await certificates.make(tmp_path)
+    lines = f"allow_anonymous true\ncertfile {files.certificate}\nkeyfile {files.key}"
+    async with guarded_broker(lines) as port:
+        secured = {"port": port, "external": True, "tls": True}
+        trusting = msgspec.convert({**secured, "tls_ca_file": str(files.certificate)}, Broker)
+        async with Link(trusting, subscriptions=["t"]) as link:
+            await asyncio.wait_for(link.ready(), PATIENCE_S)
+            link.publish("t", b"secret", qos=1)
+            assert (await hear(link, lambda _: True))[0].payload == b"secret"
+        with pytest.raises(BrokerError, match="no broker answers"):
+            await brokers.reach(msgspec.convert(secured, Broker))
+        with pytest.raises(ConfigError, match=r"broker\.tls"):
+            Link(msgspec.convert({**secured, "tls_ca_file": str(tmp_path / "none.pem")}, Broker))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusion.athletes import Athletes, Profile, StateError
-from fusion.measurements import DTYPES, Estimate, Measurements, Records, Sport
+from fusion.measurements import DTYPES, Estimates, Measurements, Records, Sport
 from fusion.metrics import METRICS
 
 START_NS = 1_790_000_000 * 10**9
@@ -53,7 +53,7 @@ def of_rows(m: Measurements, rows: list[int]) -> Measurements:
     return Measurements(*(array[np.isin(array["row"], rows)] for array in m))
 
 
-def bits(result: dict[str, Estimate], index: int) -> bytes:
+def bits(result: Estimates, index: int) -> bytes:
     return b"".join(column[index].tobytes() for one in result.values() for column in one)
 
 

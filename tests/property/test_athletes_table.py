@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusion.athletes import STATE, Athletes
-from fusion.measurements import DTYPES, Estimate, Measurements, Reason, Records, Source, Sport
+from fusion.athletes import Athletes
+from fusion.measurements import DTYPES, Estimate, Estimates, Measurements, Reason, Records, Source, Sport
 from fusion.metrics import METRICS
+from fusion.state import STATE
 from tests.support.athlete_table import START_NS
 
 SECOND_NS = 10**9
@@ -78,7 +79,7 @@ class World:
         return rng.uniform(0.0, 9.0), int(rng.choice([Source.WHEEL, Source.FOOT]))
 
 
-def at(athletes: Athletes, t_s: float, m: Measurements, row: int = 0) -> dict[str, Estimate]:
+def at(athletes: Athletes, t_s: float, m: Measurements, row: int = 0) -> Estimates:
     return athletes.step(np.array([row]), np.array([START_NS + round(t_s * 1e9)]), m)
 
 
@@ -86,7 +87,7 @@ def of_place(one: Estimate, place: int) -> bytes:
     return b"".join(column[place].tobytes() for column in one)
 
 
-def totals(live: dict[str, Estimate]) -> dict[str, float]:
+def totals(live: Estimates) -> dict[str, float]:
     return {name: float(live[name].value[0]) for name in TOTALS}
 
 
@@ -175,6 +176,41 @@ def test_a_workout_begins_at_zero_whatever_was_before_it(
     again.add()
     again.restore(0, athletes.snapshot(0))
     assert again.snapshot(0) == athletes.snapshot(0)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds, rows=st.integers(1, 4))
+def test_totals_of_many_are_those_of_each(seed: int, rows: int) -> None:
+    athletes = opened(Sport(seed % len(Sport)), rows)
+    rng = np.random.default_rng(seed)
+    worlds = [World(seed + row, {str(rng.choice(KINDS))}, row) for row in range(rows)]
+    for t in range(1, 31):
+        for world in worlds:
+            at(athletes, t, world.second(t), world.row)
+    athletes.pause(0, START_NS + 20 * SECOND_NS)
+    order, t_ns = rng.permutation(rows), START_NS + rng.integers(0, 60, rows) * SECOND_NS
+    many = athletes.totals_of(order, t_ns)
+    for place, row in enumerate(order):
+        one = athletes.totals(int(row), int(t_ns[place]))
+        assert one == {name: column[place] for name, column in many._asdict().items()}
+        live = athletes.step(np.array([row]), np.array([START_NS + 60 * SECOND_NS]), Measurements.of())
+        last = athletes.totals(int(row), START_NS + 60 * SECOND_NS)
+        assert (last["elapsed_s"], last["moving_s"]) == (live["elapsed"].value[0], live["moving"].value[0])
+
+
+def test_who_has_neither_fix_nor_height_has_no_history() -> None:
+    athletes, world = opened(Sport.RUN, 2), World(1, {"windows", "heart_rates"}, steady=True)
+    fixes = World(1, {"gnss"}, 1, steady=True)
+    for t in range(1, 10):
+        at(athletes, t, world.second(t))
+        at(athletes, t, fixes.second(t), 1)
+    assert (athletes.state["track_slot"][:2] >= 0).tolist() == [False, True]
+    assert athletes.state["climb_slot"][0] == -1
+    bare, tracked = (len(athletes.snapshot(row)) for row in (0, 1))
+    assert bare < tracked
+    athletes.end(1, START_NS + 10 * SECOND_NS)
+    assert athletes.state["track_slot"][1] == athletes.state["climb_slot"][1] == -1
+    assert athletes.end(0, START_NS + 10 * SECOND_NS).reasons["ascent_m"] == "no_source"
 
 
 def test_commands_that_change_nothing_say_so() -> None:

@@ -59,7 +59,7 @@ def told(engine: Engine, ticks: list[list[Incoming | Chunk]], times: list[int]) 
 
 def chunk_of(engine: Engine, part: list[Incoming]) -> Chunk:
     """Return messages as one read gives them: they have one time of arrival."""
-    data = b"".join(publish(each.topic, each.payload) for each in part)
+    data = publish((each.topic, each.payload, False) for each in part)
     split = Splitter(engine.topics, PAYLOAD_BYTES_MAX).split(data, 0, len(data))
     assert split.consumed == len(data)
     return Chunk(data, split.frames, part[-1].arrived_ns, part[-1].received_ns)

@@ -77,3 +77,28 @@ async def test_a_closed_inbox_gives_what_is_left_and_then_nothing() -> None:
 def test_an_inbox_of_no_size_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Inbox[int](items_max=0)
+
+
+@given(st.integers(1, 12), st.lists(st.one_of(st.integers(1, 6), st.none()), max_size=60), st.integers(1, 8))
+def test_items_of_several_messages_are_kept_and_forgotten_whole(
+    items_max: int, script: list[int | None], limit: int
+) -> None:
+    inbox = Inbox[tuple[int, int]](items_max, count=lambda item: item[1])
+    forgotten: list[tuple[int, int]] = []
+    inbox.on_drop = forgotten.append
+    taken: list[tuple[int, int]] = []
+    put = [(number, count) for number, count in enumerate(script) if count is not None]
+    for number, count in enumerate(script):
+        if count is None:
+            batch = inbox.take(limit)
+            assert sum(each for _, each in batch[:-1]) < limit
+            taken += batch
+        else:
+            inbox.put((number, count))
+        assert len(inbox) <= items_max
+        assert inbox.dropped == sum(each for _, each in forgotten)
+    taken += inbox.take()
+    assert sorted(taken + forgotten) == put
+    assert taken == sorted(taken)
+    if taken and forgotten and max(count for _, count in put) <= items_max:
+        assert taken[-1] == put[-1], "the newest stays"

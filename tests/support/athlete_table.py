@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fusion.athletes import Athletes, Profile
-from fusion.measurements import Estimate, Measurements, Source, Sport
+from fusion.measurements import Estimate, Estimates, Measurements, Source, Sport
 
 START_NS = 1_790_000_000 * 10**9
 Told = tuple[Any, ...]
@@ -18,7 +18,7 @@ def athlete(sport: Sport = Sport.RUN, profile: Profile | None = None) -> Athlete
     return table
 
 
-def step(table: Athletes, t_s: float, *, row: int = 0, **told: list[Told]) -> dict[str, Estimate]:
+def step(table: Athletes, t_s: float, *, row: int = 0, **told: list[Told]) -> Estimates:
     """Step a row to ``t_s``; each measurement begins with its time, s, and goes on as its dtype does."""
     arrays = {
         name: [(row, START_NS + round(one[0] * 1e9), *one[1:]) for one in rows] for name, rows in told.items()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 
 from server import brokers
+from server.brokers import mosquitto
 from server.brokers.process import Child
 from server.config import Broker
 from server.envelopes import Incoming
@@ -56,6 +57,21 @@ async def running_broker(kind: str) -> AsyncIterator[RunningBroker]:
         yield broker
     finally:
         await broker.stop()
+
+
+@contextlib.asynccontextmanager
+async def guarded_broker(lines: str) -> AsyncIterator[int]:
+    """Have a mosquitto with lines of configuration of one's own; gives its port."""
+    program = mosquitto.find()
+    assert program is not None
+    address = Broker(port=free_port())
+    settings = f"listener {address.port} 127.0.0.1\nuser root\n{lines}\n".encode()
+    child = Child("mosquitto", mosquitto.command(program), stdin=settings)
+    try:
+        await brokers.start(child, address)
+        yield address.port
+    finally:
+        await child.stop(2.0)
 
 
 async def hear(link: Link, wanted: Callable[[Incoming], bool]) -> list[Incoming]:

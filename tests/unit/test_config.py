@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fusion.athletes import ZONES_MAX, Athletes, Profile
+from fusion.athletes import Athletes, Profile
+from fusion.state import ZONES_MAX
 from server.config import Config, load
 from server.errors import ConfigError, FileError
 

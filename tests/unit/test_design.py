@@ -106,12 +106,12 @@ def history(
     one: Filtered, starts: frozenset[int] = frozenset()
 ) -> tuple[History, int, Floats, Floats, list[int]]:
     """A run through a history, flushed as it asks and at the end: the states and the pieces' lengths."""
-    kept = History(2, 3, transition)
-    slot = kept.open()
+    kept, column = History(2, 3, transition), np.array([-1], dtype=np.int32)
     pieces = []
     for i in range(len(one.x)):
         full = kept.append(
-            np.array([slot]),
+            column,
+            np.array([0]),
             one.t_ns[i : i + 1],
             np.array([i in starts]),
             one.x[i][:, None],
@@ -120,6 +120,7 @@ def history(
         )
         for wants in full:
             pieces += kept.flush(wants)
+    slot = int(column[0])
     pieces += kept.flush(slot, everything=True)
     x, P = np.full_like(one.x, np.nan), np.full_like(one.P, np.nan)
     for piece in pieces:
@@ -173,15 +174,21 @@ def test_sections_are_smoothed_as_runs_of_their_own(seed: int, length: int, cut:
 def test_a_slot_that_is_put_back_smooths_to_the_same_bits(seed: int, length: int) -> None:
     one = Filtered(seed, 40)
     kept, other = History(2, 3, transition), History(2, 3, transition)
-    slot = kept.open()
+    column, row = np.full(6, -1, dtype=np.int32), np.array([2])
     for i in range(length):
         entry = (one.x[i][:, None], one.P[i][:, :, None], one.way[i][:, None])
-        kept.append(np.array([slot]), one.t_ns[i : i + 1], np.array([i == 0]), *entry)
+        kept.append(column, row, one.t_ns[i : i + 1], np.array([i == 0]), *entry)
+    slot = int(column[2])
+    assert (slot >= 0) == (length > 0)
     block = kept.snapshot(slot)
-    there = [other.open() for _ in range(6)][-1]
+    elsewhere = np.full(6, -1, dtype=np.int32)
+    for i in range(5):
+        other.open(elsewhere, i)
     assert other.holds(block)
     assert not other.holds(block + b"\0")
-    other.restore(there, block)
+    other.restore(elsewhere, 5, block)
+    there = int(elsewhere[5])
+    assert not block or other.row_of(there) == 5
     assert other.snapshot(there) == block
     first, again = kept.flush(slot, everything=True), other.flush(there, everything=True)
     assert len(first) == len(again) == min(length, 1)
@@ -193,11 +200,13 @@ def test_a_slot_that_is_put_back_smooths_to_the_same_bits(seed: int, length: int
 
 def test_a_slot_that_is_reused_is_empty() -> None:
     one = Filtered(0, 1)
-    kept = History(2, 3, transition)
-    slot = kept.open()
-    kept.append(np.array([slot]), one.t_ns, np.array([True]), one.x.T, one.P.transpose(1, 2, 0), one.way.T)
-    kept.close(slot)
-    assert kept.open() == slot
+    kept, column = History(2, 3, transition), np.array([-1, -1], dtype=np.int32)
+    entry = (one.t_ns, np.array([True]), one.x.T, one.P.transpose(1, 2, 0), one.way.T)
+    kept.append(column, np.array([0]), *entry)
+    slot = int(column[0])
+    kept.close(column, 0)
+    assert column[0] == -1
+    assert kept.open(column, 1) == slot
     assert kept.flush(slot, everything=True) == []
 
 

@@ -28,6 +28,7 @@ from server.codecs import imu, imu_json, phone_samples, samples, schema, sensor_
 from server.config import Config, load
 from server.engine import Engine
 from server.envelopes import Incoming
+from server.schedule import REASONS
 
 ROOT = Path(__file__).parents[2]
 PAGES = {
@@ -243,7 +244,7 @@ def test_the_first_device_in_the_shell_is_understood() -> None:
 
 def reasons_in_code() -> set[str]:
     """All reasons that the source of the server can count or answer, as far as they are literals."""
-    found = set(STATUS_NAMES) - {"ok"}
+    found = set(REASONS) - {"ok"}
     for path in (ROOT / "server").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             found |= set(_reasons_of(node, path.name))
@@ -251,7 +252,6 @@ def reasons_in_code() -> set[str]:
 
 
 RETURNED = {  # functions that return a reason, alone or first in a tuple
-    "refusal": "schedule.py",
     "_carry_out": "workouts.py",
     "_one": "phone_samples.py",
     "_cadence": "phone_samples.py",
@@ -264,6 +264,8 @@ def _reasons_of(node: ast.AST, file: str) -> Iterator[str]:
         case ast.Call(
             func=ast.Name(id="DecodeError" | "NotEnrolledError"), args=[ast.Constant(value=str(r)), *_]
         ):
+            yield r
+        case ast.Call(func=ast.Attribute(attr="refuse"), args=[ast.Constant(value=str(r))]):
             yield r
         case ast.Subscript(
             value=ast.Name(id="refused") | ast.Attribute(attr="refused"), slice=ast.Constant(value=str(r))
@@ -395,10 +397,14 @@ def test_a_summary_of_nothing_has_the_reasons_that_are_told() -> None:
 def test_the_constants_of_the_models_are_those_of_the_code() -> None:
     rows = [row for row in tables(PAGES["fusion"]) if re.fullmatch(r"`\w+\.[A-Z_]+`", row[0])]
     assert len(rows) > 30
+    header = (ROOT / "csrc/clock.c").read_text()
+    clock = dict(re.findall(r"^#define (\w+) ([-\d.e]+)", header, re.M))
     for row in rows:
         module, _, name = row[0].strip("`").partition(".")
-        package = "fusion" if module == "timebase" else "fusion.models"
-        value = getattr(importlib.import_module(f"{package}.{module}"), name)
+        if module == "clock":
+            value = float(clock[name])
+        else:
+            value = getattr(importlib.import_module(f"fusion.models.{module}"), name)
         assert float(row[1].split()[0]) == pytest.approx(value, rel=1e-12), row[0]
 
 

@@ -35,6 +35,39 @@ def test_a_writer_for_a_socket_that_was_closed_meanwhile_is_no_error() -> None:
     run(main())
 
 
+def test_a_reader_that_paused_while_its_connection_was_reset_reads_on_to_the_end() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        near, far = pair()
+        loop.add_reader(near.fileno(), lambda: None)
+        loop.add_writer(near.fileno(), lambda: None)
+        loop.remove_reader(near.fileno())
+        far.send(b"the last")
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        far.close()
+        for _ in range(5):
+            await asyncio.sleep(0.001)  # turns of the loop, in which it sees the reset
+        read = asyncio.Event()
+        loop.add_reader(near.fileno(), read.set)
+        await asyncio.wait_for(read.wait(), 5)
+        loop.remove_reader(near.fileno())
+        loop.remove_writer(near.fileno())
+        near.close()
+
+    run(main())
+
+
+def test_a_reader_for_a_socket_that_was_closed_meanwhile_is_no_error() -> None:
+    async def main() -> None:
+        near, far = pair()
+        number = near.fileno()
+        near.close()
+        far.close()
+        asyncio.get_running_loop().add_reader(number, lambda: None)
+
+    run(main())
+
+
 def test_a_connection_that_was_reset_with_more_to_read_can_be_waited_for_again() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fusion.athletes import Athletes, Profile
-from fusion.measurements import Estimate, Measurements, Reason, Source, Sport
+from fusion.measurements import Estimate, Estimates, Measurements, Reason, Source, Sport
 from fusion.metrics import METRICS
 from fusion.metrics.climb import Climb, advance
 from fusion.metrics.metric import within
@@ -24,7 +24,7 @@ NAMES = (
 
 def run_east(
     table: Athletes, seconds: range, *, speed_mps: float = 3.0, noise_m: float = 0.0, told: bool = True
-) -> Iterator[dict[str, Estimate]]:
+) -> Iterator[Estimates]:
     rng = np.random.default_rng(1)
     for t in seconds:
         east = speed_mps * t + noise_m * rng.normal()
@@ -32,7 +32,7 @@ def run_east(
         yield step(table, t, gnss=fixes)
 
 
-def last(results: Iterator[dict[str, Estimate]]) -> dict[str, Estimate]:
+def last(results: Iterator[Estimates]) -> Estimates:
     return list(results)[-1]
 
 

@@ -6,7 +6,7 @@ import pytest
 from fusion import design
 from fusion.athletes import Athletes
 from fusion.kalman import REJECTS_MAX, Floats, Row, diagonal, update
-from fusion.measurements import Estimate, Measurements, Sport
+from fusion.measurements import Estimates, Measurements, Sport
 from fusion.models import position
 from fusion.summary import WorkoutSummary
 from tests.support.athlete_table import START_NS, athlete, fix, second, step
@@ -24,12 +24,11 @@ class Track:
         self.lat_deg, self.lon_deg = 46.0, 8.0
         self.accuracy_m = 5.0
 
-    def run(self, sport: Sport) -> tuple[dict[str, Estimate], list[WorkoutSummary]]:
+    def run(self, sport: Sport) -> tuple[Estimates, list[WorkoutSummary]]:
         """Return what is live at the end, and the summaries."""
         table, n = Athletes(), self.east_m.shape[1]
         for _ in range(n):
             table.begin(table.add(), START_NS, sport)
-        live: dict[str, Estimate] = {}
         for i, t in enumerate(self.t_s):
             now_ns = START_NS + round(t * 1e9)
             _, per_lat = position.metres_per_degree(np.array([self.lat_deg]))

@@ -1,0 +1,52 @@
+"""The fields of an athlete's row: each model and metric tells its own."""
+
+from typing import Any
+
+import numpy as np
+
+from fusion import timer
+from fusion.metrics import ascent, distance, energy, moving
+from fusion.models import altitude, body, cadence, heart_rate, position, power, speed
+
+ZONES_MAX = 9
+
+_PROFILE: list[tuple[Any, ...]] = [
+    ("mass_kg", np.float64),
+    ("height_m", np.float64),
+    ("birth_year", np.int32),
+    ("sex", np.int32),
+    ("resting_bpm", np.float64),
+    ("max_bpm", np.float64),
+    ("zones", np.float64, (ZONES_MAX,)),
+    ("late", np.int64),  # measurements that came too late to be used
+    ("speed_max_mps", np.float64),
+]
+TOTALS = (
+    *heart_rate.TOTALS,
+    *position.TOTALS,
+    *body.TOTALS,
+    *cadence.TOTALS,
+    *power.TOTALS,
+    *distance.TOTALS,
+    *moving.TOTALS,
+    *energy.TOTALS,
+    "speed_max_mps",
+)
+STATE = np.dtype(
+    [
+        *_PROFILE,
+        *timer.FIELDS,
+        *heart_rate.FIELDS,
+        *position.FIELDS,
+        *altitude.FIELDS,
+        *body.FIELDS,
+        *cadence.FIELDS,
+        *power.FIELDS,
+        *speed.FIELDS,
+        *distance.FIELDS,
+        *moving.FIELDS,
+        *ascent.FIELDS,
+        *energy.FIELDS,
+    ],
+    align=True,
+)

@@ -1,0 +1,106 @@
+"""The ladder of degraded modes: what the server gives up, step by step, when work outgrows its time.
+
+========================  ==============================================================================
+mode                      what is given up, beside what the modes before give up
+========================  ==============================================================================
+``full``                  nothing
+``reduced_live``          every second ``live`` of each athlete
+``slow_live``             four of five, and five of six health messages of each device
+``orientation_only``      steps of athletes who have no open workout; their devices' orientation goes on
+``drop_oldest``           IMU packets that have waited longer than a second, the oldest first
+========================  ==============================================================================
+
+Workouts lose nothing until the last step: their models step once a second in every mode, and events, laps,
+summaries and replies are always published. Of how the work goes the ladder is told once a tick. It goes up
+where for two looks in a row the longest wait of a message was beyond two budgets, or the loop was busy nearly
+all the time; and down where for a while there was time for what the step below gives back. Nothing here reads
+a clock.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Mode = Literal["full", "reduced_live", "slow_live", "orientation_only", "drop_oldest"]
+MODES: Final[tuple[Mode, ...]] = ("full", "reduced_live", "slow_live", "orientation_only", "drop_oldest")
+
+LOOK_NS: Final = 250_000_000
+LOOKS_UP: Final = 2  # in a row, before a step up: one long tick is no overload
+LOOKS_DOWN: Final = 6  # likewise, before a step down: four steps take 6 s
+BUSY_UP: Final = 0.95  # share of the time that ticks take
+BUSY_DOWN: Final = (1.0, 0.6, 0.5, 0.7, 0.7)  # of each mode: what the step below gives back must find time
+WAIT_BUDGETS: Final = 2.0  # end-to-end budgets that a message may wait
+DROP_NS: Final = 1_000_000_000  # age of what the last mode drops
+
+LIVE_EVERY: Final = (1, 2, 5, 5, 5)  # updates of an athlete, one of which is published
+HEALTH_EVERY: Final = (1, 1, 6, 6, 6)
+
+
+@dataclass(slots=True)
+class Ladder:
+    """Where the server stands on the ladder.
+
+    Parameters
+    ----------
+    budget_ns : int
+        The end-to-end budget.
+
+    Attributes
+    ----------
+    level : int
+        Index into MODES.
+    ups, downs : int
+        Steps taken.
+    """
+
+    budget_ns: int
+    level: int = 0
+    ups: int = 0
+    downs: int = 0
+    _began_ns: int = -1
+    _busy_ns: int = 0
+    _wait_ns: int = 0
+    _over: int = 0
+    _under: int = 0
+
+    @property
+    def mode(self) -> Mode:
+        """Return the name of where it stands."""
+        return MODES[self.level]
+
+    def observe(self, now_ns: int, busy_ns: int, wait_ns: int) -> bool:
+        """Take in a tick; return True where the mode changed.
+
+        Parameters
+        ----------
+        now_ns : int
+            Monotonic time at its end.
+        busy_ns : int
+            What it took.
+        wait_ns : int
+            The longest that one of its messages had waited at its end, from its arrival; 0: it had none.
+        """
+        if self._began_ns < 0:
+            self._began_ns = now_ns - busy_ns
+        self._busy_ns += busy_ns
+        self._wait_ns = max(self._wait_ns, wait_ns)
+        passed_ns = now_ns - self._began_ns
+        if passed_ns < LOOK_NS:
+            return False
+        busy = self._busy_ns / passed_ns
+        late = self._wait_ns > WAIT_BUDGETS * self.budget_ns
+        self._began_ns, self._busy_ns, self._wait_ns = now_ns, 0, 0
+        return self._look(over=late or busy > BUSY_UP, under=not late and busy < BUSY_DOWN[self.level])
+
+    def _look(self, *, over: bool, under: bool) -> bool:
+        self._over = self._over + 1 if over else 0
+        self._under = self._under + 1 if under else 0
+        if self._over >= LOOKS_UP and self.level < len(MODES) - 1:
+            self.level += 1
+            self.ups += 1
+        elif self._under >= LOOKS_DOWN and self.level > 0:
+            self.level -= 1
+            self.downs += 1
+        else:
+            return False
+        self._over = self._under = 0
+        return True

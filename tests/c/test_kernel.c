@@ -1,0 +1,125 @@
+/* kf_run: rounds, blocks, fields of every type and at any address, and references to what is not there. */
+#include "claims.h"
+
+#include <stddef.h>
+
+#define RECORDS 300
+#define ROWS 130
+
+/* A row, packed: nothing in it is aligned. */
+#pragma pack(push, 1)
+typedef struct {
+    int8_t small;
+    int32_t count;
+    double sum;
+    int64_t newest_ns;
+} packed_row;
+
+typedef struct {
+    int32_t row;
+    int64_t t_ns;
+    uint32_t number;
+    double value;
+} packed_record;
+#pragma pack(pop)
+
+/* count += 1, small = count, sum = sum / 2 + value, newest = t; tells count, sum and a look into a table. */
+static const kf_operation OPERATIONS[] = {
+    {.op = KF_OP_LOAD_ROW, .out = 2, .b = KF_INT32, .place = offsetof(packed_row, count)},
+    {.op = KF_OP_LOAD_ROW, .out = 3, .b = KF_FLOAT64, .place = offsetof(packed_row, sum)},
+    {.op = KF_OP_LOAD_RECORD, .out = 4, .b = KF_FLOAT64, .place = offsetof(packed_record, value)},
+    {.op = KF_OP_LOAD_RECORD, .out = 5, .b = KF_INT64, .place = offsetof(packed_record, t_ns)},
+    {.op = KF_OP_LOAD_RECORD, .out = 6, .b = KF_UINT32, .place = offsetof(packed_record, number)},
+    {.op = KF_OP_ADD_I, .out = 2, .a = 2, .b = 0},
+    {.op = KF_OP_MULTIPLY_F, .out = 3, .a = 3, .b = 1},
+    {.op = KF_OP_ADD_F, .out = 3, .a = 3, .b = 4},
+    {.op = KF_OP_LOOKUP, .out = 6, .a = 6, .b = 3, .place = 2},
+    {.op = KF_OP_STORE_ROW, .a = 2, .b = KF_INT8, .place = offsetof(packed_row, small)},
+    {.op = KF_OP_STORE_ROW, .a = 2, .b = KF_INT32, .place = offsetof(packed_row, count)},
+    {.op = KF_OP_STORE_ROW, .a = 3, .b = KF_FLOAT64, .place = offsetof(packed_row, sum)},
+    {.op = KF_OP_STORE_ROW, .a = 5, .b = KF_INT64, .place = offsetof(packed_row, newest_ns)},
+    {.op = KF_OP_TELL, .a = 2, .place = 0},
+    {.op = KF_OP_TELL, .a = 3, .place = 1},
+    {.op = KF_OP_TELL, .a = 6, .place = 2},
+};
+static const kf_value CONSTANTS[] = {{.i = 1}, {.f = 0.5}, {.i = 10}, {.i = 20}, {.i = 30}};
+static const kf_kernel KERNEL = {OPERATIONS, CONSTANTS, sizeof OPERATIONS / sizeof *OPERATIONS, 2, 7};
+
+/* Run with work and results of their exact size, so that writing past them is seen. */
+static int run(packed_row *rows, const packed_record *records, size_t count, kf_value *told)
+{
+    uint32_t *order = malloc((2 * count + 1) * sizeof *order);
+    kf_value *registers = malloc(KERNEL.register_count * KF_BLOCK * sizeof *registers);
+    int result = 0;
+
+    HOLDS(order != NULL && registers != NULL);
+    result = kf_run(&KERNEL, (uint8_t *)rows, sizeof *rows, ROWS, (const uint8_t *)records, sizeof *records,
+                    count, order, registers, told);
+    free(order);
+    free(registers);
+    return result;
+}
+
+static packed_record record(int32_t row, int64_t t_ns, uint32_t number)
+{
+    return (packed_record){.row = row, .t_ns = t_ns, .number = number, .value = row + 1.0};
+}
+
+static void each_record_finds_its_row_as_the_one_before_left_it(void)
+{
+    static packed_row rows[ROWS];
+    static packed_record records[RECORDS];
+    static kf_value told[3 * RECORDS];
+    size_t count = 0;
+
+    for (int32_t row = 0; row < ROWS; row++)
+        for (int turn = 0; turn <= row % 3 && count < RECORDS; turn++, count++)
+            records[count] = record(row, turn, (uint32_t)turn);
+    HOLDS(run(rows, records, count, told) == 0);
+    for (size_t i = 0; i < count; i++) {
+        const int64_t turn = records[i].t_ns;
+        double sum = 0;
+
+        for (int64_t t = 0; t <= turn; t++)
+            sum = sum / 2 + records[i].value;
+        HOLDS(told[i].i == turn + 1);
+        HOLDS(memcmp(&told[count + i].f, &sum, sizeof sum) == 0);
+        HOLDS(told[2 * count + i].i == 10 * (turn + 1));
+    }
+    HOLDS(rows[2].small == 3 && rows[2].count == 3 && rows[2].newest_ns == 2);
+}
+
+static void beyond_a_table_the_nearest_counts(void)
+{
+    packed_row rows[ROWS] = {0};
+    const packed_record one = record(0, 0, UINT32_MAX);
+    kf_value told[3];
+
+    HOLDS(run(rows, &one, 1, told) == 0);
+    HOLDS(told[2].i == 30);
+}
+
+static void what_is_out_of_order_or_of_no_row_touches_nothing(void)
+{
+    packed_row rows[ROWS] = {0};
+    const packed_row untouched[ROWS] = {0};
+    const packed_record absurd[][2] = {
+        {record(1, 0, 0), record(0, 0, 0)},         {record(0, 1, 0), record(0, 0, 0)},
+        {record(0, 0, 0), record(-1, 0, 0)},        {record(0, 0, 0), record(ROWS, 0, 0)},
+        {record(0, 0, 0), record(INT32_MAX, 0, 0)},
+    };
+    kf_value told[6];
+
+    for (size_t i = 0; i < sizeof absurd / sizeof *absurd; i++)
+        HOLDS(run(rows, absurd[i], 2, told) == (i < 2 ? 1 : -1));
+    HOLDS(run(rows, absurd[0], 0, told) == 0);
+    HOLDS(memcmp(rows, untouched, sizeof rows) == 0);
+}
+
+int main(void)
+{
+    CLAIM(each_record_finds_its_row_as_the_one_before_left_it);
+    CLAIM(beyond_a_table_the_nearest_counts);
+    CLAIM(what_is_out_of_order_or_of_no_row_touches_nothing);
+    return 0;
+}
