@@ -7,7 +7,7 @@ high, never too low, from 1 us to 100 s. Nothing here reads a clock.
 """
 
 from enum import Enum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -52,7 +52,7 @@ class DeadlineReport(Struct):
     stages: dict[Stage, StageReport]
 
 
-class Times(Struct, array_like=True):
+class Times(NamedTuple):
     """What was observed of a stage elsewhere: buckets, how often each, misses and the longest."""
 
     buckets: list[int]

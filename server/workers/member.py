@@ -231,7 +231,7 @@ class Member:
                 _say(f"{self.name} has said nothing for {limit_s:g} s and is ended")
                 child.kill()
                 return
-            await asyncio.sleep(remaining_s)
+            await asyncio.sleep(min(remaining_s, 1.0))
 
     def _bury(self, child: Child) -> None:
         """Count what went with it, and say so."""

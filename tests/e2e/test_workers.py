@@ -12,7 +12,7 @@ from server.mqtt import Link
 from server.workers.routing import Router
 from simulators import rehearsal, scenarios
 from tests.support.brokers import hear, running_broker
-from tests.support.servers import command, live, running, serving, status
+from tests.support.servers import command, live, running, serving, status, workout
 
 DEMO = scenarios.config("demo", None) + "\n[server]\nworkers = 2\n"
 
@@ -65,14 +65,28 @@ async def test_a_killed_worker_comes_back_and_the_others_athletes_miss_nothing(t
         for athlete in one:
             back = heard[athlete][before[athlete]] - heard[athlete][before[athlete] - 1]
             assert back <= 6000
-        await no_children(server)
+        ended: set[str] = set()
+        children = children_of(server)
+        assert len(children) == 2
+        await server.stop(5.0)
+        assert server.returncode == 0
+        assert not [child for child in children if is_there(child)]
+        while told[-1].state == "online":
+            for arrival in await hear(link, lambda _: True):
+                if arrival.topic.endswith("/workout") and workout(arrival).event == "ended":
+                    ended.add(workout(arrival).athlete)
+                elif arrival.topic == f"{root}/server/status":
+                    told.append(status(arrival))
+        assert ended == one | other
 
 
-async def no_children(server: Child) -> None:
-    """End a server; see that it leaves none of its processes behind."""
-    assert server.pid is not None
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-    assert len(children) == 2
-    await server.stop(5.0)
-    assert server.returncode == 0
-    assert not [child for child in children if Path(f"/proc/{child}").exists()]
+def children_of(child: Child) -> list[int]:
+    """Return the processes that a child has started."""
+    assert child.pid is not None
+    text = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text()
+    return [int(pid) for pid in text.split()]
+
+
+def is_there(pid: int) -> bool:
+    """Return whether a process is there."""
+    return Path(f"/proc/{pid}").exists()
