@@ -364,20 +364,16 @@ class Engine:
         return places
 
     def _publish(self, due: Due, columns: MetricColumns, utc_ns: int) -> None:
-        athletes, devices = self.registry.athlete_rows, self.registry.device_rows
-        jobs = due.jobs.tolist()
-        mode = self.ladder.mode
-        for place in self._told_now(due):
-            _, row, device, boot, seq, _, _, _, due_ns, received_ns = jobs[place]
-            athlete = athletes[row]
-            payload = publications.live(
-                athlete.id,
-                due_ns,
-                None if device == NONE else Cause(devices[device].id, boot, seq),
-                self.workouts.state(athlete, due_ns),
-                columns.at(place),
-                mode,
-            )
+        places = self._told_now(due)
+        if not places:
+            return
+        jobs, devices, mode = due.jobs[places], self.registry.device_rows, self.ladder.mode
+        athletes = [self.registry.athlete_rows[row] for row in jobs["athlete"].tolist()]
+        states = self.workouts.states(athletes, jobs["due_ns"].copy())
+        for place, athlete, state, job in zip(places, athletes, states, jobs.tolist(), strict=True):
+            _, _, device, boot, seq, _, _, _, due_ns, received_ns = job
+            cause = None if device == NONE else Cause(devices[device].id, boot, seq)
+            payload = publications.live(athlete.id, due_ns, cause, state, columns.at(place), mode)
             if not athlete.recorded:
                 self.deadlines.observe("sensor_age", max(0, utc_ns - due_ns))
             topic = f"{self._root}/athletes/{athlete.id}/live"

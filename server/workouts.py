@@ -4,6 +4,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fusion.athletes import Athletes
 from fusion.measurements import Sport as SportCode
 from server.messages import Command, Lap, Reply, Sport, Summary, Workout, WorkoutState
@@ -60,16 +63,17 @@ class Workouts:
         if command.action == "start":
             self._starting.add(athlete.id)
 
-    def state(self, athlete: Athlete, t_ns: int) -> WorkoutState | None:
-        """Return where the athlete's workout stands at aligned ``t_ns``, None when there never was one."""
-        current = self._workouts.get(athlete.id)
-        if current is None:
-            return None
-        if current.state.state != "ended":
-            totals = self._table.totals(athlete.row, t_ns)
-            current.state.elapsed_s = round(totals["elapsed_s"], 3)
-            current.state.moving_s = round(totals["moving_s"], 3)
-        return current.state
+    def states(self, athletes: list[Athlete], t_ns: NDArray[np.int64]) -> list[WorkoutState | None]:
+        """Return where athletes' workouts stand at aligned times, (n,), None where there never was one."""
+        rows = np.array([athlete.row for athlete in athletes], np.intp)
+        elapsed_s, moving_s, _ = (column.tolist() for column in self._table.totals_of(rows, t_ns))
+        states = []
+        for athlete, elapsed, moving in zip(athletes, elapsed_s, moving_s, strict=True):
+            current = self._workouts.get(athlete.id)
+            if current is not None and current.state.state != "ended":
+                current.state.elapsed_s, current.state.moving_s = round(elapsed, 3), round(moving, 3)
+            states.append(None if current is None else current.state)
+        return states
 
     def start(self, athlete: Athlete, t_ns: int, sport: Sport | None = None) -> Workout:
         """Open a workout at aligned time ``t_ns``."""
@@ -158,6 +162,6 @@ class Workouts:
         return "", [self._event(athlete, event, t_ns)]
 
     def _event(self, athlete: Athlete, event: Any, t_ns: int) -> Workout:
-        state = self.state(athlete, t_ns)
+        (state,) = self.states([athlete], np.array([t_ns]))
         assert state is not None, "an event is of a workout"
         return Workout(t_ns // 1_000_000, athlete.id, event, state, self._workouts[athlete.id].laps)

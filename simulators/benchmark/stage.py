@@ -55,10 +55,10 @@ class Subject(NamedTuple):
 
 
 class Told:
-    """What the server says of itself: its last status, its last deadline report, and the misses of each."""
+    """What the server says of itself."""
 
     def __init__(self) -> None:
-        self.status: dict[str, Any] = {}
+        self.statuses: list[dict[str, Any]] = []  # of this server, in order
         self.deadlines: dict[str, Any] = {}
         self.misses: list[tuple[int, int]] = []  # t_ms, in the interval that ended then
         self.modes: list[str] = []  # each when it begins
@@ -79,14 +79,25 @@ class Told:
         elif kind == "status" and not retained:
             if body.get("state") == "online":
                 self.online.set()
-            if body.get("t_ms"):
-                self.status = body
+            if body.get("version"):  # the broker's word on its death has none
+                self.statuses.append(body)
             mode = body.get("mode", "full")
             if self.modes[-1:] != [mode]:
                 self.modes.append(mode)
         elif kind == "deadlines":
             self.deadlines = body
             self.misses.append((int(body.get("t_ms", 0)), int(body.get("misses", 0))))
+
+    def lost(self, after_ms: int) -> int:
+        """Return the updates that it says were lost or given up since its last word before then, UTC."""
+        before = [_lost(each) for each in self.statuses if int(each.get("t_ms", 0)) <= after_ms]
+        return _lost(self.statuses[-1]) - (before[-1] if before else 0) if self.statuses else 0
+
+
+def _lost(status: dict[str, Any]) -> int:
+    return sum(int(status.get(name, 0)) for name in ("dropped", "unsent")) + int(
+        status.get("given_up", {}).get("live", 0)
+    )
 
 
 class Stage:

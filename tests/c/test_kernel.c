@@ -6,7 +6,7 @@
 #define RECORDS 300
 #define ROWS 130
 
-/* A row, packed: nothing in it is aligned. */
+/* Rows and records, packed: nothing in a row is aligned. */
 #pragma pack(push, 1)
 typedef struct {
     int8_t small;
@@ -17,6 +17,7 @@ typedef struct {
 
 typedef struct {
     int32_t row;
+    int32_t unused;
     int64_t t_ns;
     uint32_t number;
     double value;

@@ -18,7 +18,8 @@ from tests.support.athlete_table import START_NS
 
 ROW = np.dtype([("open", np.int8), ("count", np.int32), ("x", np.float64, (2,)), ("t", np.int64)], align=True)
 RECORD = np.dtype(
-    [("row", np.int32), ("t_ns", np.int64), ("a", np.float64), ("b", np.float64), ("flags", np.uint32)]
+    [("row", np.int32), ("t_ns", np.int64), ("a", np.float64), ("b", np.float64), ("flags", np.uint32)],
+    align=True,
 )
 NUMBERS = (0.0, -0.0, 1.0, -1.0, 2.5, -3.5, 1e300, -1e300, 5e-324, 1e18, 1e19, np.inf, -np.inf, np.nan)
 LOOKED_UP = np.array([0.5, -1.5, 7.0])

@@ -1,5 +1,6 @@
 """What the fleet benchmark makes of its runs: the limit, back to normal, growth, pictures."""
 
+import json
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -12,7 +13,7 @@ if sys.platform != "linux":
 from server.deadlines import bucket, highest_in
 from simulators.benchmark import faults, limit, plots, soak
 from simulators.benchmark.outcome import Asked, Moment, Outcome, Second, outcome
-from simulators.benchmark.stage import Subject
+from simulators.benchmark.stage import Subject, Told
 from simulators.benchmark.usage import Machine, Usage
 from simulators.load import figures
 from simulators.load.records import BIN
@@ -100,7 +101,7 @@ def ran(devices: int, subject: str = "server", missing: int = 0, dropped: int = 
         Moment(t_s * 10**9, used, used, 0.0, Machine(float(t_s), float(t_s), 0.0))
         for t_s, used in zip((0, 5, 15), usages, strict=True)
     ]
-    told = {"misses": 0, "modes": ["full"], "status": {"dropped": dropped}, "deadlines": {}, "health": {}}
+    told = {"misses": 0, "lost": dropped, "modes": ["full"], "status": {}, "deadlines": {}, "health": {}}
     return outcome(subject, Asked(devices=devices), bins, devices, moments, {}, told)
 
 
@@ -117,6 +118,16 @@ def test_a_server_holds_when_no_update_is_missing_without_a_word() -> None:
     assert not ran(100).holds(10.0)
     assert not ran(100, missing=1).holds(50.0)
     assert ran(100, missing=1, dropped=1).holds(50.0)
+    assert not ran(100, missing=50, dropped=50).holds(50.0)
+
+
+def test_what_is_lost_before_the_seconds_that_count_accounts_for_nothing_in_them() -> None:
+    told = Told()
+    for t_ms, live in ((1_000, 5), (2_000, 7), (9_000, 10)):
+        status = {"t_ms": t_ms, "state": "online", "version": "1", "dropped": 1, "given_up": {"live": live}}
+        told.take("k/server/status", json.dumps(status).encode(), retained=False)
+    told.take("k/server/status", b'{"t_ms": 1, "state": "offline"}', retained=False)  # the will
+    assert (told.lost(500), told.lost(2_500), told.lost(9_500)) == (11, 3, 0)
 
 
 def test_pictures_are_the_same_for_the_same_figures() -> None:
