@@ -1,17 +1,26 @@
 """The engine in several processes: athletes live side by side, and one's death is not the others'."""
 
+import asyncio
 import os
 import signal
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
+import pytest
+
 from server.brokers.process import Child
+from server.clock import SystemClock
+from server.config import Config
+from server.config import Server as ServerConfig
+from server.errors import WorkerError
 from server.messages import ServerStatus
 from server.mqtt import Link
+from server.serve import Server
 from server.workers.routing import Router
 from simulators import rehearsal, scenarios
-from tests.support.brokers import hear, running_broker
+from tests.support.brokers import hear, running_broker, soon
 from tests.support.servers import command, live, running, serving, status, workout
 
 DEMO = scenarios.config("demo", None) + "\n[server]\nworkers = 2\n"
@@ -78,6 +87,36 @@ async def test_a_killed_worker_comes_back_and_the_others_athletes_miss_nothing(t
                 elif arrival.topic == f"{root}/server/status":
                     told.append(status(arrival))
         assert ended == one | other
+
+
+async def test_workers_end_with_a_server_that_is_killed(tmp_path: Path) -> None:
+    async with running_broker("mosquitto") as broker, serving(broker.address, DEMO, tmp_path) as server:
+        assert server.pid is not None
+        children = children_of(server)
+        assert len(children) == 2
+        os.kill(server.pid, signal.SIGKILL)
+        await server.wait()
+        await soon(lambda: not any(map(is_there, children)))
+
+
+@pytest.mark.parametrize("path", ["bounded", "public"])
+async def test_a_worker_that_fails_for_ever_ends_the_server_which_says_offline(path: str) -> None:
+    async with running_broker("mosquitto") as broker:
+        address = msgspec.structs.replace(broker.address, reader=path)
+        async with Link(address, subscriptions=[f"{address.root}/#"]) as link:
+            await link.ready()
+            server = Server(Config(broker=address, server=ServerConfig(workers=1)), SystemClock())
+            serving = asyncio.create_task(server.run())
+            online = await hear(link, lambda each: each.topic.endswith("/status"))
+            link.publish(f"{address.root}/in/d/hr", b'{"bpm": 61}', qos=1)
+            await hear(link, lambda each: each.topic.endswith("/d/live"))
+            (member,) = server._work._members  # type: ignore[attr-defined]
+            member._settings = b"{"  # its next lives cannot read what they are to do
+            os.kill(status(online[-1]).workers[0].pid, signal.SIGKILL)
+            with pytest.raises(ExceptionGroup) as failure:
+                await serving
+            assert failure.group_contains(WorkerError, depth=1)
+            await hear(link, lambda each: each.topic.endswith("/status") and status(each).state == "offline")
 
 
 def children_of(child: Child) -> list[int]:
