@@ -139,15 +139,16 @@ class Batch:
         t_ns: int | None,
         boot: int | None,
         seq: int | None,
+        stream: int,
     ) -> None:
-        """Append a low-rate packet and what it measured, None: nothing."""
+        """Append a low-rate packet and what it measured, None: nothing; ``stream`` is for the engine."""
         index = NONE
         if item is not None:
             index = len(self._items)
             self._items.append(item)
         flags = (0 if t_ns is None else _TIMED) | (0 if boot is None else _BOOT)
         measures = 0 if item is None else item.kind
-        self._add(_SAMPLE, device, index, message, flags, measures, boot or 0, seq or 0, t_ns or 0)
+        self._add(_SAMPLE, device, index, message, flags, measures, boot or 0, seq or 0, stream, t_ns or 0)
 
     def add_order(self, order: Order, t_ns: int | None) -> None:
         """Append a command that takes effect at aligned ``t_ns``, None: on its arrival."""
@@ -186,11 +187,12 @@ class Batch:
         measures: int = 0,
         boot: int = 0,
         seq: int = 0,
+        stream: int = 0,
         t_ns: int = 0,
     ) -> None:
         who = (kind, self.number, device.row, device.athlete.row, index)
         when = (t_ns, message.arrived_ns, message.received_ns)
-        self._events.append((*who, flags, measures, boot, seq, 0, *when))
+        self._events.append((*who, flags, measures, boot, seq, stream, *when))
 
     def _append(self, payload: Any) -> int:
         """Append bytes, aligned; return where they begin."""

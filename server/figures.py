@@ -5,22 +5,27 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from server.clock import Clock
+from server.deadlines.rules import Cause
 from server.engine import Engine
 from server.envelopes import Outgoing
+from server.messages import StreamState
 from server.overload import Mode
 
 GOODBYE_S = 2.0  # for the summaries of workouts that are open when the server is stopped
 
 
 class Figures(Struct, array_like=True):
-    """How an engine is. ``refused`` counts by reason; what follows it is the ladder's."""
+    """How an engine is: what it knows of, its ladder, and the streams of its devices."""
 
     devices: int = 0
     athletes: int = 0
     workouts: int = 0
-    refused: dict[str, int] = {}
-    given_up: dict[str, int] = {}
+    jobs: int = 0
     mode: Mode = "full"
+    given_up: dict[str, int] = {}
+    streams: dict[StreamState, int] = {}
+    faults: dict[Cause, int] = {}
+    recoveries: int = 0
 
 
 def workouts(engine: Engine) -> int:
@@ -28,16 +33,19 @@ def workouts(engine: Engine) -> int:
     return sum(map(engine.workouts.is_open, engine.registry.athletes.values()))
 
 
-def figures(engine: Engine, refused: dict[str, int]) -> Figures:
-    """Return how an engine is; ``refused`` is as its health told it, which takes a look at each device."""
-    registry = engine.registry
+def figures(engine: Engine) -> Figures:
+    """Return how an engine is."""
+    registry, streams = engine.registry, engine.streams
     return Figures(
         len(registry.devices),
         len(registry.athletes),
         workouts(engine),
-        refused,
-        {what: count for what, count in engine.given_up.items() if count},
+        engine.deadlines.history.doing.jobs,
         engine.ladder.mode,
+        {what: count for what, count in engine.given_up.items() if count},
+        dict(streams.counts),
+        dict(streams.faults),
+        streams.recoveries,
     )
 
 

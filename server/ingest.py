@@ -22,6 +22,7 @@ from server.codecs import imu, imu_json, samples
 from server.codecs.imu_json import ImuRows
 from server.codecs.sensor_logger import SensorLogger, SensorLoggerBatch, watch_of
 from server.config import Config
+from server.deadlines.kinds import stream_of
 from server.envelopes import Chunk, Incoming
 from server.errors import DecodeError
 from server.frames import RETAIN, Topics
@@ -216,7 +217,9 @@ class Ingest:
         elif isinstance(packet, Pong):
             device.refuse("pong_unasked")  # the server sends no pings yet
         item = conversion.measurement(packet, device)
-        self._batch.add_sample(device, item, message, t_ns=t_ns, boot=packet.boot, seq=packet.seq)
+        self._batch.add_sample(
+            device, item, message, t_ns=t_ns, boot=packet.boot, seq=packet.seq, stream=stream_of(packet)
+        )
 
     def _imu(self, device_id: str, message: Incoming) -> None:
         if message.payload[:1] == _BINARY_MAGIC:

@@ -149,6 +149,7 @@ class Command(Struct, forbid_unknown_fields=True, omit_defaults=True):
     sport: Sport | None = None
 
 
+StreamKind = Literal["imu", "hr", "gnss", "baro", "power", "cadence", "wheel", "foot", "battery"]
 Packet = HeartRate | Gnss | Baro | Power | Cadence | Wheel | Foot | Battery | Pong | Birth | Death
 
 
@@ -157,6 +158,8 @@ Packet = HeartRate | Gnss | Baro | Power | Cadence | Wheel | Foot | Battery | Po
 Reason = Literal[
     "no_source", "stale", "settling", "not_applicable", "needs_profile", "paused", "not_enough_data"
 ]
+
+StreamState = Literal["alive", "late", "clock_jumped", "quiet_unchanged", "sensor_silent", "link_dead"]
 
 
 class Metric(Struct, omit_defaults=True):
@@ -271,8 +274,16 @@ class ClockHealth(Struct):
     recorded: bool
 
 
+class StreamHealth(Struct):
+    """What becomes of the samples of one kind; ``deadline_s`` is the longest silence that is usual."""
+
+    state: StreamState
+    silent_s: float
+    deadline_s: float
+
+
 class DeviceHealth(Struct):
-    """``devices/{device}/health``: every 5 s while the device sends, and once when it has fallen silent."""
+    """``devices/{device}/health``: every 5 s while the device sends, and when a stream changes its state."""
 
     t_ms: int
     device: str
@@ -287,6 +298,7 @@ class DeviceHealth(Struct):
     lost: int
     refused: dict[str, int]
     battery: float | None
+    streams: dict[StreamKind, StreamHealth] = {}
 
 
 class WorkerStatus(Struct):

@@ -14,12 +14,19 @@ from typing import Any, Literal
 from server import realtime
 from server.clock import SystemClock
 from server.config import Config, load
+from server.deadlines import DeadlineReport, Stage
+from server.deadlines.history import Collections, rss_bytes
+from server.deadlines.lag import LoopLag
 from server.envelopes import Arrivals, count, size
 from server.errors import ServerError, WorkerError
+from server.figures import Figures
 from server.inbox import Inbox
 from server.ingest import subscriptions
 from server.loop import run
 from server.messages import ServerStatus
+from server.monitoring import Monitor, Snapshot
+from server.monitoring.http import Vitals
+from server.monitoring.snapshot import StageCounts
 from server.mqtt import Link, Sendable, Will, warn_as
 from server.publications import encode
 from server.work import Alone, Work
@@ -65,6 +72,13 @@ class Server:
             clock=clock,
         )
         self._work.bind(self._link)
+        self._lag = LoopLag(self._work.deadlines, clock.monotonic_ns)
+        self._collections = Collections(clock.monotonic_ns, self._work.deadlines.history.doing)
+        self._monitor = Monitor(
+            config.metrics,
+            Vitals(clock.monotonic_ns, lambda: self._lag.turned_ns, lambda: self._link.connected),
+        )
+        self._status = ServerStatus(self._started_ms, "online")
 
     def stop(self) -> None:
         """Ask the server to end; a second call changes nothing."""
@@ -72,6 +86,16 @@ class Server:
 
     async def run(self) -> None:
         """Serve until stopped; raise BrokerError where the broker will never have us."""
+        with self._monitor, self._collections:
+            if self._monitor.warning:
+                print(f"kinefuse: {self._monitor.warning}", file=sys.stderr, flush=True)
+            lag = asyncio.create_task(self._lag.run(), name="loop lag")
+            try:
+                await self._run()
+            finally:
+                lag.cancel()
+
+    async def _run(self) -> None:
         async with self._work:
             if not await self._unless_stopped(self._work.ready()):
                 return
@@ -116,7 +140,9 @@ class Server:
     async def _tick(self) -> None:
         """Drain, advance, publish; at the latest every TICK_S."""
         inbox, work = self._inbox, self._work
+        doing = work.deadlines.history.doing
         while True:
+            doing.waiting = len(inbox)
             work.take(inbox.take(BATCH_MAX) if work.behind else await self._arrivals())
             await asyncio.sleep(0)  # the socket's turn, also when the inbox never runs empty
             if work.behind:  # all wait in one line: let what was published leave before going on
@@ -143,18 +169,22 @@ class Server:
         while True:
             next_s += REPORT_S
             await asyncio.sleep(max(0.0, next_s - asyncio.get_running_loop().time()))
-            report = self._work.deadlines.report(self._clock.utc_ns() // 1_000_000)
+            deadlines = self._work.deadlines
+            deadlines.history.doing.rss_mib = round(rss_bytes() / 2**20, 1)
+            figures = self._work.figures()
+            report = deadlines.report(self._clock.utc_ns() // 1_000_000, figures.streams)
             self._link.publish(f"{self._root}/server/deadlines", encode(report))
+            self._monitor.tell(self._snapshot(report, figures))
             if next_s >= status_s:
                 status_s = next_s + STATUS_S
                 self._tell("online")
 
     def _tell(self, state: Literal["online", "offline"]) -> None:
         figures = self._work.figures()
-        refused = figures.refused
+        refused = self._work.refused()
         if self._link.refused:
             refused["too_large"] = refused.get("too_large", 0) + self._link.refused
-        status = ServerStatus(
+        self._status = status = ServerStatus(
             t_ms=self._clock.utc_ns() // 1_000_000,
             state=state,
             version=_version(),
@@ -174,10 +204,40 @@ class Server:
         )
         self._link.publish(f"{self._root}/server/status", encode(status), qos=1, retain=True)
 
+    def _snapshot(self, report: DeadlineReport, figures: Figures) -> Snapshot:
+        """Return what Prometheus is told until the next report."""
+        link = self._link
+        stages: dict[Stage, StageCounts] = {}
+        for stage, histogram in self._work.deadlines.stages.items():
+            told = report.stages[stage]
+            stages[stage] = StageCounts(told.budget_ms / 1e3, told.total.misses, *histogram.cumulative())
+        return Snapshot(
+            t_s=report.t_ms / 1e3,
+            stages=stages,
+            streams=figures.streams,
+            faults=figures.faults,
+            recoveries=figures.recoveries,
+            status=self._status,
+            mode=figures.mode,
+            given_up=figures.given_up,
+            received=link.received,
+            dropped=self._inbox.dropped + self._work.dropped,
+            sent=link.sent,
+            unsent=link.dropped + link.stale,
+            waiting=len(self._inbox),
+            waiting_bytes=self._inbox.bytes,
+            jobs=figures.jobs,
+            connected=link.connected,
+            losses=link.losses,
+            collections=self._collections.count,
+            collecting_s=self._collections.taken_ns * 1e-9,
+        )
+
     def _changed(self) -> None:
         self._tell("online")
 
     def _connected(self, first: bool) -> None:
+        self._work.connected(is_connected=True)
         broker = self._config.broker
         word = "serving" if first else "connected again,"
         print(f"kinefuse: {word} {broker.root} at {broker.host}:{broker.port}", file=sys.stderr, flush=True)
@@ -190,6 +250,7 @@ class Server:
                 deadlines.observe("end_to_end", now_ns - caused_ns)
 
     def _lost(self, reason: str) -> None:
+        self._work.connected(is_connected=False)
         print(f"kinefuse: lost the broker ({reason}); trying again", file=sys.stderr, flush=True)
 
     async def _goodbye(self) -> None:

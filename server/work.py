@@ -71,8 +71,16 @@ class Work(Protocol):
         """End the open workouts; return how many had to be ended without a summary."""
         ...
 
+    def connected(self, *, is_connected: bool) -> None:
+        """Tell whether there is a broker: while there is none, no device is silent."""
+        ...
+
     def figures(self) -> Figures:
         """Return how all of it is."""
+        ...
+
+    def refused(self) -> dict[str, int]:
+        """Return how many messages were refused, by reason: it may take a look at each device."""
         ...
 
     def workers(self) -> list[WorkerStatus]:
@@ -154,9 +162,20 @@ class Alone:
             link.publish_all([each])
         return workouts(self._engine)
 
+    def connected(self, *, is_connected: bool) -> None:
+        """Tell whether there is a broker."""
+        if is_connected:
+            self._engine.streams.resume(self._clock.utc_ns())
+        else:
+            self._engine.streams.pause()
+
     def figures(self) -> Figures:
         """Return how the engine is."""
-        return figures(self._engine, self._engine.health.refused())
+        return figures(self._engine)
+
+    def refused(self) -> dict[str, int]:
+        """Return how many messages were refused, by reason."""
+        return self._engine.health.refused()
 
     def workers(self) -> list[WorkerStatus]:
         """There are none."""

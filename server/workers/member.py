@@ -19,7 +19,7 @@ from server.inbox import Inbox
 from server.messages import WorkerStatus
 from server.workers.pipe import Pipe
 from server.workers.routing import Part, part_count, part_size
-from server.workers.wire import Answer, End, Ended, Tick, decode_for_parent, encode
+from server.workers.wire import Answer, Connected, End, Ended, Tick, decode_for_parent, encode
 
 WINDOW: Final = 2  # ticks on their way: one that is worked on, and the next
 BATCH_MAX: Final = 4096  # messages in one tick
@@ -103,6 +103,7 @@ class Member:
         self._child: Child | None = None
         self._pipe: Pipe | None = None
         self._heard_s = 0.0
+        self._is_connected = False
         self._traceback = False
         self._bugs: deque[float] = deque(maxlen=BUGS_MAX + 1)
         self._before: dict[str, int] = {}  # refused in earlier lives
@@ -127,6 +128,12 @@ class Member:
             parts = self._queue.take(BATCH_MAX)
             self._send(pipe, [(part.data, part.arrived_ns, part.received_ns) for part in parts])
             self._on_way.append((self._number, parts))
+
+    def connected(self, *, is_connected: bool) -> None:
+        """Tell it whether there is a broker."""
+        self._is_connected = is_connected
+        if self._pipe is not None:
+            self._pipe.send(encode(Connected(is_connected)))
 
     def end(self, within_s: float) -> "asyncio.Future[int]":
         """Have the open workouts ended; the result tells how many were left without a summary."""
@@ -190,6 +197,7 @@ class Member:
 
     async def _listen(self, pipe: Pipe) -> None:
         """Take answers until it is gone."""
+        pipe.send(encode(Connected(self._is_connected)))
         births = self._births()
         if births:
             self._send(pipe, [(births, self._clock.utc_ns(), self._clock.monotonic_ns())])
@@ -210,7 +218,7 @@ class Member:
         if answer.report is not None:
             self.figures = answer.report.figures
             self.refused = dict(self._before)
-            _add(self.refused, self.figures.refused)
+            _add(self.refused, answer.report.refused)
         self._on_answer(answer)
         if not self.ready.is_set():
             self.ready.set()

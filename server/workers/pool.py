@@ -9,9 +9,10 @@ from typing import NoReturn, Self
 from server.clock import Clock
 from server.config import Config
 from server.deadlines import Deadlines
+from server.deadlines.rules import Cause
 from server.envelopes import Arrivals, Outgoing
 from server.figures import GOODBYE_S, Figures
-from server.messages import WorkerStatus
+from server.messages import StreamState, WorkerStatus
 from server.mqtt import Link
 from server.overload import MODES, Mode
 from server.workers.member import Member
@@ -118,20 +119,34 @@ class Pool:
             for ending, member in zip(endings, self._members, strict=True)
         )
 
+    def connected(self, *, is_connected: bool) -> None:
+        """Tell all whether there is a broker."""
+        for member in self._members:
+            member.connected(is_connected=is_connected)
+
     def figures(self) -> Figures:
         """Return how all are together."""
         total = Figures()
-        refused, given_up = Counter[str](), Counter[str]()
-        for member in self._members:
-            own = member.figures
+        given_up, streams, faults = Counter[str](), Counter[StreamState](), Counter[Cause]()
+        for own in (member.figures for member in self._members):
             total.devices += own.devices
             total.athletes += own.athletes
             total.workouts += own.workouts
-            refused.update(member.refused)
-            given_up.update(own.given_up)
+            total.jobs += own.jobs
+            total.recoveries += own.recoveries
             total.mode = max(total.mode, own.mode, key=MODES.index)
-        total.refused, total.given_up = dict(refused), dict(given_up)
+            given_up.update(own.given_up)
+            streams.update(own.streams)
+            faults.update(own.faults)
+        total.given_up, total.streams, total.faults = dict(given_up), dict(streams), dict(faults)
         return total
+
+    def refused(self) -> dict[str, int]:
+        """Return how many messages were refused, by reason, in all lives."""
+        total = Counter[str]()
+        for member in self._members:
+            total.update(member.refused)
+        return dict(total)
 
     def workers(self) -> list[WorkerStatus]:
         """Return how each is."""
@@ -148,6 +163,7 @@ class Pool:
             self._router.enrolled(device)
         if answer.report is not None:
             self.deadlines.add(answer.report.times)
+            self.deadlines.history.take_in(answer.report.misses)
             if (mode := self.figures().mode) != self._mode:
                 self._mode = mode
                 self._changed()

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from server.deadlines import Stage, Times
+from server.deadlines.report import Miss, Stage, Times
 from server.figures import Figures
 
 
@@ -26,6 +26,12 @@ class End(Struct, tag="end", array_like=True):
     within_s: float
 
 
+class Connected(Struct, tag="connected", array_like=True):
+    """Parent to worker: whether there is a broker."""
+
+    is_connected: bool
+
+
 class Answer(Struct, tag="answer", array_like=True):
     """Worker to parent: what is to be published, and what it has worked on."""
 
@@ -38,10 +44,12 @@ class Answer(Struct, tag="answer", array_like=True):
 
 
 class Report(Struct, array_like=True):
-    """How a worker is, once a second, with the times since the last one."""
+    """How a worker is, once a second, with the times and misses since the last one."""
 
     figures: Figures
+    refused: dict[str, int]  # by reason
     times: dict[Stage, Times]
+    misses: list[Miss]
 
 
 class Ended(Struct, tag="ended", array_like=True):
@@ -50,21 +58,24 @@ class Ended(Struct, tag="ended", array_like=True):
     left: int
 
 
+Down = Tick | End | Connected
+Up = Answer | Ended
+
 _ENCODER: Final = msgspec.msgpack.Encoder()
-_DOWN: "Final[msgspec.msgpack.Decoder[Tick | End]]" = msgspec.msgpack.Decoder(Tick | End)
-_UP: "Final[msgspec.msgpack.Decoder[Answer | Ended]]" = msgspec.msgpack.Decoder(Answer | Ended)
+_DOWN: "Final[msgspec.msgpack.Decoder[Down]]" = msgspec.msgpack.Decoder(Down)
+_UP: "Final[msgspec.msgpack.Decoder[Up]]" = msgspec.msgpack.Decoder(Up)
 
 
-def encode(message: Tick | End | Answer | Ended) -> bytes:
+def encode(message: Down | Up) -> bytes:
     """Return a message as bytes."""
     return _ENCODER.encode(message)
 
 
-def decode_for_worker(data: bytes) -> Tick | End:
+def decode_for_worker(data: bytes) -> Down:
     """Return what a parent said."""
     return _DOWN.decode(data)
 
 
-def decode_for_parent(data: bytes) -> Answer | Ended:
+def decode_for_parent(data: bytes) -> Up:
     """Return what a worker said."""
     return _UP.decode(data)

@@ -24,7 +24,7 @@ from server.figures import ended, figures, workouts
 from server.frames import Splitter
 from server.loop import run
 from server.workers.pipe import Pipe
-from server.workers.wire import Answer, End, Ended, Report, Tick, decode_for_worker, encode
+from server.workers.wire import Answer, Connected, End, Ended, Report, Tick, decode_for_worker, encode
 
 TICK_S: Final = 0.05  # the longest time between two ticks: steps without a packet fire on it
 REPORT_NS: Final = 1_000_000_000
@@ -71,9 +71,15 @@ class Bench:
         """End the open workouts; return the last words."""
         until_ns = self._clock.monotonic_ns() + int(within_s * 1e9)
         out = list(ended(self.engine, self._clock, until_ns))
-        refused = self.engine.health.refused()
-        last = Report(figures(self.engine, refused), self.engine.deadlines.take())
-        return self._answer(out, 0, last), Ended(workouts(self.engine))
+        self._reports = 0
+        return self._answer(out, 0, self._tell()), Ended(workouts(self.engine))
+
+    def connected(self, utc_ns: int, *, is_connected: bool) -> None:
+        """Take note whether there is a broker: while there is none, no device is silent."""
+        if is_connected:
+            self.engine.streams.resume(utc_ns)
+        else:
+            self.engine.streams.pause()
 
     def _chunks(self, data: bytes, arrived_ns: int, received_ns: int) -> list[Chunk]:
         """Return whole frames as chunks: one, unless they are more than are split at once."""
@@ -105,10 +111,14 @@ class Bench:
         if 0 <= utc_ns - self._reported_ns < REPORT_NS:
             return None
         self._reported_ns = utc_ns
+        return self._tell()
+
+    def _tell(self) -> Report:
+        deadlines = self.engine.deadlines
         if self._reports % REFUSED_EVERY == 0:
             self._refused = self.engine.health.refused()
         self._reports += 1
-        return Report(figures(self.engine, self._refused), self.engine.deadlines.take())
+        return Report(figures(self.engine), self._refused, deadlines.take(), deadlines.history.take())
 
 
 async def serve(config: Config, sock: socket.socket) -> None:
@@ -132,9 +142,12 @@ async def serve(config: Config, sock: socket.socket) -> None:
         answer = bench.work(ticks, clock.monotonic_ns() + anchor_ns)
         if answer.done or answer.report is not None or answer.caused_ns or answer.assured:
             pipe.send(encode(answer))
-        for end in (each for each in came if isinstance(each, End)):
-            for last in bench.end(end.within_s):
-                pipe.send(encode(last))
+        for each in came:
+            if isinstance(each, Connected):
+                bench.connected(clock.monotonic_ns() + anchor_ns, is_connected=each.is_connected)
+            elif isinstance(each, End):
+                for last in bench.end(each.within_s):
+                    pipe.send(encode(last))
         await asyncio.sleep(0)  # the socket's turn
         await pipe.clear.wait()
 

@@ -110,7 +110,10 @@ def test_times_of_another_process_are_as_if_they_were_taken_here() -> None:
     both.observe("fuse", 77)
     here.add(there.take())
     assert there.take() == {}
-    assert here.report(0) == both.report(0)
+    assert here.report(0).stages == both.report(0).stages
+    assert here.stages["fuse"].cumulative() == both.stages["fuse"].cumulative()
+    here.history.take_in(there.history.take())
+    assert [each.took_ms for each in here.history.newest()] == [80.0]
 
 
 class Parent:
