@@ -703,6 +703,26 @@ typedef struct {
  */
 void kf_tell(const kf_live *live, char *text, size_t room, uint32_t *lengths);
 
+/* What a group has of a chunk. */
+typedef struct {
+    uint64_t start; /* offset into what is gathered */
+    uint64_t length;
+    uint32_t frame_count;
+    uint32_t reserved;
+} kf_group;
+
+/* Sort frames by their groups: each group's stand one behind the other, whole and as they came.
+ *
+ * in:  bytes     byte_count, which frames were split from
+ *      frames    frame_count, in the order of bytes
+ *      groups    frame_count; frames whose group is group_count or more are left out
+ * out: gathered  room for byte_count
+ *      parts     group_count
+ * Returns 0; -1, having gathered nothing, where frames do not lie in bytes one behind the other.
+ */
+int kf_gather(const uint8_t *bytes, size_t byte_count, const kf_publish *frames, const uint32_t *groups,
+              size_t frame_count, uint8_t *gathered, kf_group *parts, size_t group_count);
+
 /* [/cffi] */
 
 #endif

@@ -81,7 +81,11 @@ class Broker(_Section, frozen=True):
 
 
 class Server(_Section, frozen=True):
-    """What the server takes in. ``enroll`` absent: ``auto`` on loopback, else ``known``."""
+    """What the server takes in, and by what.
+
+    ``enroll`` absent: ``auto`` on loopback, else ``known``. ``workers``: processes with an engine each; 0:
+    the engine runs in the server's own. ``realtime`` asks the system to run them before all that is not.
+    """
 
     enroll: Literal["auto", "known"] | None = None
     sensor_logger_topics: Annotated[list[TopicName], Meta(max_length=16)] = msgspec.field(
@@ -92,6 +96,8 @@ class Server(_Section, frozen=True):
     payload_bytes_max: Annotated[int, Meta(ge=1_024, le=16 * 2**20)] = 2**20
     inbox_messages_max: Annotated[int, Meta(ge=16, le=1_000_000)] = 65_536
     inbox_bytes_max: Annotated[int, Meta(ge=2**20, le=2**32)] = 64 * 2**20
+    workers: Annotated[int, Meta(ge=0, le=64)] = 0
+    realtime: bool = False
 
     def __post_init__(self) -> None:
         if self.inbox_bytes_max < self.payload_bytes_max:

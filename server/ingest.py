@@ -20,7 +20,7 @@ from server import conversion
 from server.batch import BINARY, ROWS, Batch, Status
 from server.codecs import imu, imu_json, samples
 from server.codecs.imu_json import ImuRows
-from server.codecs.sensor_logger import SensorLogger, SensorLoggerBatch
+from server.codecs.sensor_logger import SensorLogger, SensorLoggerBatch, watch_of
 from server.config import Config
 from server.deadlines.kinds import stream_of
 from server.envelopes import Chunk, Incoming, Stretch
@@ -48,6 +48,12 @@ class _Segment:
     end: int
 
 
+def subscriptions(config: Config) -> list[str]:
+    """Return the topic filters that the server listens to."""
+    root = config.broker.root
+    return [f"{root}/in/+/+", f"{root}/command/+", *sorted(set(config.server.sensor_logger_topics))]
+
+
 class Ingest:
     """Sorts messages by their topic and decodes them."""
 
@@ -67,14 +73,6 @@ class Ingest:
         self._number = 0  # of the next message of the tick
         self._since_ns = self._dropped = 0
         self._segment: _Segment | None = None
-
-    def subscriptions(self) -> list[tuple[str, int]]:
-        """Return the topic filters that the server listens to, each with its QoS."""
-        return [
-            (self._root + "in/+/+", 1),
-            (self._root + "command/+", 1),
-            *((topic, 1) for topic in sorted(self._sensor_logger_topics)),
-        ]
 
     def read(
         self, arrivals: Sequence[Incoming | Chunk], settle: Callable[[Batch], None], since_ns: int = 0
@@ -295,7 +293,7 @@ class Ingest:
                 self._rows(device, packet, message)
             else:
                 self._sample(device, type(packet).__name__, packet, message)
-        watch_id = f"{decoded.device[:58]}-watch"
+        watch_id = watch_of(decoded.device)
         if decoded.watch is not None and not self._is_taken(watch_id):
             watch = self._registry.device(watch_id, worn_with=device)
             self._rows(watch, decoded.watch, message)

@@ -301,6 +301,17 @@ class DeviceHealth(Struct):
     streams: dict[StreamKind, StreamHealth] = {}
 
 
+class WorkerStatus(Struct):
+    """One of the server's processes; ``lost`` counts arrivals that ended with one of its lives."""
+
+    pid: int  # 0: none now
+    state: Literal["starting", "running", "restarting"]
+    restarts: int
+    devices: int
+    athletes: int
+    lost: int
+
+
 class ServerStatus(Struct):
     """``server/status``: retained; the broker says ``offline`` should the server die."""
 
@@ -319,3 +330,4 @@ class ServerStatus(Struct):
     given_up: dict[str, int] = {}  # for want of time: live, steps, packets
     reader: Literal["bounded", "public"] = "bounded"  # the path by which messages come in, and
     acks: Literal["after_processing", "on_arrival"] = "after_processing"  # when those of QoS 1 are confirmed
+    workers: list[WorkerStatus] = []  # none: the engine runs in the server's own process

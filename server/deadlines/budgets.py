@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from server import config
 from server.deadlines.histogram import Histogram
 from server.deadlines.history import History
-from server.deadlines.report import STAGES, DeadlineReport, Stage
+from server.deadlines.report import STAGES, DeadlineReport, Stage, Times
 from server.messages import StreamState
 
 
@@ -47,6 +47,16 @@ class Deadlines:
         if misses:
             self.history.add(stage, misses, int(times_ns.max()), histogram.budget_ns)
         return misses
+
+    def take(self) -> dict[Stage, Times]:
+        """Return what was observed since the last time, and forget it: to be added to those of a parent."""
+        found = {stage: histogram.take() for stage, histogram in self.stages.items()}
+        return {stage: times for stage, times in found.items() if times is not None}
+
+    def add(self, times: dict[Stage, Times]) -> None:
+        """Record what was observed in another process."""
+        for stage, each in times.items():
+            self.stages[stage].add(each)
 
     def report(self, t_ms: int, streams: dict[StreamState, int] | None = None) -> DeadlineReport:
         """Return the figures since the last report and since the start; ``t_ms`` is UTC, ms.

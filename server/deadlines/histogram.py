@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fusion._core import ffi, lib
 from fusion.core import HISTOGRAM
-from server.deadlines.report import Figures, StageReport
+from server.deadlines.report import Figures, StageReport, Times
 
 BUCKETS: Final = int(lib.KF_BUCKETS)
 SUBDIVISION_BITS: Final = int(lib.KF_SUBDIVISION)
@@ -58,6 +58,25 @@ class Histogram:
         misses: int = lib.kf_observe(self._pointer, ffi.from_buffer("int64_t[]", times_ns), len(times_ns))
         return misses
 
+    def take(self) -> Times | None:
+        """Return what was observed since the last time, and forget it; None: nothing was."""
+        interval = self._interval[0]
+        buckets = np.flatnonzero(interval["counts"])
+        if not len(buckets):
+            return None
+        counts, misses = interval["counts"][buckets].tolist(), int(interval["misses"])
+        times = Times(buckets.tolist(), counts, misses, float(interval["sum_s"]), int(interval["max_ns"]))
+        self._forget()
+        return times
+
+    def add(self, times: Times) -> None:
+        """Record what was observed elsewhere."""
+        interval = self._interval
+        interval["counts"][0, times.buckets] += np.array(times.counts, interval["counts"].dtype)
+        interval["misses"] += times.misses
+        interval["sum_s"] += times.sum_s
+        np.maximum(interval["max_ns"], times.max_ns, out=interval["max_ns"])
+
     def report(self) -> StageReport:
         """Return the figures of the interval that ends now, and of all; begin the next interval."""
         interval, total = self._interval, self._total
@@ -66,8 +85,12 @@ class Histogram:
             for name in ("counts", "misses", "sum_s"):
                 total[name] += interval[name]
             np.maximum(total["max_ns"], interval["max_ns"], out=total["max_ns"])
-            interval["counts"], interval["misses"], interval["sum_s"], interval["max_ns"] = 0, 0, 0.0, -1
+            self._forget()
         return StageReport(self.budget_ns / 1e6, told, _figures(total))
+
+    def _forget(self) -> None:
+        interval = self._interval
+        interval["counts"], interval["misses"], interval["sum_s"], interval["max_ns"] = 0, 0, 0.0, -1
 
     def cumulative(self, bounds_s: Sequence[float] = BOUNDS_S) -> tuple[list[int], int, float]:
         """Return how many times of all reported intervals were within each bound, their number and sum, s.

@@ -54,6 +54,17 @@ class History:
             miss.took_ms = took_ms
             miss.doing = msgspec.structs.replace(self.doing)
 
+    def take(self) -> list[Miss]:
+        """Return the entries since the last time, the oldest first, and forget them."""
+        misses = list(self._misses)
+        self._misses.clear()
+        self._of_tick.clear()
+        return misses
+
+    def take_in(self, misses: list[Miss]) -> None:
+        """Record entries of another process."""
+        self._misses.extend(misses)
+
     def newest(self, count: int = TOLD) -> list[Miss]:
         """Return the newest entries, the newest first."""
         return [self._misses[-place] for place in range(1, min(count, len(self._misses)) + 1)]

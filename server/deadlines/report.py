@@ -1,6 +1,6 @@
 """``server/deadlines``: what is told of budgets, streams and misses once a second."""
 
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -16,6 +16,16 @@ STAGES: Final[tuple[Stage, ...]] = (
     "sensor_age",
     "loop",
 )
+
+
+class Times(NamedTuple):
+    """What was observed of a stage elsewhere: buckets, how often each, misses, their sum and the longest."""
+
+    buckets: list[int]
+    counts: list[int]
+    misses: int
+    sum_s: float
+    max_ns: int
 
 
 class Figures(Struct):
