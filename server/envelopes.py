@@ -31,10 +31,13 @@ class Chunk(NamedTuple):
     received_ns: int  # monotonic, ns
     connection: int = 0  # which of the link's connections it came by: only that one takes its acknowledgement
 
+    def message(self, index: int) -> Incoming:
+        """Return one of the messages."""
+        return _message(self.data, self.frames[index], self.arrived_ns, self.received_ns)
+
     def messages(self) -> Iterator[Incoming]:
         """Yield the messages one by one."""
-        for frame in self.frames:
-            yield _message(self.data, frame, self.arrived_ns, self.received_ns)
+        return map(self.message, range(len(self.frames)))
 
 
 class Stretch(NamedTuple):
