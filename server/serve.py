@@ -33,7 +33,8 @@ from server.work import Alone, Work
 from server.workers.pool import Pool
 
 TICK_S = 0.05  # the longest time between two ticks: steps without a packet fire on it
-LINGER_S = 0.01  # what comes so soon after a first message is of its tick: one of many costs little more
+PERIOD_S = 0.01  # from tick to tick, where messages come: one of many costs little more than one of few
+TURNS = 3  # of the loop after a tick: for the outbox, the library that is to write, and the socket
 BATCH_MAX = 4096  # messages in one tick
 REPORT_S = 1.0
 STATUS_S = 10.0
@@ -79,6 +80,7 @@ class Server:
             Vitals(clock.monotonic_ns, lambda: self._lag.turned_ns, lambda: self._link.connected),
         )
         self._status = ServerStatus(self._started_ms, "online")
+        self._next_tick_s = 0.0
 
     def stop(self) -> None:
         """Ask the server to end; a second call changes nothing."""
@@ -144,22 +146,25 @@ class Server:
         while True:
             doing.waiting = len(inbox)
             work.take(inbox.take(BATCH_MAX) if work.behind else await self._arrivals())
-            await asyncio.sleep(0)  # the socket's turn, also when the inbox never runs empty
+            for _ in range(TURNS):  # also when the inbox never runs empty
+                await asyncio.sleep(0)
             if work.behind:  # all wait in one line: let what was published leave before going on
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(TICK_S):
                         await self._link.flush()
 
     async def _arrivals(self) -> list[Arrivals]:
-        """Wait for messages, at most TICK_S, and for what comes right after them."""
-        inbox = self._inbox
+        """Wait for messages, at most TICK_S, and until PERIOD_S after the tick before."""
+        inbox, loop = self._inbox, asyncio.get_running_loop()
         arrivals: list[Arrivals] = []
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TICK_S):
                 arrivals = await inbox.drain(BATCH_MAX)
         if arrivals:
-            await asyncio.sleep(LINGER_S)
+            await asyncio.sleep(max(0.0, self._next_tick_s - loop.time()))
+            self._link.read()  # what lies in the socket by now is of this tick
             arrivals += inbox.take(BATCH_MAX - sum(map(count, arrivals)))
+        self._next_tick_s = loop.time() + PERIOD_S
         return arrivals
 
     async def _report(self) -> None:

@@ -13,7 +13,7 @@ from server.config import Config
 from server.deadlines import Deadlines
 from server.engine import Engine
 from server.envelopes import Arrivals
-from server.figures import GOODBYE_S, Figures, ended, figures, workouts
+from server.figures import GOODBYE_S, Figures, ended, figures
 from server.frames import Topics
 from server.messages import WorkerStatus
 from server.mqtt import Link
@@ -160,7 +160,7 @@ class Alone:
         until_ns = self._clock.monotonic_ns() + int(GOODBYE_S * 1e9)
         for each in ended(self._engine, self._clock, until_ns):
             link.publish_all([each])
-        return workouts(self._engine)
+        return self._engine.schedule.open_workouts
 
     def connected(self, *, is_connected: bool) -> None:
         """Tell whether there is a broker."""
