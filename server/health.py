@@ -16,8 +16,8 @@ from server.publications import encode
 from server.registry import Device, Registry
 from server.schedule import Schedule
 
-PERIOD_NS = 5_000_000_000
-LOOKS = 100  # in a period; each time it is another hundredth of the devices that is due
+PERIOD_NS = 10_000_000_000  # what changes is told at once
+LOOKS = 200  # in a period; each time it is another part of the devices that is due
 LOOK_NS = PERIOD_NS // LOOKS
 SILENT_NS = 10_000_000_000
 
