@@ -34,7 +34,9 @@ from server.work import Alone, Work
 from server.workers.pool import Pool
 
 TICK_S = 0.05  # the longest time between two ticks: steps without a packet fire on it
-PERIOD_S = 0.01  # from tick to tick, where messages come: one of many costs little more than one of few
+PERIOD_S = 0.01  # from tick to tick, where messages are many,
+QUIET_PERIOD_S = 0.02  # and where they are few: a tick of many costs little more than one of few
+MANY_HZ = 15_000
 TURNS = 3  # of the loop after a tick: for the outbox, the library that is to write, and the socket
 BATCH_MAX = 4096  # messages in one tick
 REPORT_S = 1.0
@@ -83,7 +85,7 @@ class Server:
             Vitals(clock.monotonic_ns, lambda: self._lag.turned_ns, lambda: self._link.connected),
         )
         self._status = ServerStatus(self._started_ms, "online")
-        self._next_tick_s = 0.0
+        self._ticked_s = self._rate_hz = 0.0  # the tick before: when, and messages a second
 
     def stop(self) -> None:
         """Ask the server to end; a second call changes nothing."""
@@ -157,17 +159,20 @@ class Server:
                         await self._link.flush()
 
     async def _arrivals(self) -> list[Arrivals]:
-        """Wait for messages, at most TICK_S, and until PERIOD_S after the tick before."""
+        """Wait for messages, at most TICK_S, and until the tick before is long enough ago."""
         inbox, loop = self._inbox, asyncio.get_running_loop()
         arrivals: list[Arrivals] = []
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TICK_S):
                 arrivals = await inbox.drain(BATCH_MAX)
         if arrivals:
-            await asyncio.sleep(max(0.0, self._next_tick_s - loop.time()))
+            period_s = PERIOD_S if self._rate_hz > MANY_HZ else QUIET_PERIOD_S
+            await asyncio.sleep(max(0.0, self._ticked_s + period_s - loop.time()))
             self._link.read()  # what lies in the socket by now is of this tick
             arrivals += inbox.take(BATCH_MAX - sum(map(count, arrivals)))
-        self._next_tick_s = loop.time() + PERIOD_S
+        now_s = loop.time()
+        self._rate_hz = sum(map(count, arrivals)) / max(now_s - self._ticked_s, PERIOD_S)
+        self._ticked_s = now_s
         return arrivals
 
     async def _report(self) -> None:
