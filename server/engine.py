@@ -136,6 +136,19 @@ class Engine:
             self.deadlines.observe("fuse", fused_ns - aligned_ns)
         return out
 
+    def observe(self, now_ns: int, busy_ns: int, wait_ns: int) -> bool:
+        """Tell the ladder how a tick went; return True where the mode changed.
+
+        Who catches up, with a recording's backlog say, takes all the time there is and gives way after each tick.
+        That is no overload: only how long messages wait tells of one then.
+
+        Parameters
+        ----------
+        now_ns, busy_ns, wait_ns : int
+            As of `Ladder.observe`.
+        """
+        return self.ladder.observe(now_ns, 0 if self.behind else busy_ns, wait_ns)
+
     def end_workout(self, athlete: Athlete) -> Outgoing:
         """End an open workout at its newest measurement; return what is to be published."""
         newest_ns = max((device.newest_ns for device in athlete.devices), default=0)

@@ -268,7 +268,7 @@ class Link:
         waiter = asyncio.create_task(event.wait())
         try:
             await asyncio.wait({waiter, self._task}, return_when=asyncio.FIRST_COMPLETED)
-            if not event.is_set():
+            if not waiter.done():  # the event itself may have been cleared again since
                 self._task.result()
                 raise BrokerError("the link to the broker is closed")
         finally:

@@ -143,9 +143,7 @@ class Alone:
         now_ns = clock.monotonic_ns()
         if out:
             self.deadlines.observe("publish", now_ns - began_ns)
-        if engine.ladder.observe(
-            now_ns, now_ns - woke_ns, now_ns - arrivals[0].received_ns if arrivals else 0
-        ):
+        if engine.observe(now_ns, now_ns - woke_ns, now_ns - arrivals[0].received_ns if arrivals else 0):
             self._on_change()
 
     async def wait(self) -> NoReturn:

@@ -63,7 +63,7 @@ class Bench:
         out = self.engine.advance(chunks, utc_ns)
         now_ns = self._clock.monotonic_ns()
         waited_ns = now_ns - chunks[0].received_ns if chunks else 0
-        if self.engine.ladder.observe(now_ns, now_ns - began_ns, waited_ns):
+        if self.engine.observe(now_ns, now_ns - began_ns, waited_ns):
             self._reported_ns = 0  # the parent is to know at once
         return self._answer(out, ticks[-1].number if ticks else 0, self._report(utc_ns))
 

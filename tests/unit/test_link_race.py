@@ -1,4 +1,4 @@
-"""A connection that breaks just as a write is confirmed is a lost connection, no crash."""
+"""What happens at the same moment as something else ends no link that stands."""
 
 import asyncio
 from typing import Any
@@ -8,6 +8,7 @@ import pytest
 from server import mqtt
 from server.config import Broker
 from server.connection import LostError
+from tests.support.brokers import free_port
 
 
 class Client:
@@ -43,3 +44,14 @@ async def test_a_write_confirmed_as_the_connection_breaks_ends_in_a_lost_connect
     with pytest.raises(BaseExceptionGroup) as caught:
         await asyncio.wait_for(link._serve(Client(sent, gone)), 5)  # type: ignore[arg-type]
     assert caught.value.split(LostError)[1] is None, "nothing but the loss of the connection"
+
+
+async def test_flush_ends_also_where_more_is_published_before_it_learns_that_all_was_sent() -> None:
+    async with mqtt.Link(Broker(port=free_port())) as link:
+        link.publish("a", b"")
+        flushing = asyncio.create_task(link.flush())
+        await asyncio.sleep(0)  # it waits
+        await asyncio.sleep(0)
+        link._outbox.idle.set()  # the last is sent,
+        link._outbox.idle.clear()  # and the next is published
+        await asyncio.wait_for(flushing, 5)

@@ -156,3 +156,11 @@ def test_low_rate_messages_of_a_flood_are_refused_too() -> None:
     devices = engine.registry.devices
     assert devices["honest"].packets == 5
     assert devices["flood"].refused["flooding"] >= 5_000 - 1_000 - 5 * 100 - 10
+
+
+def test_who_catches_up_with_a_recording_is_no_overload() -> None:
+    engine = Engine(Config(), lambda: 0)
+    for now_ns in range(0, 4 * S, 10 * MS):
+        engine.behind = True
+        assert not engine.observe(now_ns, 10 * MS, 0)
+    assert engine.ladder.mode == "full"
