@@ -8,10 +8,10 @@
  *     Q(dt) = [[q dt^3 / 3 + p dt, q dt^2 / 2], [q dt^2 / 2, q dt]]
  *
  * Delays have a long tail on one side. The noise R follows the innovations, a late second counts less than
- * an early one (EXPECTILE), and a very late one less still. So the estimate comes to lie above the least of
- * all delays by a share of the noise, and measurements are lowered by it (ABOVE). What is estimated is thus
- * the offset plus the constant delay; the two cannot be told apart from arrivals alone, but where the device
- * answers pings (kf_clock_pong).
+ * an early one (EXPECTILE), and a very late one less still. So the estimated line lies above the
+ * least of all delays by a share of the noise, and the published one is lowered by it (ABOVE). What is
+ * published is thus the offset plus the constant delay; the two cannot be told apart from arrivals alone, but
+ * where the device answers pings (kf_clock_pong).
  *
  * What is published never steps but at a counted jump: where the estimate moves, the published line starts
  * from where it was at the newest stamp seen before, and closes up at SLEW at most, so it is monotonic.
@@ -40,9 +40,9 @@
 #define SKEW_SIGMA 50e-6   /* s/s, of a clock that was never heard */
 #define SKEW_MAX 500e-6    /* s/s; what NTP slews by at most */
 #define START_SIGMA_S 0.05 /* before a whole block was seen */
-#define NOISE_S 5e-3       /* of a block's minimum, before any was compared */
+#define NOISE_S 5e-3  /* of a block's minimum, before any was compared */
 #define NOISE_MIN_S 0.5e-3
-#define NOISE_GAIN 0.05 /* and all blocks alike, before there are so many */
+#define NOISE_GAIN 0.02 /* and all blocks alike, before there are so many */
 #define EXPECTILE 8.0   /* R of a block that is late, over R of one that is early */
 #define ABOVE 0.5     /* where that expectile of one-sided exponential noise lies, in sigmas from its least */
 #define TAIL 3.0      /* sigmas from which lateness counts less still */
@@ -126,7 +126,7 @@ static void leave(kf_clock *clock, int64_t published_ns)
     clock->slew_ns = fmax(SLEW_NS, fabs(clock->error_ns) / SLEW);
 }
 
-/* Draw the estimated line anew. */
+/* Draw the estimated line anew, and the published one that much lower. */
 static void move(kf_clock *clock, int64_t ref_ns, int64_t at_ns, double skew)
 {
     const int64_t published_ns = published(clock, clock->newest_ns);
@@ -134,6 +134,8 @@ static void move(kf_clock *clock, int64_t ref_ns, int64_t at_ns, double skew)
     clock->ref_ns = ref_ns;
     clock->at_ns = at_ns;
     clock->skew = skew;
+    if (!clock->trip_ns)
+        clock->delay_ns = llrint(ABOVE * sqrt(clock->noise_s2) * 1e9);
     leave(clock, published_ns);
 }
 
@@ -250,7 +252,7 @@ static void update(kf_clock *clock, int64_t device_ns, int64_t arrived_ns)
 {
     const int64_t predicted_ns = estimate(clock, device_ns);
     const double noise = clock->noise_s2;
-    const double innovation_s = (double)(arrived_ns - predicted_ns) * 1e-9 - ABOVE * sqrt(noise);
+    const double innovation_s = (double)(arrived_ns - predicted_ns) * 1e-9;
     const double share = innovation_s * innovation_s / noise;
     covariance P = grown(clock, (double)(device_ns - clock->ref_ns) * 1e-9);
     double r = noise;

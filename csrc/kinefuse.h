@@ -243,7 +243,7 @@ typedef struct {
     int64_t boot;             /* -1: not told */
     int64_t jumps;
     int64_t wraps;      /* how often a counter of 32 bit began anew */
-    int64_t delay_ns;   /* constant delay that pings told */
+    int64_t delay_ns;   /* by which the published line is lower: pings told it, or the noise */
     int64_t trip_ns;    /* the round trip that told it; 0: none */
     int64_t trip_at_ns; /* and its arrival */
     int64_t blocks;     /* whole blocks since the start or the last jump */

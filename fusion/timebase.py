@@ -24,9 +24,9 @@ class ClockState(NamedTuple):
     """What is known of a device's clock.
 
     ``offset_ns``: aligned minus device time at the newest stamp; ``sigma_ns``: one sigma of it, without the
-    constant delay, which cannot be seen, where no ping told it; ``skew_ppm``: positive where the device's clock
-    is slow; ``wraps``: how often a counter of 32 bit began anew, which is no jump; ``trip_ns``: the round trip
-    that told the constant delay, 0: none.
+    constant delay, which cannot be seen, where no ping told it; ``skew_ppm``: positive where the device's
+    clock is slow; ``wraps``: how often a counter of 32 bit began anew, which is no jump; ``trip_ns``: the
+    round trip that told the constant delay, 0: none.
     """
 
     offset_ns: int
@@ -133,6 +133,10 @@ class TimeBase:
         newest_ns = int(state["newest_ns"])
         offset_ns = self.align(row, newest_ns) - newest_ns
         return ClockState(offset_ns, sigma_ns, float(state["skew"]) * 1e6, *counts)
+
+    def newest_ns(self, row: int) -> int:
+        """Return the newest stamp seen, on the device's clock."""
+        return int(self.state["newest_ns"][row])
 
     def snapshot(self, row: int) -> bytes:
         """Return all that is remembered of a clock."""

@@ -17,7 +17,8 @@ BINARY: Final = int(lib.KF_BINARY)
 ROWS: Final = int(lib.KF_ROWS)
 _IMU, _SAMPLE = int(lib.KF_EVENT_IMU), int(lib.KF_EVENT_SAMPLE)
 _ORDER, _START = int(lib.KF_EVENT_ORDER), int(lib.KF_EVENT_START)
-_TIMED, _BOOT = int(lib.KF_EVENT_TIMED), int(lib.KF_EVENT_BOOT)
+_TIMED, _BOOT, _PONG = int(lib.KF_EVENT_TIMED), int(lib.KF_EVENT_BOOT), int(lib.KF_EVENT_PONG)
+_TRIP_US_MAX = 2**32 - 1
 _ALIGNMENT = 8
 
 
@@ -139,15 +140,19 @@ class Batch:
         t_ns: int | None,
         boot: int | None,
         seq: int | None,
+        trip_ns: int | None = None,
     ) -> None:
-        """Append a low-rate packet and what it measured, None: nothing."""
+        """Append a low-rate packet and what it measured, None: nothing; ``trip_ns``: it ends a ping."""
         index = NONE
         if item is not None:
             index = len(self._items)
             self._items.append(item)
         flags = (0 if t_ns is None else _TIMED) | (0 if boot is None else _BOOT)
         measures = 0 if item is None else item.kind
-        self._add(_SAMPLE, device, index, message, flags, measures, boot or 0, seq or 0, t_ns or 0)
+        trip_us = 0
+        if trip_ns is not None:
+            flags, trip_us = flags | _PONG, min(trip_ns // 1000, _TRIP_US_MAX)
+        self._add(_SAMPLE, device, index, message, flags, measures, boot or 0, seq or 0, trip_us, t_ns or 0)
 
     def add_order(self, order: Order, t_ns: int | None) -> None:
         """Append a command that takes effect at aligned ``t_ns``, None: on its arrival."""
@@ -186,11 +191,12 @@ class Batch:
         measures: int = 0,
         boot: int = 0,
         seq: int = 0,
+        trip_us: int = 0,
         t_ns: int = 0,
     ) -> None:
         who = (kind, self.number, device.row, device.athlete.row, index)
         when = (t_ns, message.arrived_ns, message.received_ns)
-        self._events.append((*who, flags, measures, boot, seq, 0, *when))
+        self._events.append((*who, flags, measures, boot, seq, trip_us, *when))
 
     def _append(self, payload: Any) -> int:
         """Append bytes, aligned; return where they begin."""

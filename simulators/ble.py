@@ -12,12 +12,12 @@ in turn, as a grid of 30 ms makes them, and late in spells. ``BURSTY`` is the sa
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 PER_EVENT: Final = 4  # as many as an iPhone takes, and what is between them: Apple, bluetooth-dev, 2012
 SPACING_S: Final = 0.0006
@@ -95,4 +95,5 @@ def successes(begin_s: float, end_s: float, link: Ble, rng: np.random.Generator)
         bad = turns >= link.recovers if bad else turns < link.worsens
         failed[i] = fails < (link.failing_bad if bad else link.failing_good)
     events_s = begin_s + (np.arange(count) + rng.random()) * link.interval_s
-    return np.asarray(events_s[~failed], np.float64)
+    succeeded: Floats = events_s[~failed]
+    return succeeded

@@ -6,8 +6,7 @@ the number of the sample, forgetting by half in 90 s. It is written here from th
 """
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from fusion.timebase import TimeBase
 from simulators.ble import Ble, arrivals
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 
 ORIGIN_NS: Final = 1_700_000_000_000_000_000
@@ -23,7 +22,9 @@ PACKET_S: Final = 0.1
 PACE_SHARE: Final = 0.01  # by which a sensor's own oscillator is off, at most: Polar's recording has 0.6 %
 WARM_S: Final = 300.0  # time in which a device takes on the temperature of its wearer
 WARM_K: Final = 10.0
-PARABOLA: Final = 0.034e-6  # 1/K^2, of a tuning-fork crystal about 25 degrees (any data sheet of a 32 kHz one)
+PARABOLA: Final = (
+    0.034e-6  # 1/K^2, of a tuning-fork crystal about 25 degrees (any data sheet of a 32 kHz one)
+)
 HALF_TIME_S: Final = 90.0  # LSL's SmoothingHalftime
 STEP_AT_S: Final = 150.0
 
@@ -44,11 +45,13 @@ class Answer(NamedTuple):
     sigma_s: Floats | None = None
 
 
-def stream(seed: int, link: Ble, *, duration_s: float = 300.0, skew: float = 30e-6, step_s: float = 0) -> Stream:
+def stream(
+    seed: int, link: Ble, *, duration_s: float = 300.0, skew: float = 30e-6, step_s: float = 0
+) -> Stream:
     """Return a stream whose clock is fast or slow by ``skew``, warms up, and steps at STEP_AT_S."""
     rng = np.random.default_rng(seed)
     pace_s = PACKET_S * (1 + PACE_SHARE * rng.uniform(-1, 1))
-    true_s = rng.uniform(0, PACKET_S) + np.arange(int(duration_s / pace_s)) * pace_s
+    true_s: Floats = rng.uniform(0, PACKET_S) + np.arange(int(duration_s / pace_s)) * pace_s
     drift = skew * rng.choice([-1, 1]) * true_s
     warm_k = WARM_K * (1 - np.exp(-true_s / WARM_S))
     drift -= np.cumsum(PARABOLA * warm_k**2) * pace_s
@@ -102,7 +105,8 @@ def lsl(stream: Stream) -> Answer:
 
 
 def _error(stream: Stream, found_s: Floats) -> Floats:
-    return np.asarray(found_s - stream.true_s - stream.floor_s, np.float64)
+    error_s: Floats = found_s - stream.true_s - stream.floor_s
+    return error_s
 
 
 METHODS: Final[dict[str, Callable[[Stream], Answer]]] = {"ours": ours, "LSL": lsl, "raw": raw}

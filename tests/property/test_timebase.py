@@ -30,7 +30,7 @@ def test_aligned_time_of_a_rising_clock_rises(
 def test_the_offset_is_recovered(seed: int, jitter_s: float, skew: float) -> None:
     link = Link(seed=seed, packets=600, jitter_s=jitter_s, skew=skew)
     error_s = link.run()[300:] - link.floor_s
-    assert np.abs(error_s).max() < 1e-3 + 0.5 * jitter_s
+    assert np.abs(error_s).max() < 1.5e-3 + 0.5 * jitter_s
 
 
 @settings(max_examples=60, deadline=None)
@@ -55,7 +55,7 @@ def test_any_stamps_are_survived_and_both_forms_of_align_agree(
 
 late = st.one_of(
     st.integers(-5, 5).map(lambda tenths: tenths * 10**8),
-    st.integers(-10**6, 10**6).map(lambda us: us * 1000),
+    st.integers(-(10**6), 10**6).map(lambda us: us * 1000),
     st.sampled_from([0, 2**32 * 10**3, 2**32 * 10**6, 4 * 10**9]),
     int64,
 )

@@ -8,9 +8,10 @@ two states follows it::
     Q(dt) = [[q dt^3 / 3 + p dt, q dt^2 / 2], [q dt^2 / 2, q dt]]
 
 Delays have a long tail on one side. The noise R follows the innovations, a late second counts less than
-an early one (EXPECTILE), and a very late one less still. So the estimate comes to lie above the least of all
-delays by a share of the noise, and measurements are lowered by it (ABOVE). What is estimated is thus the offset
-plus the constant delay; the two cannot be told apart from arrivals alone, but where the device answers pings.
+an early one (EXPECTILE), and a very late one less still. So the estimated line lies above the least of all
+delays by a share of the noise, and the published one is lowered by it (ABOVE). What is published is thus the
+offset plus the constant delay; the two cannot be told apart from arrivals alone, but where the device answers
+pings.
 
 What is published never steps but at a counted jump: where the estimate moves, the published line starts from
 where it was at the newest stamp seen before, and closes up at SLEW at most, so it is monotonic. Steps of less
@@ -44,7 +45,7 @@ SKEW_MAX: Final = 500e-6  # s/s; what NTP slews by at most
 START_SIGMA_S: Final = 0.05  # before a whole block was seen
 NOISE_S: Final = 5e-3  # of a block's minimum, before any was compared
 NOISE_MIN_S: Final = 0.5e-3
-NOISE_GAIN: Final = 0.05  # and all blocks alike, before there are so many
+NOISE_GAIN: Final = 0.02  # and all blocks alike, before there are so many
 EXPECTILE: Final = 8.0  # R of a block that is late, over R of one that is early
 ABOVE: Final = 0.5  # where that expectile of one-sided exponential noise lies, in sigmas from its least
 TAIL: Final = 3.0  # sigmas from which lateness counts less still
@@ -80,7 +81,7 @@ STATE: Final = np.dtype(
         ("boot", np.int64),  # -1: not told
         ("jumps", np.int64),
         ("wraps", np.int64),  # how often a counter of 32 bit began anew
-        ("delay_ns", np.int64),  # constant delay that pings told
+        ("delay_ns", np.int64),  # by which the published line is lower: what pings told, or the noise
         ("trip_ns", np.int64),  # the round trip that told it; 0: none
         ("trip_at_ns", np.int64),  # and its arrival
         ("blocks", np.int64),  # whole blocks since the start or the last jump
@@ -335,7 +336,7 @@ class TimeBase:
         return False
 
     def _unwrap(self, row: int, late_ns: int) -> int:
-        """Go on with a counter's next turn where a packet is late by its length; return how late it is then."""
+        """Go on with a counter's next turn where a packet is late by one; return how late it is then."""
         for turn_ns in TURNS_NS:
             if abs(late_ns - turn_ns) > JUMP_NS:
                 continue
@@ -371,7 +372,7 @@ class TimeBase:
         p_oo, p_os, p_ss = _grown(field["p_oo"][row], field["p_os"][row], field["p_ss"][row], elapsed_s)
         predicted_ns = self._estimate(row, device_ns)
         noise = r = field["noise_s2"][row]
-        innovation_s = (arrived_ns - predicted_ns) * 1e-9 - ABOVE * math.sqrt(noise)
+        innovation_s = (arrived_ns - predicted_ns) * 1e-9
         share = innovation_s * innovation_s / noise
         if self._was_set(row, innovation_s, p_oo + noise):
             p_oo += innovation_s * innovation_s
@@ -398,9 +399,11 @@ class TimeBase:
         return again or (far and innovation_s < -EARLY_S)
 
     def _move(self, row: int, ref_ns: int, at_ns: int, skew: float) -> None:
-        """Draw the estimated line anew."""
+        """Draw the estimated line anew, and the published one that much lower."""
         published_ns = self._published(row, self._newest[row])
         self._ref[row], self._at[row], self._skew[row] = ref_ns, at_ns, skew
+        if not self._field["trip_ns"][row]:
+            self._field["delay_ns"][row] = round(ABOVE * math.sqrt(self._field["noise_s2"][row]) * 1e9)
         self._leave(row, published_ns)
 
     def _leave(self, row: int, published_ns: int) -> None:

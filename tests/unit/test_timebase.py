@@ -36,7 +36,7 @@ def test_the_offset_is_found_to_within_a_fraction_of_the_jitter(jitter_s: float)
     error_s = link.run()[600:] - link.floor_s
     assert abs(float(np.mean(error_s))) < max(1e-3, 0.12 * jitter_s)
     assert float(np.std(error_s)) < max(2e-4, 0.02 * jitter_s)
-    assert abs(link.base.clock(0).skew_ppm - 40) < max(2.0, 250 * jitter_s)
+    assert abs(link.base.clock(0).skew_ppm - 40) < max(2.0, 100 * jitter_s)
 
 
 def test_sigma_covers_the_scatter() -> None:
