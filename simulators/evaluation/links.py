@@ -43,6 +43,7 @@ class Answer(NamedTuple):
 
     error_s: Floats
     sigma_s: Floats | None = None
+    jumps: int = 0
 
 
 def stream(
@@ -73,7 +74,7 @@ def ours(stream: Stream) -> Answer:
         base.observe(0, device_ns, arrived_ns)
         aligned_ns[i] = base.align(0, device_ns)
         sigma_ns[i] = base.clock(0).sigma_ns
-    return Answer(_error(stream, (aligned_ns - ORIGIN_NS) * 1e-9), sigma_ns * 1e-9)
+    return Answer(_error(stream, (aligned_ns - ORIGIN_NS) * 1e-9), sigma_ns * 1e-9, base.clock(0).jumps)
 
 
 def raw(stream: Stream) -> Answer:
@@ -110,3 +111,60 @@ def _error(stream: Stream, found_s: Floats) -> Floats:
 
 
 METHODS: Final[dict[str, Callable[[Stream], Answer]]] = {"ours": ours, "LSL": lsl, "raw": raw}
+
+
+PING_FIRST_S: Final = 5.0  # as the server asks: see server/pings.py
+PING_QUICK: Final = 5
+PING_EVERY_S: Final = 10.0
+PROBES: Final = 8  # LSL: so many at once, PROBE_S apart, every PROBE_EVERY_S; the shortest round trip counts
+PROBE_S: Final = 0.064
+PROBE_EVERY_S: Final = 2.0
+
+
+def with_pings(stream: Stream, link: Ble, seed: int) -> Answer:
+    """Return what the time base makes of it where the device answers pings; the error is of true time."""
+    rng = np.random.default_rng([seed, 1])
+    end_s = float(stream.true_s[-1])
+    quick_s = PING_FIRST_S + np.arange(PING_QUICK)
+    sent_s = np.concatenate([quick_s, np.arange(quick_s[-1] + PING_EVERY_S, end_s - 5, PING_EVERY_S)])
+    there_s, back_s = round_trips(sent_s, link, rng)
+    told_ns = np.interp(there_s, stream.true_s, stream.device_ns - stream.device_ns[0])
+    device_ns = np.round(told_ns).astype(np.int64) + stream.device_ns[0]
+    pongs = list(
+        zip(
+            np.round(back_s * 1e9).astype(np.int64) + ORIGIN_NS,
+            np.round(sent_s * 1e9).astype(np.int64) + ORIGIN_NS,
+            device_ns,
+            strict=True,
+        )
+    )
+    base, found_ns, sigma_ns, next_pong = TimeBase(), [], [], 0
+    base.add(0)
+    for stamp_ns, arrived_ns in zip(stream.device_ns.tolist(), stream.arrived_ns.tolist(), strict=True):
+        while next_pong < len(pongs) and pongs[next_pong][0] <= arrived_ns:
+            back_ns, sent_ns, answered_ns = (int(each) for each in pongs[next_pong])
+            base.pong(0, answered_ns, sent_ns, back_ns)
+            next_pong += 1
+        base.observe(0, stamp_ns, arrived_ns)
+        found_ns.append(base.align(0, stamp_ns))
+        sigma_ns.append(base.clock(0).sigma_ns)
+    error_s: Floats = (np.array(found_ns) - ORIGIN_NS) * 1e-9 - stream.true_s
+    return Answer(error_s, np.array(sigma_ns) * 1e-9)
+
+
+def lsl_probes(seed: int, link: Ble, duration_s: float) -> Floats:
+    """Return the errors of true time that Lab Streaming Layer's probes of the clock's offset leave, s."""
+    rng = np.random.default_rng([seed, 2])
+    begins_s = np.arange(0, duration_s, PROBE_EVERY_S)
+    sent_s = (begins_s[:, None] + np.arange(PROBES) * PROBE_S).ravel()
+    there_s, back_s = round_trips(sent_s, link, rng)
+    trips_s = (back_s - sent_s).reshape(-1, PROBES)
+    wrong_s = ((sent_s + back_s) / 2 - there_s).reshape(-1, PROBES)
+    found: Floats = np.take_along_axis(wrong_s, trips_s.argmin(1)[:, None], 1)[:, 0]
+    return found
+
+
+def round_trips(sent_s: Floats, link: Ble, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Return when the device has what was sent to it, and when its answers are back; both ways are alike."""
+    there_s = arrivals(sent_s, link, rng)
+    return there_s, arrivals(there_s, link, rng)
