@@ -21,7 +21,8 @@
  *
  * Source: the two-state clock model of Zucca and Tavella, doi:10.1109/TUFFC.2005.1406554; minimum filtering
  * of one-way delays as in Paxson, doi:10.1145/277858.277865; the least round trip as in Cristian,
- * doi:10.1007/BF01784024, and its ageing as in NTP's clock filter, RFC 5905, 10.
+ * doi:10.1007/BF01784024, but each way by its own least, and its ageing as in NTP's clock filter, RFC
+ * 5905, 10.
  */
 #include <math.h>
 
@@ -40,7 +41,7 @@
 #define SKEW_SIGMA 50e-6   /* s/s, of a clock that was never heard */
 #define SKEW_MAX 500e-6    /* s/s; what NTP slews by at most */
 #define START_SIGMA_S 0.05 /* before a whole block was seen */
-#define NOISE_S 5e-3  /* of a block's minimum, before any was compared */
+#define NOISE_S 5e-3       /* of a block's minimum, before any was compared */
 #define NOISE_MIN_S 0.5e-3
 #define NOISE_GAIN 0.02 /* and all blocks alike, before there are so many */
 #define EXPECTILE 8.0   /* R of a block that is late, over R of one that is early */
@@ -126,6 +127,18 @@ static void leave(kf_clock *clock, int64_t published_ns)
     clock->slew_ns = fmax(SLEW_NS, fabs(clock->error_ns) / SLEW);
 }
 
+/* By how much the estimated line lies above the least of all arrivals. */
+static int64_t above_ns(const kf_clock *clock)
+{
+    return llrint(ABOVE * sqrt(clock->noise_s2) * 1e9);
+}
+
+/* Put the published line below the estimated one: ways there and back are taken to be alike at their best. */
+static void lower(kf_clock *clock)
+{
+    clock->delay_ns = above_ns(clock) + clock->trip_ns / 2;
+}
+
 /* Draw the estimated line anew, and the published one that much lower. */
 static void move(kf_clock *clock, int64_t ref_ns, int64_t at_ns, double skew)
 {
@@ -134,8 +147,7 @@ static void move(kf_clock *clock, int64_t ref_ns, int64_t at_ns, double skew)
     clock->ref_ns = ref_ns;
     clock->at_ns = at_ns;
     clock->skew = skew;
-    if (!clock->trip_ns)
-        clock->delay_ns = llrint(ABOVE * sqrt(clock->noise_s2) * 1e9);
+    lower(clock);
     leave(clock, published_ns);
 }
 
@@ -335,19 +347,21 @@ void kf_clock_observe(kf_clock *clock, int64_t device_ns, int64_t arrived_ns, in
 
 void kf_clock_pong(kf_clock *clock, int64_t device_ns, int64_t sent_ns, int64_t arrived_ns)
 {
-    const int64_t trip_ns = arrived_ns - sent_ns, apart_ns = apart(device_ns, clock->newest_ns);
+    const int64_t took_ns = arrived_ns - sent_ns, apart_ns = apart(device_ns, clock->newest_ns);
     const double age_ns = (double)(arrived_ns - clock->trip_at_ns);
 
-    if (clock->phase != KF_CLOCK_LIVE || !clock->blocks || trip_ns <= 0 || trip_ns > TRIP_MAX_NS ||
+    if (clock->phase != KF_CLOCK_LIVE || !clock->blocks || took_ns <= 0 || took_ns > TRIP_MAX_NS ||
         apart_ns < -TRIP_MAX_NS || apart_ns > TRIP_MAX_NS)
         return;
-    if (clock->trip_ns && (double)trip_ns > (double)clock->trip_ns + TRIP_AGE * age_ns)
+    const int64_t back_ns = estimate(clock, device_ns) - above_ns(clock); /* of the best of answers */
+    const int64_t trip_ns = back_ns - sent_ns > 1 ? back_ns - sent_ns : 1;
+    if (trip_ns > TRIP_MAX_NS ||
+        (clock->trip_ns && (double)trip_ns > (double)clock->trip_ns + TRIP_AGE * age_ns))
         return;
     const int64_t published_ns = published(clock, clock->newest_ns);
-    const int64_t delay_ns = estimate(clock, device_ns) - (sent_ns + trip_ns / 2);
     clock->trip_ns = trip_ns;
     clock->trip_at_ns = arrived_ns;
-    clock->delay_ns = delay_ns < 0 ? 0 : delay_ns > trip_ns ? trip_ns : delay_ns;
+    lower(clock);
     leave(clock, published_ns);
 }
 

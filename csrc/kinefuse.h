@@ -243,9 +243,9 @@ typedef struct {
     int64_t boot;             /* -1: not told */
     int64_t jumps;
     int64_t wraps;      /* how often a counter of 32 bit began anew */
-    int64_t delay_ns;   /* by which the published line is lower: pings told it, or the noise */
-    int64_t trip_ns;    /* the round trip that told it; 0: none */
-    int64_t trip_at_ns; /* and its arrival */
+    int64_t delay_ns;   /* by which the published line is below the estimated one */
+    int64_t trip_ns;    /* the shortest round trip of pings; 0: none */
+    int64_t trip_at_ns; /* its arrival */
     int64_t blocks;     /* whole blocks since the start or the last jump */
     int64_t phase;      /* KF_CLOCK_... */
     double error_ns;    /* of the published line over the estimate, at the anchor */
@@ -267,7 +267,8 @@ void kf_clock_reset(kf_clock *clock, int recorded);
 void kf_clock_observe(kf_clock *clock, int64_t device_ns, int64_t arrived_ns, int64_t boot);
 
 /* Take in that a ping sent at sent_ns was answered at device_ns, and that this arrived at arrived_ns, both
- * UTC. The shortest round trip tells the constant delay, to within half of itself. */
+ * UTC. The shortest way there and the shortest way back make a round trip, half of which is the constant
+ * delay, to within half of it. */
 void kf_clock_pong(kf_clock *clock, int64_t device_ns, int64_t sent_ns, int64_t arrived_ns);
 
 /* The aligned time of a stamp; the stamp itself where nothing was observed. */

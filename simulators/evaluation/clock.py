@@ -17,8 +17,8 @@ from simulators.evaluation.workers import share
 SEEDS: Final = 50
 LINKS: Final[dict[str, Ble]] = {"as recorded": RECORDED, "bursty": BURSTY}
 METHODS: Final = {"ours": "Kinefuse", "LSL": "Lab Streaming Layer's smoothing", "raw": "arrivals as they are"}
-STEPS_S: Final = (-86_400.0, -5.0, -1.5, 1.5, 5.0, 3600.0, -0.2, 0.2)
-STEP_LASTS_S: Final = 60.0
+STEPS_S: Final = (-86_400.0, -5.0, 5.0, 3600.0, -0.2, 0.2)
+STEP_LASTS_S: Final = 30.0
 HEALED_S: Final = 0.02  # an error below this is healed
 WINDOWS_S: Final = ((10.0, 12.0), (10.0, 60.0), (60.0, 300.0))
 SD_MS, P99_MS, HEAL_S = 2.0, 5.0, 2.0

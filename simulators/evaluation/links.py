@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion.timebase import TimeBase
-from simulators.ble import Ble, arrivals
+from simulators.ble import Ble, arrivals, successes
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
@@ -26,7 +26,7 @@ PARABOLA: Final = (
     0.034e-6  # 1/K^2, of a tuning-fork crystal about 25 degrees (any data sheet of a 32 kHz one)
 )
 HALF_TIME_S: Final = 90.0  # LSL's SmoothingHalftime
-STEP_AT_S: Final = 150.0
+STEP_AT_S: Final = 60.0
 
 
 class Stream(NamedTuple):
@@ -165,6 +165,13 @@ def lsl_probes(seed: int, link: Ble, duration_s: float) -> Floats:
 
 
 def round_trips(sent_s: Floats, link: Ble, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Return when the device has what was sent to it, and when its answers are back; both ways are alike."""
-    there_s = arrivals(sent_s, link, rng)
-    return there_s, arrivals(there_s, link, rng)
+    """Return when the device has what was sent to it, and when its answers are back.
+
+    Both ways have the same constant delay and the same hop, and wait for events of one connection: an answer
+    is ready at an event, and goes with the next one that does not fail.
+    """
+    events_s = successes(float(sent_s[0]), float(sent_s[-1]), link, rng)
+    hops_s = rng.exponential(link.hop_s, (2, len(sent_s)))
+    there = np.searchsorted(events_s, sent_s + link.floor_s + hops_s[0])
+    back_s: Floats = events_s[there + 1] + link.floor_s + hops_s[1]
+    return events_s[there], back_s

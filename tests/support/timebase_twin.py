@@ -21,7 +21,7 @@ All times are int64 ns; float64 holds differences only. Nothing here reads a clo
 
 Source: the two-state clock model of Zucca and Tavella, doi:10.1109/TUFFC.2005.1406554; minimum filtering of
 one-way delays as in Paxson, doi:10.1145/277858.277865; the least round trip as in Cristian,
-doi:10.1007/BF01784024, and its ageing as in NTP's clock filter, RFC 5905, 10.
+doi:10.1007/BF01784024, but each way by its own least, and its ageing as in NTP's clock filter, RFC 5905, 10.
 """
 
 import math
@@ -81,9 +81,9 @@ STATE: Final = np.dtype(
         ("boot", np.int64),  # -1: not told
         ("jumps", np.int64),
         ("wraps", np.int64),  # how often a counter of 32 bit began anew
-        ("delay_ns", np.int64),  # by which the published line is lower: what pings told, or the noise
-        ("trip_ns", np.int64),  # the round trip that told it; 0: none
-        ("trip_at_ns", np.int64),  # and its arrival
+        ("delay_ns", np.int64),  # by which the published line is below the estimated one
+        ("trip_ns", np.int64),  # the shortest round trip of pings; 0: none
+        ("trip_at_ns", np.int64),  # its arrival
         ("blocks", np.int64),  # whole blocks since the start or the last jump
         ("phase", np.int64),  # see below
         ("error_ns", np.float64),  # of the published line over the estimate, at the anchor
@@ -206,18 +206,18 @@ class TimeBase:
 
     def pong(self, row: int, device_ns: int, sent_ns: int, arrived_ns: int) -> None:
         """Take in that a ping sent at ``sent_ns`` was answered at ``device_ns``, which arrived then."""
-        field, trip_ns = self._field, arrived_ns - sent_ns
-        if self._phase[row] != LIVE or not self._blocks[row] or not 0 < trip_ns <= TRIP_MAX_NS:
+        field, took_ns = self._field, arrived_ns - sent_ns
+        if self._phase[row] != LIVE or not self._blocks[row] or not 0 < took_ns <= TRIP_MAX_NS:
             return
         if abs(device_ns - self._newest[row]) > TRIP_MAX_NS:
             return
+        trip_ns = max(1, self._estimate(row, device_ns) - self._above_ns(row) - sent_ns)
         best_ns, age_ns = field["trip_ns"][row], float(arrived_ns - field["trip_at_ns"][row])
-        if best_ns and float(trip_ns) > float(best_ns) + TRIP_AGE * age_ns:
+        if trip_ns > TRIP_MAX_NS or (best_ns and float(trip_ns) > float(best_ns) + TRIP_AGE * age_ns):
             return
         published_ns = self._published(row, self._newest[row])
-        delay_ns = self._estimate(row, device_ns) - (sent_ns + trip_ns // 2)
         field["trip_ns"][row], field["trip_at_ns"][row] = trip_ns, arrived_ns
-        field["delay_ns"][row] = max(0, min(trip_ns, delay_ns))
+        self._lower(row)
         self._leave(row, published_ns)
 
     def align(self, row: int, device_ns: int) -> int:
@@ -402,9 +402,16 @@ class TimeBase:
         """Draw the estimated line anew, and the published one that much lower."""
         published_ns = self._published(row, self._newest[row])
         self._ref[row], self._at[row], self._skew[row] = ref_ns, at_ns, skew
-        if not self._field["trip_ns"][row]:
-            self._field["delay_ns"][row] = round(ABOVE * math.sqrt(self._field["noise_s2"][row]) * 1e9)
+        self._lower(row)
         self._leave(row, published_ns)
+
+    def _above_ns(self, row: int) -> int:
+        """Return by how much the estimated line lies above the least of all arrivals."""
+        return round(ABOVE * math.sqrt(self._field["noise_s2"][row]) * 1e9)
+
+    def _lower(self, row: int) -> None:
+        """Put the published line below the estimated one: both ways are taken to be alike at their best."""
+        self._field["delay_ns"][row] = self._above_ns(row) + self._field["trip_ns"][row] // 2
 
     def _leave(self, row: int, published_ns: int) -> None:
         """Let the published line leave its course at the newest stamp seen."""
