@@ -209,15 +209,26 @@ static void suspect(kf_clock *clock, int64_t device_ns, int64_t arrived_ns, bool
     start(clock, device_ns, arrived_ns, late ? clock->suspect_least_ns : shown_ns);
 }
 
+/* By how much a packet comes after its stamp in estimated time. */
+static wide lateness(const kf_clock *clock, int64_t device_ns, int64_t arrived_ns)
+{
+    const int64_t elapsed_ns = device_ns - clock->ref_ns;
+
+    return (wide)arrived_ns - clock->at_ns - elapsed_ns - (int64_t)(clock->skew * (double)elapsed_ns);
+}
+
 /* Where a packet is late by the length of a counter, go on with that counter's next turn; return how late it
  * is then. */
-static wide unwrap(kf_clock *clock, wide late_ns)
+static wide unwrap(kf_clock *clock, int64_t device_ns, int64_t arrived_ns, wide late_ns)
 {
     const int64_t turns_ns[] = {WRAP_US_NS, WRAP_MS_NS};
 
     for (size_t i = 0; i < sizeof turns_ns / sizeof *turns_ns; i++) {
         const int64_t turn_ns = turns_ns[i];
-        if (late_ns < turn_ns - JUMP_NS || late_ns > turn_ns + JUMP_NS)
+        if (device_ns >= clock->ref_ns || clock->ref_ns <= turn_ns - KF_STAMP_MAX)
+            continue;
+        const wide then_ns = lateness(clock, device_ns + turn_ns, arrived_ns);
+        if (then_ns < -JUMP_NS || then_ns > JUMP_NS)
             continue;
         clock->ref_ns -= turn_ns;
         clock->newest_ns -= turn_ns;
@@ -226,7 +237,7 @@ static wide unwrap(kf_clock *clock, wide late_ns)
         if (clock->least_ns != INT64_MAX)
             clock->least_ns += turn_ns;
         clock->wraps++;
-        return late_ns - turn_ns;
+        return then_ns;
     }
     return late_ns;
 }
@@ -324,10 +335,9 @@ void kf_clock_observe(kf_clock *clock, int64_t device_ns, int64_t arrived_ns, in
         start(clock, device_ns, arrived_ns, arrived_ns - device_ns);
         return;
     }
-    const int64_t elapsed_ns = device_ns - clock->ref_ns;
-    wide late_ns = (wide)arrived_ns - clock->at_ns - elapsed_ns - (int64_t)(clock->skew * (double)elapsed_ns);
+    wide late_ns = lateness(clock, device_ns, arrived_ns);
     if (late_ns > JUMP_NS)
-        late_ns = unwrap(clock, late_ns);
+        late_ns = unwrap(clock, device_ns, arrived_ns, late_ns);
     if (late_ns < -JUMP_NS || late_ns > JUMP_NS) {
         suspect(clock, device_ns, arrived_ns, late_ns > 0);
         return;

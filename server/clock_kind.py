@@ -1,4 +1,4 @@
-"""What a device's clock counts from, by how far it is from UTC. Health tells it; nothing else depends on it."""
+"""What a device's clock counts from, by how far it is from UTC: for people, nothing depends on it."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""``evaluate clock``: device clocks over simulated Bluetooth links, beside Lab Streaming Layer and raw arrivals."""
+"""``evaluate clock``: device clocks over simulated Bluetooth links, beside Lab Streaming Layer."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +37,7 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What came of it: errors in ms and how large a sigma was told, by packet; seconds that steps took to heal."""
+    """What came of it: errors and sigma by packet, and how long each step took to heal."""
 
     link: str
     seed: int
@@ -138,17 +138,17 @@ def section(runs: Sequence[Run], recorded_ms: NDArray[Any] | None) -> Section:
 
 def _conditions() -> tuple[str, ...]:
     return (
-        f"{SEEDS} seeds on each link: ten packets a second for 300 s, a clock that is 30 ppm fast or slow and "
-        "warms up by 10 K on its wearer, a sensor whose own pace is off by up to 1 %. The links are Bluetooth "
-        "connections whose events, 30 ms apart, fail in spells, with a phone behind (`simulators/ble.py`). "
-        "*As recorded* is fitted to the arrivals of heart rate notifications at a phone; *bursty* is the same "
-        "radio in longer bad spells, so that raw arrivals scatter by 0.12 s.",
-        "The error is that of each packet's newest stamp, aligned as the packet arrives, but for the constant "
-        "delay of the link (8 ms), which arrivals alone cannot tell. Mean, SD and the 99th percentile of its "
-        "size are over all packets of all seeds.",
+        f"{SEEDS} seeds on each link: ten packets a second for 300 s, a clock that is 30 ppm fast or slow "
+        "and warms up by 10 K on its wearer, a sensor whose own pace is off by up to 1 %. The links are "
+        "Bluetooth connections whose events, 30 ms apart, fail in spells, with a phone behind "
+        "(`simulators/ble.py`). *As recorded* is fitted to the arrivals of heart rate notifications at a "
+        "phone; *bursty* is the same radio in longer bad spells, so that raw arrivals scatter by 0.12 s.",
+        "The error is that of each packet's newest stamp, aligned as the packet arrives, but for the "
+        "constant delay of the link (8 ms), which arrivals alone cannot tell. Mean, SD and the 99th "
+        "percentile of its size are over all packets of all seeds.",
         "Beside ours: the smoothing that Lab Streaming Layer applies to a stream (liblsl's `proc_dejitter`: "
         "recursive least squares on the sample number, half-time 90 s), written from its description. It "
-        "is exact for what it models, the mean of all delays; its mean is thus no fault of it, its SD is.",
+        "follows the mean of all delays, so its mean is no fault of it; its SD is.",
         f"![Error over time, ours and Lab Streaming Layer]({PICTURE})",
     )
 
@@ -234,8 +234,9 @@ def _steps(by_link: dict[str, list[Run]]) -> Table:
             cells = (np.median(took_s), np.percentile(took_s, 90), took_s.max())
             rows.append((name, f"{step_s:g}", *(f"{cell:.2f}" for cell in cells)))
     note = (
-        f"Until the error stays below {HEALED_S * 1e3:g} ms, from the first packet after the step on. Steps of less "
-        "than 1 s are no jumps: aligned time closes up at 10 % of real time, and stays monotonic."
+        f"Until the error stays below {HEALED_S * 1e3:g} ms, from the first packet after the step on. "
+        "Where the link is in a bad spell, its delay is part of the offset until the spell ends. Steps of "
+        "less than 1 s are no jumps: aligned time closes up at 10 % of real time, and stays monotonic."
     )
     return Table("The clock is set: how long it takes to heal", columns, tuple(rows), note)
 
@@ -270,8 +271,9 @@ def _pings(by_link: dict[str, list[Run]]) -> Table:
             figures = (errors_ms.mean(), errors_ms.std(), _p99(errors_ms))
             rows.append((name, what, *(f"{figure:.2f}" for figure in figures), share_in))
     note = (
-        "Of true time, the constant delay not taken off, from 60 s on. The server sends five pings at first and "
-        "one each 10 s; Lab Streaming Layer eight each 2 s, of which the shortest round trip tells the offset."
+        "Of true time, the constant delay not taken off, from 60 s on. The server sends five pings at first "
+        "and one each 10 s; Lab Streaming Layer eight each 2 s, of which the shortest round trip tells the "
+        "offset. An answer waits for the next event of the connection, which makes the ways unlike."
     )
     return Table("Pings: the constant delay", columns, tuple(rows), note)
 
@@ -284,9 +286,9 @@ def _grounds(recorded_ms: NDArray[Any]) -> Table:
         for what, x in (("recorded", recorded_ms), ("simulated", simulated_ms))
     )
     note = (
-        f"{len(recorded_ms)} heart rate notifications of a Polar Verity Sense, one a second, as a phone took them in "
-        f"({RECORDING}); ms after the earliest. The stamps of its other streams are no arrivals: the app wrote "
-        "the sensor's own time, moved by a constant."
+        f"{len(recorded_ms)} heart rate notifications of a Polar Verity Sense, one a second, as a phone took "
+        f"them in ({RECORDING}); ms after the earliest. The phone's times of its other streams are no "
+        "arrivals: the app wrote the sensor's own time, moved by a constant."
     )
     return Table("What the simulated link is fitted to", columns, rows, note)
 

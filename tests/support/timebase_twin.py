@@ -186,10 +186,9 @@ class TimeBase:
         if phase == FRESH:
             self._start(row, device_ns, arrived_ns, shown_ns)
             return
-        elapsed_ns = device_ns - self._ref[row]
-        late_ns = arrived_ns - self._at[row] - elapsed_ns - int(self._skew[row] * elapsed_ns)
+        late_ns = self._late_ns(row, device_ns, arrived_ns)
         if late_ns > JUMP_NS:
-            late_ns = self._unwrap(row, late_ns)
+            late_ns = self._unwrap(row, device_ns, arrived_ns, late_ns)
         if not -JUMP_NS <= late_ns <= JUMP_NS:
             self._suspect(row, device_ns, arrived_ns, late_ns)
             return
@@ -335,17 +334,25 @@ class TimeBase:
         field["half_end_ns"][row] = arrived_ns + HALF_NS
         return False
 
-    def _unwrap(self, row: int, late_ns: int) -> int:
+    def _late_ns(self, row: int, device_ns: int, arrived_ns: int) -> int:
+        """Return by how much a packet comes after its stamp in estimated time."""
+        elapsed_ns = device_ns - self._ref[row]
+        return int(arrived_ns - self._at[row] - elapsed_ns - int(self._skew[row] * elapsed_ns))
+
+    def _unwrap(self, row: int, device_ns: int, arrived_ns: int, late_ns: int) -> int:
         """Go on with a counter's next turn where a packet is late by one; return how late it is then."""
         for turn_ns in TURNS_NS:
-            if abs(late_ns - turn_ns) > JUMP_NS:
+            if device_ns >= self._ref[row] or self._ref[row] <= turn_ns - STAMP_MAX:
+                continue
+            then_ns = self._late_ns(row, device_ns + turn_ns, arrived_ns)
+            if abs(then_ns) > JUMP_NS:
                 continue
             for name in ("ref_ns", "newest_ns", "anchor_ns", "least_at_ns"):
                 self._field[name][row] -= turn_ns
             if self._least[row] != _NONE_NS:
                 self._least[row] += turn_ns
             self._field["wraps"][row] += 1
-            return late_ns - turn_ns
+            return then_ns
         return late_ns
 
     def _is_early(self, row: int, late_s: float) -> bool:
