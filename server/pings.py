@@ -16,6 +16,7 @@ FIRST_NS: Final = 5_000_000_000  # after it was found to answer
 QUICK: Final = 5
 QUICK_NS: Final = 1_000_000_000
 EVERY_NS: Final = 10_000_000_000
+SPREAD: Final = 100  # moments of a second, so that a tick never asks all devices of a fleet
 KEPT: Final = 4  # pings of a device that may yet be answered
 SILENT_NS: Final = 10_000_000_000
 
@@ -32,7 +33,8 @@ class Pings:
         """Ask a device from now on."""
         if device.row not in self._asked:
             self._asked[device.row] = {}
-            heapq.heappush(self._due, (utc_ns + FIRST_NS, device.row, 0, device))
+            first_ns = utc_ns + FIRST_NS + device.row % SPREAD * (QUICK_NS // SPREAD)
+            heapq.heappush(self._due, (first_ns, device.row, 0, device))
 
     def due(self, utc_ns: int) -> list[Outgoing]:
         """Return the pings that are due; who plays a recording, is gone or silent is not asked."""
