@@ -219,6 +219,28 @@ uint32_t kf_best_path(void);
  */
 void kf_track(kf_device *device, const kf_instant *instants, size_t count, uint32_t flags, kf_pose *poses);
 
+/* A histogram of times, ns: log-linear, 2^KF_SUBDIVISION buckets in each octave, so that a bucket is at most
+ * 1/32 of its times wide. Of zeros but for the budget and max_ns of -1 it is empty. */
+#define KF_SUBDIVISION 5
+#define KF_BUCKETS 1088 /* up to 2^38 ns, 275 s; what is longer is counted in the last one */
+
+typedef struct {
+    int64_t budget_ns; /* a longer time is a miss */
+    int64_t max_ns;    /* the longest; -1: none yet */
+    uint64_t misses;
+    double sum_s;
+    int64_t counts[KF_BUCKETS];
+} kf_histogram;
+
+/* The bucket of a time, ns; below 0 counts as 0. */
+uint32_t kf_bucket(int64_t ns);
+
+/* Record count times, ns; return how many were misses. */
+size_t kf_observe(kf_histogram *histogram, const int64_t *times_ns, size_t count);
+
+/* Record one; return 1 where it was a miss, else 0. */
+int kf_observe_one(kf_histogram *histogram, int64_t ns);
+
 /* Device clocks (clock.c). Times are int64 ns; aligned time is UTC. */
 
 #define KF_STAMP_MAX 4611686018427387904 /* 2^62: stamps beyond it, either way, mean nothing */
@@ -382,7 +404,7 @@ typedef struct {
 
 #define KF_EVENT_TIMED 1 /* flags: t_ns is told; else it is of its arrival, or in a recording of now */
 #define KF_EVENT_BOOT 2  /* boot is told */
-#define KF_EVENT_PONG 4  /* it answers a ping, which was sent trip_us before its arrival */
+#define KF_EVENT_PONG 4  /* it answers a ping, which was sent so long before its arrival as measures tells */
 
 typedef struct {
     uint32_t kind;
@@ -391,9 +413,9 @@ typedef struct {
     uint32_t athlete; /* row of the lane */
     uint32_t index;
     uint32_t flags;
-    uint32_t measures; /* of a sample: the kind of its record */
+    uint32_t measures; /* of a sample: the kind of its record; of a pong: its round trip, us */
     uint32_t boot, seq;
-    uint32_t trip_us;
+    uint32_t stream;     /* the caller's own */
     int64_t t_ns;        /* of a packet on the device's clock, of a command aligned */
     int64_t arrived_ns;  /* UTC */
     int64_t received_ns; /* monotonic */
@@ -694,6 +716,26 @@ typedef struct {
  * takes all of its digits, or where there is no room
  */
 void kf_tell(const kf_live *live, char *text, size_t room, uint32_t *lengths);
+
+/* What a group has of a chunk. */
+typedef struct {
+    uint64_t start; /* offset into what is gathered */
+    uint64_t length;
+    uint32_t frame_count;
+    uint32_t reserved;
+} kf_group;
+
+/* Sort frames by their groups: each group's stand one behind the other, whole and as they came.
+ *
+ * in:  bytes     byte_count, which frames were split from
+ *      frames    frame_count, in the order of bytes
+ *      groups    frame_count; frames whose group is group_count or more are left out
+ * out: gathered  room for byte_count
+ *      parts     group_count
+ * Returns 0; -1, having gathered nothing, where frames do not lie in bytes one behind the other.
+ */
+int kf_gather(const uint8_t *bytes, size_t byte_count, const kf_publish *frames, const uint32_t *groups,
+              size_t frame_count, uint8_t *gathered, kf_group *parts, size_t group_count);
 
 /* [/cffi] */
 

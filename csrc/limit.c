@@ -1,8 +1,9 @@
 /* limit.c: how many packets a device may send, so that one that floods harms nobody else.
  *
- * The generic cell rate algorithm (ITU-T I.371): each packet that is let in moves the moment at which the next
- * one is expected by LIMIT_NS; one that comes earlier than that by more than BURST_NS is too many. So a device may
- * send 250 packets a second for ever, and 4,000 at once after a silence, as one does whose link was away.
+ * The generic cell rate algorithm (ITU-T I.371): each packet that is let in moves the moment at which the
+ * next one is expected by LIMIT_NS; one that comes earlier than that by more than BURST_NS is too many. So a
+ * device may send 250 packets a second for ever, and 4,000 at once after a silence, as one does whose link
+ * was away.
  */
 #include "internal.h"
 

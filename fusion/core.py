@@ -50,6 +50,7 @@ ROW: Final = record("kf_row")
 SUMMARY: Final = record("kf_summary")
 WINDOW: Final = record("kf_window")
 STEP: Final = record("kf_step")
+HISTOGRAM: Final = record("kf_histogram")
 CLOCK: Final = record("kf_clock")
 assert record("kf_measured_window") == MEASURED_WINDOW, "the core writes what the models read"
 

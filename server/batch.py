@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from fusion._core import lib
 from fusion.core import PACKET
 from fusion.measurements import DTYPES, Records
-from server.envelopes import Chunk, Incoming
+from server.envelopes import Incoming, Stretch
 from server.messages import Birth, Command, Death
 from server.registry import Athlete, Device
 from server.schedule import EVENT, NONE, RECORD_BYTES, Item
@@ -79,8 +79,8 @@ class Batch:
         self._events: list[tuple[int, ...]] = []
         self._items: list[Item] = []
         self._frames: list[tuple[Records, Records]] = []  # packets and events of chunks
-        self._chunk: Chunk | None = None
-        self._chunk_at = 0
+        self._stretch: Stretch | None = None
+        self._stretch_at = 0
         self.number = 0
 
     def __bool__(self) -> bool:
@@ -104,31 +104,31 @@ class Batch:
         self._add(_IMU, device, len(self._packets), message)
         self._packets.append((core, kind, offset, len(payload), flags, boot, seq, 0))
 
-    def add_frames(self, chunk: Chunk, places: NDArray[np.intp], first: int, links: Records) -> None:
-        """Append binary IMU packets of known devices as they lie in a chunk.
+    def add_frames(self, stretch: Stretch, places: NDArray[np.intp], first: int, links: Records) -> None:
+        """Append binary IMU packets of known devices as they lie in a stretch.
 
         Parameters
         ----------
-        chunk : Chunk
+        stretch : Stretch
         places : (n,) intp
             Of their frames.
         first : int
-            Number of the chunk's first message.
+            Number of the stretch's first message.
         links : (devices,) LINK
         """
-        chosen = chunk.frames[places]
-        if chunk is not self._chunk:
-            self._chunk, self._chunk_at = chunk, self._append(chunk.data)
+        chosen = stretch.frames[places]
+        if stretch is not self._stretch:
+            self._stretch, self._stretch_at = stretch, self._append(stretch.data)
         count = len(chosen)
         packets, events = np.zeros(count, PACKET), np.zeros(count, EVENT)
         events["device"] = rows = chosen["device"]
         packets["device"] = links["core"][rows]
         packets["kind"] = BINARY
-        packets["offset"] = chosen["payload"] + np.uint64(self._chunk_at)
+        packets["offset"] = chosen["payload"] + np.uint64(self._stretch_at)
         packets["length"] = chosen["payload_length"]
         events["kind"], events["athlete"] = _IMU, links["athlete"][rows]
         events["message"] = first + places
-        events["arrived_ns"], events["received_ns"] = chunk.arrived_ns, chunk.received_ns
+        events["arrived_ns"], events["received_ns"] = stretch.arrived_ns[places], stretch.received_ns[places]
         self._frames.append((packets, events))
 
     def add_sample(
@@ -140,19 +140,22 @@ class Batch:
         t_ns: int | None,
         boot: int | None,
         seq: int | None,
+        stream: int,
         trip_ns: int | None = None,
     ) -> None:
-        """Append a low-rate packet and what it measured, None: nothing; ``trip_ns``: it ends a ping."""
+        """Append a low-rate packet and what it measured, None: nothing; ``stream`` is for the engine.
+
+        ``trip_ns`` is the round trip that it ends, where it answers a ping.
+        """
         index = NONE
         if item is not None:
             index = len(self._items)
             self._items.append(item)
         flags = (0 if t_ns is None else _TIMED) | (0 if boot is None else _BOOT)
         measures = 0 if item is None else item.kind
-        trip_us = 0
         if trip_ns is not None:
-            flags, trip_us = flags | _PONG, min(trip_ns // 1000, _TRIP_US_MAX)
-        self._add(_SAMPLE, device, index, message, flags, measures, boot or 0, seq or 0, trip_us, t_ns or 0)
+            flags, measures = flags | _PONG, min(trip_ns // 1000, _TRIP_US_MAX)
+        self._add(_SAMPLE, device, index, message, flags, measures, boot or 0, seq or 0, stream, t_ns or 0)
 
     def add_order(self, order: Order, t_ns: int | None) -> None:
         """Append a command that takes effect at aligned ``t_ns``, None: on its arrival."""
@@ -191,12 +194,12 @@ class Batch:
         measures: int = 0,
         boot: int = 0,
         seq: int = 0,
-        trip_us: int = 0,
+        stream: int = 0,
         t_ns: int = 0,
     ) -> None:
         who = (kind, self.number, device.row, device.athlete.row, index)
         when = (t_ns, message.arrived_ns, message.received_ns)
-        self._events.append((*who, flags, measures, boot, seq, trip_us, *when))
+        self._events.append((*who, flags, measures, boot, seq, stream, *when))
 
     def _append(self, payload: Any) -> int:
         """Append bytes, aligned; return where they begin."""

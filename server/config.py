@@ -2,8 +2,8 @@
 
 Everything has a default that works without a file. Unknown keys are refused, every number has its range, and
 an error is one line that names the key, the value and what is allowed. In the environment
-``KINEFUSE_BROKER_PORT`` is ``broker.port``, and so on for the sections ``broker``, ``server`` and
-``deadlines``; athletes are in the file.
+``KINEFUSE_BROKER_PORT`` is ``broker.port``, and so on for the sections ``broker``, ``server``,
+``deadlines`` and ``metrics``; athletes are in the file.
 """
 
 import difflib
@@ -81,7 +81,11 @@ class Broker(_Section, frozen=True):
 
 
 class Server(_Section, frozen=True):
-    """What the server takes in. ``enroll`` absent: ``auto`` on loopback, else ``known``."""
+    """What the server takes in, and by what.
+
+    ``enroll`` absent: ``auto`` on loopback, else ``known``. ``workers``: processes with an engine each; 0:
+    the engine runs in the server's own. ``realtime`` asks the system to run them before all that is not.
+    """
 
     enroll: Literal["auto", "known"] | None = None
     sensor_logger_topics: Annotated[list[TopicName], Meta(max_length=16)] = msgspec.field(
@@ -92,6 +96,8 @@ class Server(_Section, frozen=True):
     payload_bytes_max: Annotated[int, Meta(ge=1_024, le=16 * 2**20)] = 2**20
     inbox_messages_max: Annotated[int, Meta(ge=16, le=1_000_000)] = 65_536
     inbox_bytes_max: Annotated[int, Meta(ge=2**20, le=2**32)] = 64 * 2**20
+    workers: Annotated[int, Meta(ge=0, le=64)] = 0
+    realtime: bool = False
 
     def __post_init__(self) -> None:
         if self.inbox_bytes_max < self.payload_bytes_max:
@@ -99,7 +105,10 @@ class Server(_Section, frozen=True):
 
 
 class Deadlines(_Section, frozen=True):
-    """Budgets per stage, ms; ``sensor_age`` is the age that a sample may have when it is published."""
+    """Budgets per stage, ms; ``sensor_age`` is the age that a sample may have when it is published.
+
+    The last three are of streams: the shortest deadline, the shortest lease of a link, and the lifespan.
+    """
 
     decode_ms: Milliseconds = 10.0
     align_ms: Milliseconds = 5.0
@@ -107,6 +116,20 @@ class Deadlines(_Section, frozen=True):
     publish_ms: Milliseconds = 10.0
     end_to_end_ms: Milliseconds = 50.0
     sensor_age_ms: Milliseconds = 2_000.0
+    loop_ms: Milliseconds = 50.0
+    silence_ms: Milliseconds = 2_000.0
+    lease_ms: Milliseconds = 10_000.0
+    lifespan_ms: Milliseconds = 2_000.0
+
+
+class Metrics(_Section, frozen=True):
+    """Where ``/metrics``, ``/healthz`` and ``/readyz`` are served.
+
+    ``port`` absent: 9464 where it is free, else nowhere; 0: nowhere.
+    """
+
+    host: Annotated[str, Meta(min_length=1, max_length=253)] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535)] | None = None
 
 
 class Device(_Section, frozen=True):
@@ -145,12 +168,21 @@ class Athlete(_Section, frozen=True):
             raise ValueError("zones do not ascend")
 
 
+SECTIONS: dict[str, type[_Section]] = {
+    "broker": Broker,
+    "server": Server,
+    "deadlines": Deadlines,
+    "metrics": Metrics,
+}  # what the environment may set, too
+
+
 class Config(_Section, frozen=True):
     """All of it."""
 
     broker: Broker = Broker()
     server: Server = Server()
     deadlines: Deadlines = Deadlines()
+    metrics: Metrics = Metrics()
     athletes: Annotated[list[Athlete], Meta(max_length=100_000)] = []
 
     @property
@@ -242,7 +274,7 @@ def _apply(raw: dict[str, Any], environ: Mapping[str, str], where: str) -> None:
     """Put the environment's values into ``raw``; a name that means nothing is refused."""
     fields = {
         f"{ENVIRONMENT_PREFIX}{section}_{field.name}".upper(): (section, field)
-        for section, table in (("broker", Broker), ("server", Server), ("deadlines", Deadlines))
+        for section, table in SECTIONS.items()
         for field in msgspec.structs.fields(table)
     }
     for name, text in sorted(environ.items()):

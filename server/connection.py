@@ -12,7 +12,7 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import aiomqtt
@@ -49,6 +49,34 @@ class Publication(NamedTuple):
     retain: bool
     put_ns: int
     caused_ns: int = 0
+
+    @property
+    def causes_ns(self) -> tuple[int, ...]:
+        """As those of `Bundle`."""
+        return (self.caused_ns,)
+
+
+class Bundle(NamedTuple):
+    """Messages of QoS 0 that are frames already, one behind the other, with the arrivals of their causes."""
+
+    frames: bytes
+    causes_ns: tuple[int, ...]
+    put_ns: int
+    qos: int = 0
+    retain: bool = False
+
+    def publications(self) -> list[Publication]:
+        """Return the messages one by one."""
+        count = len(self.causes_ns)
+        split = Splitter(Topics(), frames.PAYLOAD_BYTES_MAX, count).split(self.frames, 0, len(self.frames))
+        messages = Chunk(self.frames, split.frames, 0, 0).messages()
+        return [
+            Publication(each.topic, each.payload, 0, each.retained, self.put_ns, caused_ns)
+            for each, caused_ns in zip(messages, self.causes_ns, strict=True)
+        ]
+
+
+Sendable = Publication | Bundle
 
 
 class Will(NamedTuple):
@@ -94,10 +122,11 @@ class Connection:
         topic, payload, qos, retain, *_ = publication
         await self._client.publish(topic, payload, qos, retain)
 
-    async def send(self, publications: Sequence[Publication]) -> None:
+    async def send(self, publications: Sequence[Sendable]) -> None:
         """Send publications of QoS 0; return once they have gone to the socket."""
         for each in publications:
-            await self.publish(each)
+            for publication in each.publications() if isinstance(each, Bundle) else (each,):
+                await self.publish(publication)
 
     def acknowledge(self, chunks: Iterable[Chunk]) -> None:
         """Tell the broker that messages have been worked on, where it waits for that."""
@@ -113,9 +142,9 @@ class BoundedConnection(Connection):
 
     _client: "_Client"
 
-    async def send(self, publications: Sequence[Publication]) -> None:
+    async def send(self, publications: Sequence[Sendable]) -> None:
         """Send publications of QoS 0; return once they have gone to the socket."""
-        joined = frames.publish((each.topic, each.payload, each.retain) for each in publications)
+        joined = b"".join(_encoded(publications))
         written = asyncio.Event()
         # A view: paho cuts off what is sent, which copies bytes.
         self._client.queue(frames.PUBLISH, memoryview(joined), 0, contract.Written(written.set))
@@ -333,6 +362,19 @@ class _Queue(asyncio.Queue[aiomqtt.Message]):
     def put_nowait(self, item: aiomqtt.Message) -> None:
         """Pass the message on."""
         self._arrive(item)
+
+
+def _encoded(publications: Sequence[Sendable]) -> Iterator[bytes]:
+    """Yield the frames of publications of QoS 0."""
+    plain: list[tuple[str, bytes, bool]] = []
+    for each in publications:
+        if isinstance(each, Bundle):
+            yield frames.publish(plain)
+            yield each.frames
+            plain = []
+        else:
+            plain.append((each.topic, each.payload, each.retain))
+    yield frames.publish(plain)
 
 
 async def _abandon(client: aiomqtt.Client) -> None:

@@ -11,12 +11,14 @@ import numpy as np
 
 from fusion._core import lib
 from fusion.athletes import Athletes
-from fusion.core import CoreTable
+from fusion.core import STATUS_NAMES, CoreTable
+from fusion.measurements import Records
 from fusion.timebase import TimeBase
-from server import publications
+from server import envelopes, publications
 from server.batch import Batch, Order, Status
 from server.config import Config
-from server.deadlines import Deadlines
+from server.deadlines import Deadlines, Streams
+from server.deadlines.kinds import IMU
 from server.envelopes import Chunk, Incoming, Outgoing
 from server.frames import Topics
 from server.health import Health
@@ -31,12 +33,14 @@ from server.workouts import Workouts
 
 LOOK_NS = 50_000_000  # steps without a packet are looked for this often;
 LOOK_SILENT_NS = 1_000_000_000  # and silent athletes this often
+LATE_STATUS = STATUS_NAMES.index("late")  # from here on a packet is well formed, but of no use
 FUTURE_NS = int(lib.KF_FUTURE_NS)
 END_NS = 600_000_000_000  # a workout ends by itself after this much silence
 STEPS_MAX = 8  # jobs of one athlete in one tick: who is behind catches up in the next ones
 ENDS_MAX = 3  # live workouts that are ended in one tick: to smooth one takes up to 5 ms
 
 _ORIENTATION_ONLY, _DROP_OLDEST = MODES.index("orientation_only"), MODES.index("drop_oldest")
+_IMU, _SAMPLE = int(lib.KF_EVENT_IMU), int(lib.KF_EVENT_SAMPLE)
 _STEP = int(lib.KF_JOB_STEP)
 _ORDER, _BEGIN = int(lib.KF_JOB_ORDER), int(lib.KF_JOB_BEGIN)
 
@@ -69,14 +73,17 @@ class Engine:
         self.core = CoreTable(limit=config.server.devices_max)
         self.timebase = TimeBase()
         self.schedule = Schedule(self.timebase)
+        self.streams = Streams(config.deadlines)
         self.workouts = Workouts(self.table)
         self.registry = Registry(
-            config, self.core, self.timebase, self.table, self.schedule, self._settle_lane
+            config, self.core, self.timebase, self.streams, self.table, self.schedule, self._settle_lane
         )
         self.pings = Pings(config.broker.root)
         self.ingest = Ingest(config, self.registry, self.schedule, self.topics, self.pings, self._queue)
         self.deadlines = Deadlines(config.deadlines)
-        self.health = Health(config.broker.root, self.registry, self.timebase, self.schedule, self.ingest)
+        self.health = Health(
+            config.broker.root, self.registry, self.timebase, self.schedule, self.streams, self.ingest
+        )
         self.ladder = Ladder(round(config.deadlines.end_to_end_ms * 1e6))
         self.given_up: Counter[str] = Counter()
         self.behind = False
@@ -101,6 +108,9 @@ class Engine:
             UTC now, ns; not before any arrival.
         """
         self._out = out = []
+        doing = self.deadlines.history.doing
+        doing.mode = self.ladder.mode
+        self.deadlines.history.begin_tick(utc_ns // 1_000_000, sum(map(envelopes.count, arrivals)))
         began_ns = self._monotonic_ns()
         aligning_ns = 0
 
@@ -118,6 +128,7 @@ class Engine:
             self._due += self.schedule.pass_time(utc_ns)
         aligned_ns = self._monotonic_ns()
         self._run_jobs(utc_ns)
+        doing.jobs = self.schedule.jobs_waiting
         self._end_silent(utc_ns)
         fused_ns = self._monotonic_ns()
         out += self.health.due(utc_ns, HEALTH_EVERY[self.ladder.level])
@@ -158,8 +169,34 @@ class Engine:
                 due.jobs["index"][orders] += np.uint32(numbers)
                 self._due.append(self._begun(due))
             self._count(self.schedule.take_refusals())
+            self._hear(packed.events, advance.summaries)
         for status in batch.statuses:
             self._status(status)
+
+    def _hear(self, events: Records, summaries: Records) -> None:
+        """Tell the supervision of streams what came, and how old its newest sample is."""
+        arrived_ns = events["arrived_ns"]
+        is_motion = events["kind"] == _IMU  # the summaries are theirs, in their order
+        motion, devices = arrived_ns[is_motion], events["device"][is_motion].astype(np.intp)
+        good = summaries["status"] == 0
+        rows = devices[good]
+        if len(rows):
+            newest_ns = self.timebase.align_many(rows, summaries["t_last_ns"][good])
+            self.streams.heard(rows, IMU, motion[good], newest_ns)
+        refused = summaries["status"] >= LATE_STATUS
+        self.streams.signs(devices[refused], motion[refused])
+        samples = events["kind"] == _SAMPLE
+        if not samples.any():
+            return
+        told, came_ns = events[samples], arrived_ns[samples]
+        timed = told["flags"] & lib.KF_EVENT_TIMED != 0
+        aligned_ns = self.timebase.align_many(told["device"].astype(np.intp), told["t_ns"].copy())
+        newest_ns = np.where(timed, aligned_ns, came_ns)
+        streamed = told["stream"] != 0
+        kinds, rests = (told["stream"] >> 1).astype(np.intp) - 1, told["stream"] & 1 != 0
+        rows = told["device"].astype(np.intp)
+        self.streams.heard(*(each[streamed] for each in (rows, kinds, came_ns, newest_ns, rests)))
+        self.streams.signs(rows[~streamed], came_ns[~streamed])
 
     def _begun(self, due: Due) -> Due:
         """Open the workouts that a first measurement opens; return the other jobs."""
@@ -184,13 +221,15 @@ class Engine:
         if not isinstance(packet, Birth):
             device.set_online(False)
             device.played = device.recorded
+            self.streams.death(device.row)
             return
         device.set_online(True)
         device.model = packet.model
         if packet.placement != "unknown":
             device.placement = packet.placement
         device.ranges = packet.gyro_range or 0.0, packet.accel_range or 0.0
-        self._set_recorded(device, packet.clock.recorded)
+        self._set_recorded(device, packet.clock.recorded, packet.clock.speed)
+        self.streams.birth(device.row, message.arrived_ns, rate_hz=packet.rate_hz, retained=message.retained)
         self.registry.configure(device)
         self.workouts.expect(device.athlete, packet.sport)
         if packet.clock.pings:
@@ -198,8 +237,9 @@ class Engine:
         if not message.retained:
             self.schedule.heard(device.row, message.arrived_ns)
 
-    def _set_recorded(self, device: Device, recorded: bool) -> None:
+    def _set_recorded(self, device: Device, recorded: bool, speed: float = 0.0) -> None:
         device.set_recorded(recorded)
+        self.streams.play(device.row, speed if recorded else 0.0)
         device.athlete.recorded = any(each.recorded for each in device.athlete.devices)
         self.timebase.set_recorded(device.row, recorded)
         self._settle_lane(device.athlete)
@@ -209,7 +249,8 @@ class Engine:
         if device.played:
             self._go_live(device)
         if device.through is not None and device.recorded != device.through.recorded:
-            self._set_recorded(device, device.through.recorded)
+            speed = self.streams.speed(device.through.row)
+            self._set_recorded(device, device.through.recorded, speed)
 
     def _go_live(self, device: Device) -> None:
         """End what a recording left: its athlete's time starts anew."""
@@ -353,6 +394,7 @@ class Engine:
         rows, due_ns = jobs["athlete"].astype(np.intp), jobs["due_ns"].copy()
         estimates = self.table.step(rows, due_ns, due.measurements())
         self.schedule.done(rows, len(rows))
+        self.deadlines.history.doing.steps += len(rows)
         self._publish(due, MetricColumns(estimates, due_ns), utc_ns)
 
     def _told_now(self, due: Due) -> list[int]:
@@ -375,15 +417,17 @@ class Engine:
         jobs, devices, mode = due.jobs[places], self.registry.device_rows, self.ladder.mode
         athletes = [self.registry.athlete_rows[row] for row in jobs["athlete"].tolist()]
         states = self.workouts.states(athletes, jobs["due_ns"].copy())
+        ages_ns: list[int] = []
         for place, athlete, state, job in zip(places, athletes, states, jobs.tolist(), strict=True):
             _, _, device, boot, seq, _, _, _, due_ns, received_ns = job
             cause = None if device == NONE else Cause(devices[device].id, boot, seq)
             payload = publications.live(athlete.id, due_ns, cause, state, columns.at(place), mode)
             if not athlete.recorded:
-                self.deadlines.observe("sensor_age", max(0, utc_ns - due_ns))
+                ages_ns.append(utc_ns - due_ns)
             topic = f"{self._root}/athletes/{athlete.id}/live"
             # A recording comes as fast as it is played: how long it waits says nothing of the server.
             self._out.append(Outgoing(topic, payload, caused_ns=0 if athlete.recorded else received_ns))
+        self.deadlines.observe_many("sensor_age", np.array(ages_ns, np.int64))
 
     def _told(self, athlete: Athlete, event: Workout) -> Outgoing:
         topic = f"{self._root}/athletes/{athlete.id}/workout"

@@ -6,6 +6,7 @@
      +-- DecodeError     a payload is not what its codec promises: count it by reason, drop it
      +-- ConfigError     the configuration cannot be used: one line on stderr, exit code 2
      +-- FileError       a recording cannot be read: one line on stderr, exit code 1
+     +-- WorkerError     a worker fails again and again: what it said last, exit code 1
      +-- BrokerError     there is no broker to talk to: one line on stderr, exit code 1
           +-- PortTakenError  another process holds its port: choose another
 
@@ -75,6 +76,10 @@ class FileError(ServerError):
 
     def __str__(self) -> str:
         return printable(f"{self.path}: {self.cause}")
+
+
+class WorkerError(ServerError):
+    """A worker that a bug ends again and again; ``str()`` has its last words."""
 
 
 class BrokerError(ServerError):

@@ -39,6 +39,7 @@ MALFORMED: Final = {
 
 _CONTROL = record("kf_control")
 _SLOT = record("kf_slot")
+_GROUP = record("kf_group")
 _SLOTS_MIN = 64
 
 
@@ -162,6 +163,50 @@ class Splitter:
         controls = self._controls[: end.control_count].tolist() if end.control_count else []
         frames = self._frames[: end.frame_count].copy()
         return Split(status, frames, controls, end.consumed, end.needed, end.oversize, end.packet_id)
+
+
+class Gathered(NamedTuple):
+    """What a group has of a chunk: whole frames, one behind the other."""
+
+    data: bytes
+    messages: int
+
+
+def gather(data: bytes, frames: Records, groups: NDArray[np.uint32], group_count: int) -> list[Gathered]:
+    """Sort frames of QoS 0 and 1 by their groups; those of group_count or more are left out.
+
+    Parameters
+    ----------
+    data : bytes
+        Which they were split from.
+    frames : Records
+        FRAME, shape (n,), in the order of ``data``.
+    groups : (n,) uint32
+        Of each frame.
+    group_count : int
+        How many groups there are.
+    """
+    if frames.dtype != FRAME or groups.dtype != np.uint32 or groups.shape != frames.shape:
+        raise TypeError("frames want a group each")
+    frames, groups = np.ascontiguousarray(frames), np.ascontiguousarray(groups)
+    gathered = bytearray(len(data))
+    parts = np.zeros(group_count, _GROUP)
+    fault = lib.kf_gather(
+        ffi.from_buffer("uint8_t[]", data),
+        len(data),
+        ffi.from_buffer("kf_publish[]", frames),
+        ffi.from_buffer("uint32_t[]", groups),
+        len(frames),
+        ffi.from_buffer("uint8_t[]", gathered, require_writable=True),
+        ffi.from_buffer("kf_group[]", parts, require_writable=True),
+        group_count,
+    )
+    if fault:
+        raise ValueError("frames do not lie in the bytes one behind the other")
+    with memoryview(gathered) as view:
+        return [
+            Gathered(bytes(view[start : start + length]), count) for start, length, count, _ in parts.tolist()
+        ]
 
 
 def publish(messages: Iterable[tuple[str, bytes, bool]]) -> bytes:

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from fusion._core import lib
 from fusion.timebase import TimeBase
 from server.clock_kind import kind
+from server.deadlines import Streams
 from server.envelopes import Outgoing
 from server.ingest import Ingest
-from server.messages import ClockHealth, DeviceHealth
+from server.messages import ClockHealth, DeviceHealth, StreamHealth
 from server.publications import encode
 from server.registry import Device, Registry
 from server.schedule import Schedule
@@ -28,41 +29,71 @@ class Health:
     """Tells of each device when it is due."""
 
     def __init__(
-        self, root: str, registry: Registry, timebase: TimeBase, schedule: Schedule, ingest: Ingest
+        self,
+        root: str,
+        registry: Registry,
+        timebase: TimeBase,
+        schedule: Schedule,
+        streams: Streams,
+        ingest: Ingest,
     ) -> None:
         self._root = root
         self._registry = registry
         self._timebase = timebase
+        self._streams = streams
         self._schedule = schedule
         self._ingest = ingest
         self._looked_ns = 0
         self._told = np.zeros(0, _TOLD)
 
     def due(self, utc_ns: int, every: int = 1) -> list[Outgoing]:
-        """Return the health messages that are due at ``utc_ns``, of each device one of so many."""
+        """Return the health messages that are due at ``utc_ns``, of each device one of so many.
+
+        A device one of whose streams has changed is told of at once.
+        """
+        changes = self._streams.look(utc_ns, self._timebase.state["jumps"])
+        rows = list(dict.fromkeys(change.row for change in changes))
         if utc_ns - self._looked_ns < LOOK_NS:
-            return []
+            return self._tell(rows, utc_ns)
         self._looked_ns = utc_ns
+        news = self._news(utc_ns, every)
+        return self._tell([*rows, *news[~np.isin(news, rows)].tolist()], utc_ns)
+
+    def _news(self, utc_ns: int, every: int) -> NDArray[np.intp]:
+        """Return the rows of devices of which there is something to tell, and whose turn it is."""
+        count = self._reserve()
+        links, told = self._schedule.links[:count], self._told[:count]
+        news = (links["arrived_ns"] > told["t_ns"]) | (links["refused"] != told["refused"])
+        news |= told["online"] & ~self._online(count, utc_ns)
+        periods = _period(np.arange(count), utc_ns) - _period(np.arange(count), told["t_ns"])
+        return np.flatnonzero(news & (periods >= every))
+
+    def _tell(self, rows: list[int], utc_ns: int) -> list[Outgoing]:
+        """Return the health of devices as it is published now."""
+        count = self._reserve()
+        links, told = self._schedule.links[:count], self._told[:count]
+        told["t_ns"][rows], told["refused"][rows] = utc_ns, links["refused"][rows]
+        told["online"][rows] = self._online(count, utc_ns)[rows]
+        devices = [self._registry.device_rows[row] for row in rows]
+        return [
+            Outgoing(f"{self._root}/devices/{device.id}/health", encode(self.of(device, utc_ns)))
+            for device in devices
+        ]
+
+    def _online(self, count: int, utc_ns: int) -> NDArray[np.bool_]:
+        """Return of which devices something came lately."""
+        links = self._schedule.links[:count]
+        online: NDArray[np.bool_] = links["flags"] & lib.KF_LINK_ONLINE != 0
+        return online & (utc_ns - links["arrived_ns"] <= SILENT_NS) & ~self._streams.dead[:count]
+
+    def _reserve(self) -> int:
+        """Have a row for each device; return how many there are."""
         count = len(self._registry.device_rows)
         if count > len(self._told):
             told = np.zeros(max(count, 2 * len(self._told)), _TOLD)
             told[: len(self._told)] = self._told
             self._told = told
-        links, told = self._schedule.links[:count], self._told[:count]
-        online = links["flags"] & lib.KF_LINK_ONLINE != 0
-        online &= utc_ns - links["arrived_ns"] <= SILENT_NS
-        news = (links["arrived_ns"] > told["t_ns"]) | (links["refused"] != told["refused"])
-        news |= told["online"] & ~online
-        periods = _period(np.arange(count), utc_ns) - _period(np.arange(count), told["t_ns"])
-        news &= periods >= every
-        rows = np.flatnonzero(news)
-        told["t_ns"][rows] = utc_ns
-        told["online"][rows], told["refused"][rows] = online[rows], links["refused"][rows]
-        devices = [self._registry.device_rows[row] for row in rows.tolist()]
-        return [
-            Outgoing(f"{self._root}/devices/{device.id}/health", encode(self.of(device, utc_ns)))
-            for device in devices
-        ]
+        return count
 
     def of(self, device: Device, utc_ns: int) -> DeviceHealth:
         """Return how a device is at ``utc_ns``."""
@@ -92,6 +123,14 @@ class Health:
             lost=device.lost,
             refused=dict(device.refused),
             battery=device.battery,
+            streams={
+                kind: StreamHealth(
+                    state=stream.state,
+                    silent_s=round(stream.silent_ns * 1e-9, 1),
+                    deadline_s=round(stream.deadline_ns * 1e-9, 1),
+                )
+                for kind, stream in self._streams.of(device.row, utc_ns).items()
+            },
         )
 
     def refused(self) -> dict[str, int]:
@@ -102,7 +141,9 @@ class Health:
         return dict(total)
 
     def _is_online(self, device: Device, utc_ns: int) -> bool:
-        return device.online and utc_ns - device.arrived_ns <= SILENT_NS
+        if not device.online or self._streams.dead[device.row]:
+            return False
+        return utc_ns - device.arrived_ns <= SILENT_NS
 
 
 def _period(rows: NDArray[np.intp], utc_ns: Any) -> NDArray[np.int64]:

@@ -20,9 +20,10 @@ from server import conversion
 from server.batch import BINARY, ROWS, Batch, Status
 from server.codecs import imu, imu_json, samples
 from server.codecs.imu_json import ImuRows
-from server.codecs.sensor_logger import SensorLogger, SensorLoggerBatch
+from server.codecs.sensor_logger import SensorLogger, SensorLoggerBatch, watch_of
 from server.config import Config
-from server.envelopes import Chunk, Incoming
+from server.deadlines.kinds import stream_of
+from server.envelopes import Chunk, Incoming, Stretch
 from server.errors import DecodeError
 from server.frames import RETAIN, Topics
 from server.messages import ID_PATTERN, Battery, Birth, Command, Death, Packet, Pong
@@ -40,12 +41,18 @@ Obey = Callable[[str, Command, Incoming, Batch], None]  # takes a command to an 
 
 @dataclass(slots=True)
 class _Segment:
-    """A part of a chunk that is being read: known frames from ``begin`` to ``end`` are to be taken yet."""
+    """A part of a stretch that is being read: known frames from ``begin`` to ``end`` are to be taken yet."""
 
-    chunk: Chunk
+    stretch: Stretch
     known: NDArray[np.bool_]  # frames that need no look
     begin: int
     end: int
+
+
+def subscriptions(config: Config) -> list[str]:
+    """Return the topic filters that the server listens to."""
+    root = config.broker.root
+    return [f"{root}/in/+/+", f"{root}/command/+", *sorted(set(config.server.sensor_logger_topics))]
 
 
 class Ingest:
@@ -71,15 +78,8 @@ class Ingest:
         self._settle: Callable[[Batch], None] = lambda _: None
         self._batch = Batch()
         self._number = 0  # of the next message of the tick
+        self._since_ns = self._dropped = 0
         self._segment: _Segment | None = None
-
-    def subscriptions(self) -> list[tuple[str, int]]:
-        """Return the topic filters that the server listens to, each with its QoS."""
-        return [
-            (self._root + "in/+/+", 1),
-            (self._root + "command/+", 1),
-            *((topic, 1) for topic in sorted(self._sensor_logger_topics)),
-        ]
 
     def read(
         self, arrivals: Sequence[Incoming | Chunk], settle: Callable[[Batch], None], since_ns: int = 0
@@ -89,20 +89,18 @@ class Ingest:
         A batch ends where a device says what it is: what follows is to be read by that. Frames of known
         devices that arrived before ``since_ns``, UTC, are dropped; returns how many.
         """
-        self._settle, self._number = settle, 0
-        dropped = 0
+        self._settle, self._number, self._since_ns, self._dropped = settle, 0, since_ns, 0
+        chunks: list[Chunk] = []
         for arrival in arrivals:
             if isinstance(arrival, Chunk):
-                if arrival.arrived_ns < since_ns:
-                    others = arrival.frames["device"] == NONE
-                    dropped += len(others) - int(np.count_nonzero(others))
-                    arrival = arrival._replace(frames=arrival.frames[others])
-                self._chunk(arrival)
-            else:
-                self._message(arrival, self._number)
-                self._number += 1
+                chunks.append(arrival)
+                continue
+            self._stretch(chunks)
+            self._message(arrival, self._number)
+            self._number += 1
+        self._stretch(chunks)
         self._cut()
-        return dropped
+        return self._dropped
 
     def refuse(self, device_id: str, reason: str) -> None:
         """Count a refusal, at the device where it is known."""
@@ -129,29 +127,41 @@ class Ingest:
 
     # By the way a message came.
 
-    def _chunk(self, chunk: Chunk) -> None:
-        begin = 0
-        while begin < len(chunk.frames):
-            begin = self._read_segment(chunk, begin)
-        self._number += len(chunk.frames)
+    def _stretch(self, chunks: list[Chunk]) -> None:
+        """Read chunks that follow each other, and empty the list of them."""
+        if not chunks:
+            return
+        stretch, begin = Stretch.of(chunks), 0
+        while begin < len(stretch.frames):
+            begin = self._read_segment(stretch, begin)
+        self._number += len(stretch.frames)
+        chunks.clear()
 
-    def _read_segment(self, chunk: Chunk, begin: int) -> int:
-        """Read a chunk from a frame on, to its end or to where a device says what it is; return how far."""
-        frames, links = chunk.frames, self._schedule.links
+    def _read_segment(self, stretch: Stretch, begin: int) -> int:
+        """Read a stretch from a frame on, to its end or to where a device says what it is; return how far."""
+        frames, links = stretch.frames, self._schedule.links
         known = (frames["device"] != NONE) & (frames["flags"] & RETAIN == 0)
+        known[:begin] = False
         known[known] = links["flags"][frames["device"][known]] & lib.KF_LINK_SPECIAL == 0
-        self._segment = segment = _Segment(chunk, known, begin, begin)
-        for place in np.flatnonzero(~known[begin:]).tolist():
-            segment.end = begin + place
-            message = chunk.message(segment.end)
-            self._message(message, self._number + segment.end)
+        others = begin + np.flatnonzero(~known[begin:])
+        if self._since_ns:
+            old = known & (stretch.arrived_ns < self._since_ns)
+            known &= ~old
+        self._segment = segment = _Segment(stretch, known, begin, begin)
+        for place in others.tolist():
+            segment.end = place
+            message = stretch.message(place)
+            self._message(message, self._number + place)
             if message.topic.endswith(_STATUS):
-                self._segment = None
-                return segment.end + 1
-        segment.end = len(frames)
+                break
+        else:
+            segment.end = len(frames)
         self._take_frames()
         self._segment = None
-        return segment.end
+        end = segment.end + 1 if segment.end < len(frames) else segment.end
+        if self._since_ns:
+            self._dropped += int(np.count_nonzero(old[begin:end]))
+        return end
 
     def _take_frames(self) -> None:
         """Put the known frames before the one that is being read into the batch."""
@@ -161,7 +171,7 @@ class Ingest:
         places = segment.begin + np.flatnonzero(segment.known[segment.begin : segment.end])
         segment.begin = segment.end
         if len(places):
-            self._batch.add_frames(segment.chunk, places, self._number, self._schedule.links)
+            self._batch.add_frames(segment.stretch, places, self._number, self._schedule.links)
 
     def _message(self, message: Incoming, number: int) -> None:
         self._batch.number = number
@@ -225,7 +235,14 @@ class Ingest:
         trip_ns = self._round_trip_ns(device, packet, message) if isinstance(packet, Pong) else None
         item = conversion.measurement(packet, device)
         self._batch.add_sample(
-            device, item, message, t_ns=t_ns, boot=packet.boot, seq=packet.seq, trip_ns=trip_ns
+            device,
+            item,
+            message,
+            t_ns=t_ns,
+            boot=packet.boot,
+            seq=packet.seq,
+            stream=stream_of(packet),
+            trip_ns=trip_ns,
         )
 
     def _round_trip_ns(self, device: Device, pong: Pong, message: Incoming) -> int | None:
@@ -297,7 +314,7 @@ class Ingest:
                 self._rows(device, packet, message)
             else:
                 self._sample(device, type(packet).__name__, packet, message)
-        watch_id = f"{decoded.device[:58]}-watch"
+        watch_id = watch_of(decoded.device)
         if decoded.watch is not None and not self._is_taken(watch_id):
             watch = self._registry.device(watch_id, worn_with=device)
             self._rows(watch, decoded.watch, message)

@@ -150,6 +150,7 @@ class Command(Struct, forbid_unknown_fields=True, omit_defaults=True):
     sport: Sport | None = None
 
 
+StreamKind = Literal["imu", "hr", "gnss", "baro", "power", "cadence", "wheel", "foot", "battery"]
 Packet = HeartRate | Gnss | Baro | Power | Cadence | Wheel | Foot | Battery | Pong | Birth | Death
 
 
@@ -162,6 +163,8 @@ ClockKind = Literal[
 Reason = Literal[
     "no_source", "stale", "settling", "not_applicable", "needs_profile", "paused", "not_enough_data"
 ]
+
+StreamState = Literal["alive", "late", "clock_jumped", "quiet_unchanged", "sensor_silent", "link_dead"]
 
 
 class Metric(Struct, omit_defaults=True):
@@ -290,8 +293,16 @@ class ClockHealth(Struct):
     recorded: bool
 
 
+class StreamHealth(Struct):
+    """What becomes of the samples of one kind; ``deadline_s`` is the longest silence that is usual."""
+
+    state: StreamState
+    silent_s: float
+    deadline_s: float
+
+
 class DeviceHealth(Struct):
-    """``devices/{device}/health``: every 5 s while the device sends, and once when it has fallen silent."""
+    """``devices/{device}/health``: every 5 s while the device sends, and when a stream changes its state."""
 
     t_ms: int
     device: str
@@ -306,6 +317,18 @@ class DeviceHealth(Struct):
     lost: int
     refused: dict[str, int]
     battery: float | None
+    streams: dict[StreamKind, StreamHealth] = {}
+
+
+class WorkerStatus(Struct):
+    """One of the server's processes; ``lost`` counts arrivals that ended with one of its lives."""
+
+    pid: int  # 0: none now
+    state: Literal["starting", "running", "restarting"]
+    restarts: int
+    devices: int
+    athletes: int
+    lost: int
 
 
 class ServerStatus(Struct):
@@ -326,3 +349,4 @@ class ServerStatus(Struct):
     given_up: dict[str, int] = {}  # for want of time: live, steps, packets
     reader: Literal["bounded", "public"] = "bounded"  # the path by which messages come in, and
     acks: Literal["after_processing", "on_arrival"] = "after_processing"  # when those of QoS 1 are confirmed
+    workers: list[WorkerStatus] = []  # none: the engine runs in the server's own process

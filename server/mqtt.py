@@ -15,7 +15,7 @@ from typing import Literal, Self
 
 from server.clock import Clock, SystemClock
 from server.config import Broker
-from server.connection import Connection, Connector, Door, LostError, Publication, Will
+from server.connection import Bundle, Connection, Connector, Door, LostError, Publication, Sendable, Will
 from server.envelopes import Arrivals, Chunk, Incoming, Outgoing, count, size, unfolded
 from server.errors import BrokerError
 from server.frames import Topics
@@ -111,7 +111,7 @@ class Link:
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
         on_connect: Callable[[bool], None] = lambda _: None,
         on_disconnect: Callable[[str], None] = lambda _: None,
-        on_sent: Callable[[Publication], None] = lambda _: None,
+        on_sent: Callable[[Sendable], None] = lambda _: None,
         clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -188,6 +188,11 @@ class Link:
             Publication(topic, payload, qos, retain, now_ns, caused_ns)
             for topic, payload, qos, retain, caused_ns in messages
         )
+
+    def publish_frames(self, frames: bytes, causes_ns: Sequence[int]) -> None:
+        """Hand over messages of QoS 0 that are frames already, with the arrival of each one's cause."""
+        if causes_ns:
+            self._outbox.put([Bundle(frames, tuple(causes_ns), self._clock.monotonic_ns())])
 
     def done(self, arrivals: Iterable[Arrivals]) -> None:
         """Confirm what was worked on, or is not to be; what came by an earlier connection is left out."""
@@ -361,4 +366,4 @@ def _reason(errors: BaseExceptionGroup[LostError]) -> str:
     return " ".join((str(error) if cause is None else f"{error}: {cause}").split()) or type(error).__name__
 
 
-__all__ = ["LIFESPAN_NS", "START_S_MAX", "Link", "Publication", "Will", "warn_as"]
+__all__ = ["LIFESPAN_NS", "START_S_MAX", "Link", "Publication", "Sendable", "Will", "warn_as"]

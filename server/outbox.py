@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 
 from server.clock import Clock
-from server.connection import WINDOW, Connection, LostError, Publication
+from server.connection import WINDOW, Bundle, Connection, LostError, Publication, Sendable
 from server.inbox import Inbox
 
 RETAINED_TOPICS_MAX = 65_536
@@ -31,7 +31,8 @@ class Outbox:
     clock : Clock
         Tells what is stale.
     on_sent : callable
-        Called with each publication when it has gone to the socket (QoS 1: when the broker has confirmed it).
+        Called with each publication, or bundle of some, when it has gone to the socket (QoS 1: when the
+        broker has confirmed it).
 
     Attributes
     ----------
@@ -41,16 +42,16 @@ class Outbox:
         Publications that went out, and those of QoS 0 that outlived their lifespan.
     """
 
-    def __init__(self, clock: Clock, on_sent: Callable[[Publication], None]) -> None:
+    def __init__(self, clock: Clock, on_sent: Callable[[Sendable], None]) -> None:
         self.idle = asyncio.Event()
         self.idle.set()
         self.sent = self.stale = 0
         self._clock = clock
         self._on_sent = on_sent
-        self._box = Inbox[Publication](size=_size)
+        self._box = Inbox[Sendable](size=_size, count=_count)
         self._assured = Inbox[Publication](size=_size)  # QoS 1 that waits for confirmations
-        self._pending: deque[Publication] = deque()  # taken from the box
-        self._writing: list[Publication] = []  # QoS 0 on its way to the socket
+        self._pending: deque[Sendable] = deque()  # taken from the box
+        self._writing: list[Sendable] = []  # QoS 0 on its way to the socket
         self._unconfirmed: dict[int, Publication] = {}  # QoS 1 on its way, by our own number
         self._number = 0
         self._retained: OrderedDict[str, Publication] = OrderedDict()  # the newest sent, by topic
@@ -60,8 +61,8 @@ class Outbox:
         """Publications that had to make room for newer ones."""
         return self._box.dropped + self._assured.dropped
 
-    def put(self, publications: Iterable[Publication]) -> None:
-        """Hand over publications, at once."""
+    def put(self, publications: Iterable[Sendable]) -> None:
+        """Hand over publications, or bundles of some, at once."""
         put = self._box.put
         for each in publications:
             put(each)
@@ -85,8 +86,8 @@ class Outbox:
             This is not the first connection.
         """
         if again:
-            for publication in list(self._retained.values()):
-                await connection.publish(publication)
+            for kept in list(self._retained.values()):
+                await connection.publish(kept)
         for number in self._unconfirmed:
             self._assure(connection, group, number)
         self._pending.extendleft(reversed(self._writing))
@@ -105,8 +106,9 @@ class Outbox:
                 for publication in written:
                     self._remember(publication)
                     self._tell(publication)
-            while self._pending and self._pending[0].qos:
-                self._assured.put(self._pending.popleft())
+            while self._pending and isinstance(self._pending[0], Publication) and self._pending[0].qos:
+                self._assured.put(self._pending[0])
+                self._pending.popleft()
                 self._fill(connection, group)
         await self.idle.wait()
 
@@ -117,10 +119,10 @@ class Outbox:
         while self._pending and not self._pending[0].qos and size < WRITE_BYTES_MAX:
             publication = self._pending.popleft()
             if now_ns - publication.put_ns > LIFESPAN_NS and not publication.retain:
-                self.stale += 1
+                self.stale += _count(publication)
                 continue
             self._writing.append(publication)
-            size += len(publication.payload)
+            size += _size(publication)
 
     def _fill(self, connection: Connection, group: asyncio.TaskGroup) -> None:
         """Send what waits with QoS 1, as much as may be on its way at once."""
@@ -148,8 +150,8 @@ class Outbox:
         self._fill(connection, group)
         self._rest()
 
-    def _tell(self, publication: Publication) -> None:
-        self.sent += 1
+    def _tell(self, publication: Sendable) -> None:
+        self.sent += _count(publication)
         self._on_sent(publication)
 
     def _rest(self) -> None:
@@ -158,9 +160,9 @@ class Outbox:
         if not (self._unconfirmed or self._pending or self._writing or waiting):
             self.idle.set()
 
-    def _remember(self, publication: Publication) -> None:
+    def _remember(self, publication: Sendable) -> None:
         """Keep the newest retained publication of each topic, for the next connection."""
-        if not publication.retain:
+        if isinstance(publication, Bundle) or not publication.retain:
             return
         self._retained.pop(publication.topic, None)
         if publication.payload:
@@ -169,5 +171,9 @@ class Outbox:
                 self._retained.popitem(last=False)
 
 
-def _size(item: Publication) -> int:
-    return len(item.payload) + len(item.topic)
+def _size(item: Sendable) -> int:
+    return len(item.frames) if isinstance(item, Bundle) else len(item.payload) + len(item.topic)
+
+
+def _count(item: Sendable) -> int:
+    return len(item.causes_ns) if isinstance(item, Bundle) else 1

@@ -20,7 +20,7 @@ from server.envelopes import Chunk
 from server.frames import Split, Splitter
 
 READ_BYTES_MAX = 256 * 1024
-PACE_S = 0.002
+PACE_S = 0.004
 QUIET_HZ = 1_000  # messages a second that are read one by one,
 QUIET_BURST = 16  # and how many may come at once
 

@@ -11,6 +11,7 @@ from fusion.core import CoreTable
 from fusion.timebase import TimeBase
 from server.config import Athlete as AthleteConfig
 from server.config import Config
+from server.deadlines import Streams
 from server.errors import ServerError
 from server.messages import Placement
 from server.schedule import NONE, Schedule
@@ -157,6 +158,7 @@ class Registry:
         config: Config,
         core: CoreTable,
         timebase: TimeBase,
+        streams: Streams,
         table: Athletes,
         schedule: Schedule,
         on_athlete: Callable[[Athlete], None],
@@ -167,6 +169,7 @@ class Registry:
         self.athlete_rows: list[Athlete] = []
         self._core = core
         self._timebase = timebase
+        self._streams = streams
         self._table = table
         self._schedule = schedule
         self._on_athlete = on_athlete
@@ -224,6 +227,7 @@ class Registry:
             athlete, placement = self._add_athlete(device_id, None), "unknown"
         row = len(self.device_rows)
         self._timebase.add(row)
+        self._streams.add(row)
         self._schedule.add_device(row, athlete.row, STEP_RANK[placement])
         device = Device(device_id, row, athlete, placement, self._schedule, through=worn_with)
         device.set_recorded(False)

@@ -1,4 +1,4 @@
-"""``kinefuse serve``: the asyncio shell around the engine: a link to the broker, ticks and reports."""
+"""``kinefuse serve``: the asyncio shell around the work: a link to the broker, ticks and reports."""
 
 import asyncio
 import contextlib
@@ -6,36 +6,50 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Coroutine
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from server import realtime
 from server.clock import SystemClock
 from server.config import Config, load
-from server.engine import Engine
+from server.deadlines import DeadlineReport, Stage
+from server.deadlines.history import Collections, rss_bytes
+from server.deadlines.lag import LoopLag
 from server.envelopes import Arrivals, count, size
-from server.errors import BrokerError
+from server.errors import ServerError, WorkerError
+from server.figures import Figures
 from server.inbox import Inbox
+from server.ingest import subscriptions
 from server.loop import run
 from server.messages import ServerStatus
-from server.mqtt import Link, Publication, Will, warn_as
+from server.monitoring import Monitor, Snapshot
+from server.monitoring.http import Vitals
+from server.monitoring.snapshot import StageCounts
+from server.mqtt import Link, Sendable, Will, warn_as
 from server.publications import encode
+from server.work import Alone, Work
+from server.workers.pool import Pool
 
 TICK_S = 0.05  # the longest time between two ticks: steps without a packet fire on it
 LINGER_S = 0.01  # what comes so soon after a first message is of its tick: one of many costs little more
 BATCH_MAX = 4096  # messages in one tick
 REPORT_S = 1.0
 STATUS_S = 10.0
-GOODBYE_S = 2.0  # for the summaries of workouts that are open when the server is stopped
 
 
 class Server:
-    """A running server: the engine, its link, and what it says of itself."""
+    """A running server: who works, the link, and what it says of itself."""
 
     def __init__(self, config: Config, clock: SystemClock) -> None:
         self._config = config
         self._clock = clock
-        self._engine = Engine(config, clock.monotonic_ns)
+        self._work: Work = (
+            Pool(config, clock, self._changed)
+            if config.server.workers
+            else Alone(config, clock, self._changed)
+        )
         self._started_ms = clock.utc_ns() // 1_000_000
         self._root = config.broker.root
         self._stop = asyncio.Event()
@@ -45,18 +59,26 @@ class Server:
         )
         self._link = Link(
             config.broker,
-            subscriptions=[topic for topic, _ in self._engine.ingest.subscriptions()],
+            subscriptions=subscriptions(config),
             will=will,
             identifier=config.broker.client_id or f"kinefuse-{os.getpid()}",
             persistent=bool(config.broker.client_id),
             chunks=self._inbox,
-            topics=self._engine.topics,
+            topics=self._work.topics,
             payload_bytes_max=config.server.payload_bytes_max,
             on_connect=self._connected,
             on_disconnect=self._lost,
             on_sent=self._sent,
             clock=clock,
         )
+        self._work.bind(self._link)
+        self._lag = LoopLag(self._work.deadlines, clock.monotonic_ns)
+        self._collections = Collections(clock.monotonic_ns, self._work.deadlines.history.doing)
+        self._monitor = Monitor(
+            config.metrics,
+            Vitals(clock.monotonic_ns, lambda: self._lag.turned_ns, lambda: self._link.connected),
+        )
+        self._status = ServerStatus(self._started_ms, "online")
 
     def stop(self) -> None:
         """Ask the server to end; a second call changes nothing."""
@@ -64,45 +86,66 @@ class Server:
 
     async def run(self) -> None:
         """Serve until stopped; raise BrokerError where the broker will never have us."""
-        async with self._link as link:
-            ready = asyncio.create_task(link.ready())
-            stopped = asyncio.create_task(self._stop.wait())
-            await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if not stopped.done():
-                ready.result()
-                gc.collect()
-                gc.freeze()  # what start-up made stays: later collections need not look at it again
-                async with asyncio.TaskGroup() as group:
-                    tasks = [
-                        group.create_task(self._tick(), name="engine"),
-                        group.create_task(self._report(), name="reports"),
-                        group.create_task(link.wait(), name="link"),
-                    ]
-                    await self._stop.wait()
-                    for task in tasks:
-                        task.cancel()
-                self._goodbye()
-            ready.cancel()
+        with self._monitor, self._collections:
+            if self._monitor.warning:
+                print(f"kinefuse: {self._monitor.warning}", file=sys.stderr, flush=True)
+            lag = asyncio.create_task(self._lag.run(), name="loop lag")
+            try:
+                await self._run()
+            finally:
+                lag.cancel()
+
+    async def _run(self) -> None:
+        async with self._work:
+            if not await self._unless_stopped(self._work.ready()):
+                return
+            async with self._link as link:
+                if await self._unless_stopped(link.ready()):
+                    gc.collect()
+                    gc.freeze()  # what start-up made stays: later collections need not look at it again
+                    try:
+                        await self._serve()
+                    except* WorkerError:
+                        self._tell("offline")
+                        raise
+                    await self._goodbye()
+
+    async def _serve(self) -> None:
+        """Work until stopped."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._tick(), name="ticks"),
+                group.create_task(self._report(), name="reports"),
+                group.create_task(self._link.wait(), name="link"),
+                group.create_task(self._work.wait(), name="work"),
+            ]
+            await self._stop.wait()
+            for task in tasks:
+                task.cancel()
+
+    async def _unless_stopped(self, awaited: Coroutine[Any, Any, None]) -> bool:
+        """Wait for something; return False where the server is to end before."""
+        waiting = asyncio.create_task(awaited)
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if stopped.done():
+                return False
+            waiting.result()
+            return True
+        finally:
+            waiting.cancel()
             stopped.cancel()
 
     async def _tick(self) -> None:
         """Drain, advance, publish; at the latest every TICK_S."""
-        inbox, engine, clock = self._inbox, self._engine, self._clock
+        inbox, work = self._inbox, self._work
+        doing = work.deadlines.history.doing
         while True:
-            arrivals = inbox.take(BATCH_MAX) if engine.behind else await self._arrivals()
-            woke_ns = clock.monotonic_ns()
-            out = engine.advance(arrivals, clock.utc_ns())
-            self._link.done(arrivals)
-            began_ns = clock.monotonic_ns()
-            self._link.publish_all(out)
-            if out:
-                engine.deadlines.observe("publish", clock.monotonic_ns() - began_ns)
-            now_ns = clock.monotonic_ns()
-            wait_ns = now_ns - arrivals[0].received_ns if arrivals else 0
-            if engine.ladder.observe(now_ns, now_ns - woke_ns, wait_ns):
-                self._tell("online")
+            doing.waiting = len(inbox)
+            work.take(inbox.take(BATCH_MAX) if work.behind else await self._arrivals())
             await asyncio.sleep(0)  # the socket's turn, also when the inbox never runs empty
-            if engine.behind:  # all wait in one line: let what was published leave before going on
+            if work.behind:  # all wait in one line: let what was published leave before going on
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(TICK_S):
                         await self._link.flush()
@@ -126,63 +169,93 @@ class Server:
         while True:
             next_s += REPORT_S
             await asyncio.sleep(max(0.0, next_s - asyncio.get_running_loop().time()))
-            report = self._engine.deadlines.report(self._clock.utc_ns() // 1_000_000)
+            deadlines = self._work.deadlines
+            deadlines.history.doing.rss_mib = round(rss_bytes() / 2**20, 1)
+            figures = self._work.figures()
+            report = deadlines.report(self._clock.utc_ns() // 1_000_000, figures.streams)
             self._link.publish(f"{self._root}/server/deadlines", encode(report))
+            self._monitor.tell(self._snapshot(report, figures))
             if next_s >= status_s:
                 status_s = next_s + STATUS_S
                 self._tell("online")
 
     def _tell(self, state: Literal["online", "offline"]) -> None:
-        registry = self._engine.registry
-        athletes = registry.athletes.values()
-        refused = self._engine.health.refused()
+        figures = self._work.figures()
+        refused = self._work.refused()
         if self._link.refused:
             refused["too_large"] = refused.get("too_large", 0) + self._link.refused
-        status = ServerStatus(
+        self._status = status = ServerStatus(
             t_ms=self._clock.utc_ns() // 1_000_000,
             state=state,
             version=_version(),
             started_ms=self._started_ms,
-            devices=len(registry.devices),
-            athletes=len(registry.athletes),
-            workouts=sum(self._engine.workouts.is_open(athlete) for athlete in athletes),
+            devices=figures.devices,
+            athletes=figures.athletes,
+            workouts=figures.workouts,
             received=self._link.received,
-            dropped=self._inbox.dropped,
+            dropped=self._inbox.dropped + self._work.dropped,
             unsent=self._link.dropped + self._link.stale,
             refused=refused,
-            mode=self._engine.ladder.mode,
-            given_up={what: count for what, count in self._engine.given_up.items() if count},
+            given_up=figures.given_up,
             reader=self._link.reader,
+            mode=figures.mode,
             acks=self._link.acks,
+            workers=self._work.workers(),
         )
         self._link.publish(f"{self._root}/server/status", encode(status), qos=1, retain=True)
 
+    def _snapshot(self, report: DeadlineReport, figures: Figures) -> Snapshot:
+        """Return what Prometheus is told until the next report."""
+        link = self._link
+        stages: dict[Stage, StageCounts] = {}
+        for stage, histogram in self._work.deadlines.stages.items():
+            told = report.stages[stage]
+            stages[stage] = StageCounts(told.budget_ms / 1e3, told.total.misses, *histogram.cumulative())
+        return Snapshot(
+            t_s=report.t_ms / 1e3,
+            stages=stages,
+            streams=figures.streams,
+            faults=figures.faults,
+            recoveries=figures.recoveries,
+            status=self._status,
+            mode=figures.mode,
+            given_up=figures.given_up,
+            received=link.received,
+            dropped=self._inbox.dropped + self._work.dropped,
+            sent=link.sent,
+            unsent=link.dropped + link.stale,
+            waiting=len(self._inbox),
+            waiting_bytes=self._inbox.bytes,
+            jobs=figures.jobs,
+            connected=link.connected,
+            losses=link.losses,
+            collections=self._collections.count,
+            collecting_s=self._collections.taken_ns * 1e-9,
+        )
+
+    def _changed(self) -> None:
+        self._tell("online")
+
     def _connected(self, first: bool) -> None:
+        self._work.connected(is_connected=True)
         broker = self._config.broker
         word = "serving" if first else "connected again,"
         print(f"kinefuse: {word} {broker.root} at {broker.host}:{broker.port}", file=sys.stderr, flush=True)
         self._tell("online")
 
-    def _sent(self, publication: Publication) -> None:
-        if publication.caused_ns:
-            taken_ns = self._clock.monotonic_ns() - publication.caused_ns
-            self._engine.deadlines.observe("end_to_end", taken_ns)
+    def _sent(self, publication: Sendable) -> None:
+        now_ns, deadlines = self._clock.monotonic_ns(), self._work.deadlines
+        for caused_ns in publication.causes_ns:
+            if caused_ns:
+                deadlines.observe("end_to_end", now_ns - caused_ns)
 
     def _lost(self, reason: str) -> None:
+        self._work.connected(is_connected=False)
         print(f"kinefuse: lost the broker ({reason}); trying again", file=sys.stderr, flush=True)
 
-    def _goodbye(self) -> None:
+    async def _goodbye(self) -> None:
         """End the open workouts, so that their summaries are published, and say offline."""
-        until_ns = self._clock.monotonic_ns() + int(GOODBYE_S * 1e9)
-        left = 0
-        for athlete in self._engine.registry.athletes.values():
-            if not self._engine.workouts.is_open(athlete):
-                continue
-            if self._clock.monotonic_ns() > until_ns:
-                left += 1
-                continue
-            event = self._engine.end_workout(athlete)
-            self._link.publish_all([event])
+        left = await self._work.goodbye()
         if left:
             print(f"kinefuse: {left} open workouts ended without a summary", file=sys.stderr)
         self._tell("offline")
@@ -213,13 +286,15 @@ def serve(*, config: Path | None = None, port: int | None = None) -> None:
     refusal: list[BaseException] = []
 
     async def main() -> None:
+        if settings.server.realtime and (refused := realtime.ask()):
+            print(f"kinefuse: {refused}", file=sys.stderr, flush=True)
         server = Server(settings, SystemClock())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, server.stop)
         try:
             await server.run()
-        except* BrokerError as errors:
+        except* ServerError as errors:
             error: BaseException = errors
             while isinstance(error, BaseExceptionGroup):
                 error = error.exceptions[0]

@@ -33,6 +33,8 @@ class Child:
         Its environment; by default ours.
     on_line : callable, optional
         Called with each line of its output.
+    pass_fds : sequence of int, optional
+        Descriptors that it has, too.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Child:
         stdin: bytes = b"",
         environ: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] = lambda _: None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.name = name
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
@@ -50,6 +53,7 @@ class Child:
         self._stdin = stdin
         self._environ = environ
         self._on_line = on_line
+        self._pass_fds = pass_fds
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
 
@@ -130,6 +134,7 @@ class Child:
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
             env=self._environ,
+            pass_fds=self._pass_fds,
             limit=LINE_BYTES_MAX,
         )
         assert process.stdin is not None

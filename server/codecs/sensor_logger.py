@@ -99,7 +99,15 @@ class SensorLoggerBatch(NamedTuple):
     ignored: int
 
 
+class _Sender(msgspec.Struct, rename="camel"):
+    """Of a message who sent it: the readings are passed over."""
+
+    device_id: str = ""
+    session_id: str = ""
+
+
 _DECODER: Final = msgspec.json.Decoder(Envelope)
+_SENDER_DECODER: Final = msgspec.json.Decoder(_Sender)
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -112,10 +120,24 @@ def read_envelope(payload: bytes) -> tuple[str, Envelope]:
         Reasons of `server.codecs.strict_json`; ``device`` where the message names no sender.
     """
     envelope = read(_DECODER, payload)
+    return _device(envelope), envelope
+
+
+def sender(payload: bytes) -> str:
+    """Return the device's id alone, or raise DecodeError."""
+    return _device(read(_SENDER_DECODER, payload))
+
+
+def watch_of(device: str) -> str:
+    """Return the id of the watch that speaks through a phone."""
+    return f"{device[:58]}-watch"
+
+
+def _device(envelope: "Envelope | _Sender") -> str:
     device = _EDGE.sub("-", envelope.device_id or envelope.session_id)[:64]
     if not device:
         raise DecodeError("device")
-    return device, envelope
+    return device
 
 
 def encode(

@@ -111,7 +111,7 @@ def _told(stage: Stage, from_ns: int, end_ns: int) -> dict[str, Any]:
     return {
         "misses": misses,
         "lost": told.lost((from_ns + offset_ns) // 10**6),
-        "modes": told.modes,
+        "modes": told.modes((from_ns + offset_ns) // 10**6),
         "status": told.statuses[-1] if told.statuses else {},
         "deadlines": told.deadlines,
         "health": told.health,

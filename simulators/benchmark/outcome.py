@@ -85,7 +85,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     misses, lost : int
         Of deadlines, and updates lost or given up, in the seconds that count, by the server's word.
     modes : list of str
-        Of the server, each when it began.
+        Of the server: as the seconds that count began, and each that came after.
     """
 
     subject: str

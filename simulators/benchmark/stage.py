@@ -61,7 +61,6 @@ class Told:
         self.statuses: list[dict[str, Any]] = []  # of this server, in order
         self.deadlines: dict[str, Any] = {}
         self.misses: list[tuple[int, int]] = []  # t_ms, in the interval that ended then
-        self.modes: list[str] = []  # each when it begins
         self.health: dict[str, Any] = {}
         self.online = asyncio.Event()
 
@@ -81,12 +80,19 @@ class Told:
                 self.online.set()
             if body.get("version"):  # the broker's word on its death has none
                 self.statuses.append(body)
-            mode = body.get("mode", "full")
-            if self.modes[-1:] != [mode]:
-                self.modes.append(mode)
         elif kind == "deadlines":
             self.deadlines = body
             self.misses.append((int(body.get("t_ms", 0)), int(body.get("misses", 0))))
+
+    def modes(self, after_ms: int) -> list[str]:
+        """Return the mode at a time, UTC, and each that came after it."""
+        found: list[str] = []
+        for each in self.statuses:
+            if int(each.get("t_ms", 0)) <= after_ms:
+                found.clear()
+            if found[-1:] != [mode := str(each.get("mode", "full"))]:
+                found.append(mode)
+        return found
 
     def lost(self, after_ms: int) -> int:
         """Return the updates that it says were lost or given up since its last word before then, UTC."""

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from server.deadlines import highest_in
+from server.deadlines.histogram import highest_in
 
 Bins = NDArray[Any]  # (seconds,) BIN
 

@@ -1,7 +1,8 @@
 """``make bench``: what things cost, as ratios against a peer in the same run. Takes about seven minutes.
 
-``python -m tests.bench [orientation core models codecs ingest engine fleet]`` runs only what is named;
-orientation and fleet are what ``kinefuse bench`` measures, the latter beside the peer of this folder.
+``python -m tests.bench [orientation core models codecs ingest engine deadlines workers fleet]``
+runs only what is named; orientation and fleet are what ``kinefuse bench`` measures, the latter beside the
+peer of this folder.
 """
 
 import asyncio
@@ -12,7 +13,15 @@ import sys
 from server.brokers import mosquitto
 from simulators.benchmark.command import line
 from simulators.benchmark.orientation import rows
-from tests.bench import bench_codecs, bench_core, bench_engine, bench_ingest, bench_models
+from tests.bench import (
+    bench_codecs,
+    bench_core,
+    bench_deadlines,
+    bench_engine,
+    bench_ingest,
+    bench_models,
+    bench_workers,
+)
 
 TABLES = {
     "core": bench_core,
@@ -20,6 +29,8 @@ TABLES = {
     "codecs": bench_codecs,
     "ingest": bench_ingest,
     "engine": bench_engine,
+    "deadlines": bench_deadlines,
+    "workers": bench_workers,
 }
 FLEET_DEVICES = (100, 500, 1_000, 3_000, 5_000)
 FLEET_S = 12

@@ -17,7 +17,7 @@ if sys.platform != "linux":
 
 from server.clock import SystemClock
 from server.codecs import imu, samples
-from server.deadlines import bucket
+from server.deadlines.histogram import bucket
 from server.envelopes import Incoming
 from server.messages import Birth, HeartRate
 from server.mqtt import Link

@@ -35,6 +35,7 @@ from server.messages import (
     Power,
     Reply,
     ServerStatus,
+    StreamHealth,
     Summary,
     Wheel,
     Workout,
@@ -143,6 +144,10 @@ PUBLISHED: dict[str, Any] = {
         lost=0,
         refused={"schema": 2},
         battery=None,
+        streams={
+            "hr": StreamHealth(state="alive", silent_s=0.4, deadline_s=4.0),
+            "battery": StreamHealth(state="quiet_unchanged", silent_s=301.0, deadline_s=240.0),
+        },
     ),
     "server_status": ServerStatus(
         t_ms=1_764_585_664_362,

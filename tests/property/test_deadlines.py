@@ -1,24 +1,21 @@
 """Percentiles of the histograms are those of the times, within their resolution."""
 
 import math
+from itertools import pairwise
 
 import msgspec
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server import config
-from server.deadlines import (
-    BUCKETS,
-    STAGES,
-    DeadlineReport,
-    Deadlines,
-    Histogram,
-    Liveliness,
-    bucket,
-    highest_in,
-    liveliness,
-)
+from server.deadlines import STAGES, DeadlineReport, Deadlines
+from server.deadlines.histogram import BOUNDS_S, BUCKETS, Histogram, bucket, highest_in, whole_below
+from tests.support import histogram_twin
+from tests.support.histogram_twin import Twin
 
+INT64 = st.integers(-(2**63), 2**63 - 1)
 TIMES_NS = st.integers(0, 100_000_000_000)
 
 
@@ -79,18 +76,47 @@ def test_the_report_has_every_stage_and_survives_json() -> None:
     assert deadlines.report(3_000).misses == 0
 
 
-def test_a_dead_link_a_silent_sensor_and_late_data_are_told_apart() -> None:
-    def state(silence_ns: int, link_silence_ns: int, age_ns: int) -> Liveliness:
-        return liveliness(
-            silence_ns=silence_ns,
-            link_silence_ns=link_silence_ns,
-            age_ns=age_ns,
-            deadline_ns=2,
-            lease_ns=10,
-            lifespan_ns=5,
-        )
+@given(st.one_of(TIMES_NS, INT64))
+def test_the_bucket_of_the_core_is_that_of_its_twin(ns: int) -> None:
+    assert bucket(ns) == histogram_twin.bucket(ns)
+    assert BUCKETS == histogram_twin.BUCKETS
 
-    assert state(1, 1, 1) is Liveliness.ALIVE
-    assert state(1, 1, 6) is Liveliness.LATE
-    assert state(3, 1, 6) is Liveliness.SILENT
-    assert state(11, 11, 1) is Liveliness.DEAD
+
+@given(
+    st.lists(st.one_of(TIMES_NS, INT64), max_size=200), TIMES_NS, st.lists(st.integers(0, 200), max_size=5)
+)
+def test_the_core_counts_as_its_twin_however_the_times_are_cut_into_calls(
+    times: list[int], budget_ns: int, cuts: list[int]
+) -> None:
+    one, many, twin = Histogram(budget_ns), Histogram(budget_ns), Twin(budget_ns)
+    assert [one.observe(ns) for ns in times] == [twin.observe(ns) for ns in times]
+    edges = [0, *sorted(min(cut, len(times)) for cut in cuts), len(times)]
+    array = np.array(times, np.int64)
+    misses = [many.observe_many(array[a:b]) for a, b in pairwise(edges)]
+    assert sum(misses) == twin.misses
+    told = one.report()
+    assert told == many.report()
+    assert (told.total.count, told.total.misses) == (len(times), twin.misses)
+    assert told.total.max_ms == (twin.max_ns / 1e6 if times else None)
+    within, count, sum_s = one.cumulative()
+    assert count == len(times)
+    assert sum_s == pytest.approx(sum(max(ns, 0) for ns in times) / 1e9)
+    for bound, told_within in zip(BOUNDS_S, within, strict=True):
+        assert told_within == sum(twin.counts[: whole_below(round(bound * 1e9))])
+        assert told_within <= sum(ns <= bound * 1e9 for ns in times)
+
+
+@given(st.integers(0, 2**40))
+def test_a_bound_cuts_no_bucket_that_counts_as_below_it(bound_ns: int) -> None:
+    below = whole_below(bound_ns)
+    assert below == 0 or highest_in(below - 1) <= bound_ns
+    assert below >= BUCKETS - 1 or highest_in(below) > bound_ns
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [np.zeros(3, np.float64), np.zeros(3, np.int32), np.zeros((2, 2), np.int64), np.zeros(6, np.int64)[::2]],
+)
+def test_times_of_another_type_or_shape_are_refused(wrong: np.typing.NDArray[np.int64]) -> None:
+    with pytest.raises(TypeError):
+        Histogram(1).observe_many(wrong)

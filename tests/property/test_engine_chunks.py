@@ -66,18 +66,25 @@ def chunk_of(engine: Engine, part: list[Incoming]) -> Chunk:
 
 
 @settings(max_examples=12, deadline=None)
-@given(st.lists(st.integers(1, len(messages()) - 1), max_size=60).map(lambda cuts: sorted(set(cuts))))
-def test_chunks_are_as_their_messages(cuts: list[int]) -> None:
+@given(
+    st.lists(st.integers(1, len(messages()) - 1), max_size=60).map(lambda cuts: sorted(set(cuts))),
+    st.integers(1, 4),
+)
+def test_chunks_are_as_their_messages(cuts: list[int], several: int) -> None:
     whole = messages()
     parts = [list(whole[a:b]) for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
     one, other = (Engine(config("demo"), SystemClock().monotonic_ns) for _ in range(2))
     for part in parts:
-        at = part[-1]
+        size = -(-len(part) // several)
+        reads = [part[at : at + size] for at in range(0, len(part), size)]
         single: list[Incoming | Chunk] = [
-            each._replace(arrived_ns=at.arrived_ns, received_ns=at.received_ns) for each in part
+            each._replace(arrived_ns=read[-1].arrived_ns, received_ns=read[-1].received_ns)
+            for read in reads
+            for each in read
         ]
-        expected = told(one, [single], [at.arrived_ns])
-        assert told(other, [[chunk_of(other, part)]], [at.arrived_ns]) == expected
+        expected = told(one, [single], [part[-1].arrived_ns])
+        chunks: list[Incoming | Chunk] = [chunk_of(other, read) for read in reads]
+        assert told(other, [chunks], [part[-1].arrived_ns]) == expected
     assert other.ingest.refused == one.ingest.refused
     assert {d.id: dict(d.refused) for d in other.registry.device_rows} == {
         d.id: dict(d.refused) for d in one.registry.device_rows

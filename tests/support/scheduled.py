@@ -72,7 +72,7 @@ class OneLane:
         """Append a sample to a batch."""
         item = Item(KIND, (0, 0, 0, 60.0, 1.0, 1))
         message = Incoming("", b"", False, arrived_ns, received_ns)
-        batch.add_sample(self.device, item, message, t_ns=t_ns, boot=None, seq=None)
+        batch.add_sample(self.device, item, message, t_ns=t_ns, boot=None, seq=None, stream=0)
 
     def order(self, action: str, t_ns: int) -> None:
         """Take in a command."""

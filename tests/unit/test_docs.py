@@ -17,15 +17,18 @@ import msgspec
 import numpy as np
 import paho.mqtt.client
 import pytest
+import yaml
 
 from fusion.athletes import Athletes
 from fusion.core import STATUS_NAMES
 from fusion.measurements import Measurements, Reason, Source, Sport
 from fusion.metrics import METRICS
-from server import config, deadlines, messages
+from server import config, messages
 from server.cli import app
 from server.codecs import imu, imu_json, phone_samples, samples, schema, sensor_logger, strict_json
 from server.config import Config, load
+from server.deadlines import report
+from server.deadlines.rules import CAUSES
 from server.engine import Engine
 from server.envelopes import Incoming
 from server.schedule import REASONS
@@ -38,7 +41,7 @@ PAGES = {
 PAGES["units"] = (ROOT / "docs" / "units-and-frames.md").read_text()
 STRUCTS: dict[str, Any] = {
     name: value
-    for module in (messages, deadlines)
+    for module in (messages, report)
     for name, value in vars(module).items()
     if isinstance(value, type) and issubclass(value, msgspec.Struct) and value.__module__ == module.__name__
 }
@@ -46,6 +49,7 @@ TABLES: dict[str, Any] = {
     "broker": config.Broker,
     "server": config.Server,
     "deadlines": config.Deadlines,
+    "metrics": config.Metrics,
     "athletes": config.Athlete,
     "athletes.devices": config.Device,
 }
@@ -120,7 +124,7 @@ def test_every_field_of_every_message_is_named(name: str) -> None:
 
 def test_every_choice_on_the_wire_is_named() -> None:
     named = quoted(PAGES["protocol"]) | quoted(PAGES["units"])
-    for literal in (messages.Sport, messages.Placement, messages.Reason, deadlines.Stage):
+    for literal in (messages.Sport, messages.Placement, messages.Reason, messages.StreamState, report.Stage):
         assert set(typing.get_args(literal)) <= named
     assert {reason.name.lower() for reason in Reason} - {"none"} <= named
 
@@ -128,7 +132,7 @@ def test_every_choice_on_the_wire_is_named() -> None:
 def test_every_message_has_an_example() -> None:
     shown = {info for info, _ in blocks("protocol", "json") if info}
     parts = {"Sample", "Clock", "Metric", "Cause", "WorkoutState", "Summary", "Lap", "ClockHealth"}
-    parts |= {"Figures", "StageReport"}
+    parts |= {"Figures", "StageReport", "Doing", "Miss", "StreamHealth", "WorkerStatus"}
     assert shown == set(STRUCTS) - parts
 
 
@@ -491,9 +495,7 @@ def test_the_example_files_are_read_and_show_every_key(tmp_path: Path) -> None:
         path.write_text(text)
         load(path, {})
         raw = tomllib.loads(text)
-        shown |= {
-            f"{table}.{key}" for table in ("broker", "server", "deadlines") for key in raw.get(table, {})
-        }
+        shown |= {f"{table}.{key}" for table in config.SECTIONS for key in raw.get(table, {})}
         for athlete in raw.get("athletes", []):
             shown |= {f"athletes.{key}" for key in athlete}
             shown |= {f"athletes.devices.{key}" for device in athlete.get("devices", []) for key in device}
@@ -502,10 +504,23 @@ def test_the_example_files_are_read_and_show_every_key(tmp_path: Path) -> None:
 
 def test_every_environment_variable_that_is_named_is_one() -> None:
     named = set(re.findall(r"KINEFUSE_[A-Z_]+[A-Z]", PAGES["operations"] + PAGES["protocol"]))
-    sections = ("broker", "server", "deadlines")
-    known = {f"KINEFUSE_{key.replace('.', '_')}".upper() for key in keys() if key.split(".")[0] in sections}
+    known = {
+        f"KINEFUSE_{key.replace('.', '_')}".upper() for key in keys() if key.split(".")[0] in config.SECTIONS
+    }
     assert named >= config.ENVIRONMENT_OTHER
     assert named - config.ENVIRONMENT_OTHER <= known
+
+
+def test_every_alert_has_its_row_that_says_what_to_do() -> None:
+    rules = yaml.safe_load((ROOT / "docs" / "monitoring" / "alerts.yaml").read_text())
+    rows = tables(section("operations", "### Prometheus and Grafana"))
+    alerts = [rule["alert"] for group in rules["groups"] for rule in group["rules"]]
+    assert [row[0].strip("`") for row in rows[1:]] == alerts
+
+
+def test_the_states_of_streams_have_their_rows() -> None:
+    rows = tables(section("protocol", "### Streams"))[1:]
+    assert {row[0].strip("`") for row in rows} == set(CAUSES)
 
 
 def test_the_access_list_has_a_rule_for_every_topic() -> None:

@@ -10,7 +10,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("the load generator stands on epoll", allow_module_level=True)
 
-from server.deadlines import bucket, highest_in
+from server.deadlines.histogram import bucket, highest_in
 from simulators.benchmark import faults, limit, plots, soak
 from simulators.benchmark.outcome import Asked, Moment, Outcome, Second, outcome
 from simulators.benchmark.stage import Subject, Told
@@ -121,13 +121,19 @@ def test_a_server_holds_when_no_update_is_missing_without_a_word() -> None:
     assert not ran(100, missing=50, dropped=50).holds(50.0)
 
 
-def test_what_is_lost_before_the_seconds_that_count_accounts_for_nothing_in_them() -> None:
+def test_what_the_server_told_before_the_seconds_that_count_is_not_of_them() -> None:
     told = Told()
     for t_ms, live in ((1_000, 5), (2_000, 7), (9_000, 10)):
         status = {"t_ms": t_ms, "state": "online", "version": "1", "dropped": 1, "given_up": {"live": live}}
+        status["mode"] = "slow_live" if live == 7 else "full"
         told.take("k/server/status", json.dumps(status).encode(), retained=False)
     told.take("k/server/status", b'{"t_ms": 1, "state": "offline"}', retained=False)  # the will
     assert (told.lost(500), told.lost(2_500), told.lost(9_500)) == (11, 3, 0)
+    assert [told.modes(t_ms) for t_ms in (500, 2_500, 9_500)] == [
+        ["full", "slow_live", "full"],
+        ["slow_live", "full"],
+        ["full"],
+    ]
 
 
 def test_pictures_are_the_same_for_the_same_figures() -> None:

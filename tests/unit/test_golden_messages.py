@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-import server.deadlines
+import server.deadlines.report
 import server.messages
 from server.codecs import imu, imu_json, samples, schema
 from server.codecs.imu_json import ImuRows
@@ -92,7 +92,7 @@ def test_the_published_schema_is_current() -> None:
 def test_the_schema_describes_every_struct_of_the_protocol() -> None:
     structs = {
         name
-        for module in (server.messages, server.deadlines)
+        for module in (server.messages, server.deadlines.report)
         for name, value in vars(module).items()
         if inspect.isclass(value)
         and issubclass(value, msgspec.Struct)

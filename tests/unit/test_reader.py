@@ -13,7 +13,8 @@ from server.config import Broker
 from server.envelopes import Arrivals, Chunk, count, size, unfolded
 from server.frames import Topics
 from server.inbox import Inbox
-from server.mqtt import Link
+from server.mqtt import Link, Publication
+from server.outbox import _size
 from tests.support import frames
 from tests.support.brokers import PATIENCE_S, soon
 
@@ -255,7 +256,9 @@ async def test_publications_of_a_batch_leave_as_one_write_and_in_their_order(lis
     chunks = inbox()
     async with linked(listener, chunks) as (link, peer):
         assert link._connection is not None
-        link._outbox._on_sent = lambda publication: sent.append(publication.topic)
+        link._outbox._on_sent = lambda each: (
+            sent.append(each.topic) if isinstance(each, Publication) else None
+        )
         queue = link._connection._client.queue  # type: ignore[attr-defined]
 
         def counted(command: int, packet: bytes, *rest: object) -> None:
@@ -287,6 +290,6 @@ async def test_a_peer_that_takes_nothing_holds_no_more_than_one_batch(listener: 
         for _ in range(50):
             await asyncio.sleep(0)
         assert len(inner._out_packet) == 1
-        assert sum(len(each.payload) for each in link._outbox._writing) <= 400_000
+        assert sum(_size(each) for each in link._outbox._writing) <= 400_000
         assert len(link._outbox._box) + len(link._outbox._pending) > 100
         peer.writer.transport.abort()

@@ -1,0 +1,407 @@
+"""Supervision of streams: which of five causes keeps a device's data away, told from outside.
+
+A stream is what a device sends of one kind. All state is in tables, one row for each device and a column for
+each kind, and a look works on those streams only whose time has come: each knows when it may change next.
+
+- ``link_dead``: nothing at all came from the device for longer than its lease, or its last will came.
+- ``sensor_silent``: the stream has missed its deadline, and something else came from the device since.
+  Without such a sign of life nothing tells a silent sensor from a dead link: it stays what it was until the
+  lease ends.
+- ``quiet_unchanged``: the stream has missed its deadline, but its last value was one that may rest: standing
+  still, no contact with the skin, a battery. Nobody outside can tell it from a sensor that failed at rest.
+- ``late``: data come, but the newest sample is older than the lifespan, on aligned time.
+- ``clock_jumped``: the time base counted a jump of the device's clock a short while ago.
+
+The *deadline* follows from the stream itself: INTERVALS times its usual interval, which rises faster than it
+falls, so that a device that sends in bursts is not silent between them. An outage teaches a little only: an
+interval counts as the deadline at most. The *lease* is the shortest deadline of the streams that were not
+missing already, at least ``lease_ms``. A device with a last will (it told a birth) whose streams all rest is
+believed until the will comes. What is recorded and played at some speed has its deadlines divided by it.
+
+All times are int64 ns on one line that does not step (the server's anchored UTC). Nothing here reads a clock.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server import config
+from server.deadlines.kinds import IMU, KINDS
+from server.deadlines.rules import (
+    ALIVE,
+    CAUSES,
+    DEAD,
+    DEADLINE_NS_MAX,
+    DEVICE,
+    INTERVALS,
+    NEVER,
+    PLAYED_NS_MIN,
+    STATES,
+    STREAM,
+    UNHEARD,
+    Cause,
+    Rules,
+)
+from server.messages import StreamKind, StreamState
+
+RISE, FALL = 1 / 4, 1 / 32  # how fast the usual interval follows longer and shorter ones
+BURST_NS: Final = 20_000_000  # what follows so soon is of one burst
+FIRST_S: Final[dict[StreamKind, float]] = {"imu": 0.2, "battery": 60.0}  # believed at first,
+FIRST_OTHER_S: Final = 1.0  # of all others
+LOOK_NS: Final = 250_000_000
+STALL_NS: Final = 2_000_000_000  # between two looks: it was us who did not listen
+JUDGED_MAX: Final = 512  # streams in one look; the others wait for the next ones
+PACKETS_MAX: Final = 16_384  # that wait for a look: where no time passes, in an analysis, none comes
+ARRAYS_MAX: Final = 256
+
+
+class Change(NamedTuple):
+    """A stream has come to another state."""
+
+    row: int
+    kind: StreamKind
+    before: StreamState
+    state: StreamState
+
+
+class Stream(NamedTuple):
+    """How a stream is; what `Streams.of` returns."""
+
+    state: StreamState
+    silent_ns: int
+    deadline_ns: int
+
+
+class Streams:
+    """The tables of all streams.
+
+    Parameters
+    ----------
+    limits : server.config.Deadlines
+        ``silence_ms``, ``lease_ms`` and ``lifespan_ms`` are of streams.
+    capacity : int
+        Rows at the start; the tables grow as needed.
+
+    Attributes
+    ----------
+    faults : Counter of Cause to int
+        How often a stream came to each of the causes.
+    recoveries : int
+        How often one came back.
+    counts : dict of StreamState to int
+        Streams by their state now.
+    """
+
+    def __init__(self, limits: config.Deadlines, capacity: int = 64) -> None:
+        self.faults: Counter[Cause] = Counter(dict.fromkeys(CAUSES, 0))
+        self.recoveries = 0
+        self.counts: dict[StreamState, int] = dict.fromkeys(STATES, 0)
+        self._rules = Rules(limits)
+        self._devices = np.zeros(capacity, DEVICE)
+        self._streams = _empty(capacity)
+        self._rows = 0
+        self._looked_ns = 0
+        self._next = 0  # place of the stream whose turn it is where too many are due
+        self._since_ns = 0  # silence before it says nothing: we did not listen
+        self._paused = False
+        self._many: list[tuple[Any, Any, Any, Any, Any]] = []
+        self._ones: list[tuple[int, int, int, int, bool]] = []
+        self._signs: list[tuple[int, int]] = []
+
+    # What is heard. Packets wait for the next look, four times a second, and are then taken in all at once.
+
+    def add(self, row: int) -> None:
+        """Make ``row`` a device that was never heard of."""
+        if row >= len(self._devices):
+            rows = max(row + 1, 2 * len(self._devices))
+            devices, streams = np.zeros(rows, DEVICE), _empty(rows)
+            devices[: self._rows], streams[: self._rows] = (
+                self._devices[: self._rows],
+                self._streams[: self._rows],
+            )
+            self._devices, self._streams = devices, streams
+        elif row < self._rows:
+            self._count_out(row)
+        self._devices[row], self._streams[row] = np.zeros((), DEVICE), _empty(1)[0]
+        self._rows = max(self._rows, row + 1)
+
+    def heard(
+        self,
+        rows: NDArray[np.integer[Any]],
+        kinds: NDArray[np.integer[Any]] | int,
+        arrived_ns: NDArray[np.int64],
+        newest_ns: NDArray[np.int64],
+        rests: NDArray[np.bool_] | bool = False,
+    ) -> None:
+        """Take in packets; the arrays are looked at later: do not change them.
+
+        Parameters
+        ----------
+        rows, arrived_ns : (n,)
+            The device of each packet, and when it came.
+        kinds : (n,) or int
+            Their places in KINDS.
+        newest_ns : (n,)
+            Aligned time of its newest sample.
+        rests : (n,) or bool
+            Whether its value is one after which the stream may be quiet.
+        """
+        self._many.append((rows, kinds, arrived_ns, newest_ns, rests))
+        if len(self._many) >= ARRAYS_MAX:
+            self._take_in()
+
+    def heard_one(self, row: int, kind: int, arrived_ns: int, newest_ns: int, rests: bool = False) -> None:
+        """Take in one packet; ``rests`` where its value is one after which the stream may be quiet."""
+        self._ones.append((row, kind, arrived_ns, newest_ns, rests))
+        if len(self._ones) >= PACKETS_MAX:
+            self._take_in()
+
+    def sign(self, row: int, now_ns: int) -> None:
+        """Take in that something came from a device that belongs to no stream."""
+        self._signs.append((row, now_ns))
+        if len(self._signs) >= PACKETS_MAX:
+            self._take_in()
+
+    def signs(self, rows: NDArray[np.integer[Any]], now_ns: NDArray[np.int64]) -> None:
+        """Take in signs of several devices, shapes (n,); see `sign`."""
+        for row, at_ns in zip(rows.tolist(), now_ns.tolist(), strict=True):
+            self.sign(row, at_ns)
+
+    def play(self, row: int, speed: float) -> None:
+        """Say how fast a device's recording is played; 0: it is live."""
+        self._take_in()
+        self._devices["speed"][row] = speed
+
+    def speed(self, row: int) -> float:
+        """Return how fast a device's recording is played; 0: it is live."""
+        return float(self._devices["speed"][row])
+
+    def birth(self, row: int, now_ns: int, *, rate_hz: float | None = None, retained: bool = False) -> None:
+        """Take in that a device said what it is.
+
+        A rate is a promise: its IMU is expected from now on. A retained birth is of some time ago, and
+        promises nothing.
+        """
+        self._take_in()
+        self._devices["willed"][row] = True
+        if retained:
+            return
+        self._live(np.array([row], np.intp), np.array([now_ns], np.int64))
+        if rate_hz is not None and self._streams["state"][row, IMU] == UNHEARD:
+            self._begin(np.array([row * len(KINDS) + IMU]))
+            stream = self._streams[row, IMU : IMU + 1]
+            stream["interval_s"], stream["heard_ns"] = max(FIRST_S["imu"], 1.0 / rate_hz), now_ns
+            stream["due_ns"] = 0  # the next look tells when
+
+    def death(self, row: int) -> None:
+        """Take in a device's last will, or its goodbye."""
+        self._take_in()
+        self._devices["gone"][row] = self._devices["dead"][row] = True
+        self._wake(np.array([row], np.intp))
+
+    def pause(self) -> None:
+        """Stop to look: the broker is gone, and silence says nothing of the devices."""
+        self._paused = True
+
+    def resume(self, now_ns: int) -> None:
+        """Listen again; all silence begins anew."""
+        if self._paused:
+            self._paused, self._since_ns = False, now_ns
+
+    # What follows.
+
+    def look(self, now_ns: int, jumps: NDArray[np.int64] | None = None) -> list[Change]:
+        """Return the streams that have come to another state, at most 2 JUDGED_MAX; others follow.
+
+        Parameters
+        ----------
+        now_ns : int
+        jumps : (rows,) int64, optional
+            How many jumps the time base has counted of each device's clock.
+        """
+        if 0 <= now_ns - self._looked_ns < LOOK_NS:
+            return []
+        self._take_in()
+        if self._paused:
+            return []
+        if not 0 <= now_ns - self._looked_ns <= STALL_NS:
+            self._since_ns = now_ns
+            for table in (self._devices, self._streams):  # nothing was heard after now
+                np.minimum(table["heard_ns"], now_ns, out=table["heard_ns"])
+        self._looked_ns = now_ns
+        if jumps is not None:
+            self._find_jumps(jumps, now_ns)
+        changes = self._settle(self._due(now_ns), now_ns)
+        if any(change.state == "link_dead" for change in changes):  # then so are the others of its device
+            changes += self._settle(self._due(now_ns), now_ns)
+        return changes
+
+    @property
+    def dead(self) -> NDArray[np.bool_]:
+        """Return whose links are told to be dead, by row."""
+        dead: NDArray[np.bool_] = self._devices["dead"]
+        return dead
+
+    def _settle(self, due: NDArray[np.intp], now_ns: int) -> list[Change]:
+        """Judge the streams at these places, and return those that have changed."""
+        if not len(due):
+            return []
+        rows, kinds = np.divmod(due, len(KINDS))
+        streams = self._streams.reshape(-1)
+        before = streams["state"][due]
+        after, streams["due_ns"][due], waits = self._rules.judge(
+            streams[due], self._devices[rows], self._streams[rows], since_ns=self._since_ns, now_ns=now_ns
+        )
+        streams["state"][due] = after
+        died = rows[(after == DEAD) & (before != DEAD)]
+        self._devices["dead"][died] = True
+        self._devices["waits"][rows[waits]] = True
+        self._wake(np.unique(died))
+        changed = np.flatnonzero(after != before)
+        places = zip(*(each[changed].tolist() for each in (rows, kinds, before, after)), strict=True)
+        changes = [Change(row, KINDS[kind], STATES[old], STATES[new]) for row, kind, old, new in places]
+        self._count(changes)
+        return changes
+
+    def _due(self, now_ns: int) -> NDArray[np.intp]:
+        """Return the places of streams that may change, at most JUDGED_MAX, each in its turn."""
+        due = np.flatnonzero(self._streams["due_ns"][: self._rows].ravel() <= now_ns)
+        if len(due) <= JUDGED_MAX:
+            return due
+        due = np.roll(due, -int(np.searchsorted(due, self._next)))[:JUDGED_MAX]
+        self._next = int(due[-1]) + 1
+        return due
+
+    def of(self, row: int, now_ns: int) -> dict[StreamKind, Stream]:
+        """Return how the streams of a device are that it ever had."""
+        self._take_in()
+        told: dict[StreamKind, Stream] = {}
+        speed = float(self._devices["speed"][row])
+        scale = speed or 1.0
+        for kind, (_, heard_ns, interval_s, _, state, _) in zip(
+            KINDS, self._streams[row].tolist(), strict=True
+        ):
+            if state == UNHEARD:
+                continue
+            deadline_ns = INTERVALS * 1e9 * interval_s * scale
+            deadline_ns = min(max(deadline_ns, self._rules.silence_ns), DEADLINE_NS_MAX) / scale
+            if speed:
+                deadline_ns = max(deadline_ns, PLAYED_NS_MIN)
+            told[kind] = Stream(STATES[state], max(0, now_ns - heard_ns), int(deadline_ns))
+        return told
+
+    def _take_in(self) -> None:
+        """Take in all that was heard since the last time, in the order of arrival."""
+        if self._signs:
+            signed_rows, signed_ns = zip(*self._signs, strict=True)
+            self._signs = []
+            self._live(np.array(signed_rows, np.intp), np.array(signed_ns, np.int64))
+        if not (self._many or self._ones):
+            return
+        many, ones = self._many, list(zip(*self._ones, strict=True)) or [()] * 5
+        self._many, self._ones = [], []
+        columns: list[NDArray[Any]] = [
+            np.concatenate(
+                [*(np.broadcast_to(each[place], len(each[0])) for each in many), np.array(ones[place], dtype)]
+            ).astype(dtype)
+            for place, dtype in enumerate((np.intp, np.intp, np.int64, np.int64, np.bool_))
+        ]
+        arrived_ns = columns[2]
+        if (arrived_ns[1:] < arrived_ns[:-1]).any():
+            order = np.argsort(arrived_ns, kind="stable")
+            columns = [each[order] for each in columns]
+        places, turn = columns[0] * len(KINDS) + columns[1], np.arange(len(arrived_ns), dtype=np.int32)
+        newest = np.empty(self._streams.size, np.int32)
+        newest[places] = turn  # the last packet of each stream stands for them all
+        chosen = newest[places] == turn
+        self._hear(places[chosen], *(each[chosen] for each in (columns[0], *columns[2:])))
+
+    def _hear(
+        self,
+        places: NDArray[np.intp],
+        rows: NDArray[np.intp],
+        arrived_ns: NDArray[np.int64],
+        newest_ns: NDArray[np.int64],
+        rests: NDArray[np.bool_],
+    ) -> None:
+        """Take in packets, one for each stream, by their places and the rows of their devices."""
+        streams, speed = self._streams.reshape(-1), self._devices["speed"][rows]
+        first = streams["state"][places] == UNHEARD
+        if first.any():
+            self._begin(places[first])
+        interval_s = streams["interval_s"][places]
+        since_ns = arrived_ns - streams["heard_ns"][places]
+        since_s = np.minimum(since_ns, self._rules.deadline_ns(interval_s, speed)) * 1e-9
+        gain = np.where(since_s > interval_s, RISE, FALL) * ((since_ns > BURST_NS) & ~first)
+        interval_s = interval_s + gain * (since_s - interval_s)
+        age_s = np.where(speed > 0, 0.0, (arrived_ns - newest_ns) * 1e-9)
+        to_look_at = (streams["state"][places] != ALIVE) | (age_s > self._rules.lifespan_s)
+        due_ns = arrived_ns + self._rules.deadline_ns(interval_s, speed) + 1
+        streams["due_ns"][places] = np.where(to_look_at, 0, due_ns)
+        streams["heard_ns"][places] = arrived_ns
+        streams["interval_s"][places] = interval_s
+        streams["age_s"][places] = age_s
+        streams["rests"][places] = rests
+        self._live(rows, arrived_ns)
+
+    def _begin(self, places: NDArray[np.integer[Any]]) -> None:
+        """Have streams, by their places, that were never heard before: that is no change to tell."""
+        rows, kinds = np.divmod(places, len(KINDS))
+        speed = self._devices["speed"][rows]
+        streams = self._streams.reshape(-1)
+        streams["state"][places] = ALIVE
+        streams["interval_s"][places] = _FIRST_S[kinds] / np.where(speed > 0, speed, 1.0)
+        self.counts["alive"] += len(places)
+
+    def _live(self, rows: NDArray[np.intp], now_ns: NDArray[np.int64]) -> None:
+        """The links of these devices live; one that was dead has all its streams looked at."""
+        devices = self._devices
+        devices["heard_ns"][rows] = np.maximum(devices["heard_ns"][rows], now_ns)
+        waits = devices["waits"][rows] | devices["gone"][rows]
+        if waits.any():
+            revived = devices["dead"][rows]
+            devices["revived_ns"][rows[revived]] = now_ns[revived]
+            for name in ("gone", "dead", "waits"):
+                devices[name][rows] = False
+            self._wake(rows[waits])
+
+    def _wake(self, rows: NDArray[np.intp]) -> None:
+        state, due_ns = self._streams["state"][rows], self._streams["due_ns"][rows]
+        asleep = (state == UNHEARD) | ((state == DEAD) & self._devices["dead"][rows][:, None])
+        self._streams["due_ns"][rows] = np.where(asleep, due_ns, 0)
+
+    def _find_jumps(self, jumps: NDArray[np.int64], now_ns: int) -> None:
+        seen = self._devices["jumps"][: self._rows]
+        moved = np.flatnonzero(jumps[: self._rows] != seen)
+        if len(moved):
+            more = moved[jumps[moved] > seen[moved]]  # fewer: its clock began anew, as what is recorded does
+            self._devices["jumped_ns"][more] = now_ns
+            self._wake(more)
+            seen[moved] = jumps[moved]
+
+    def _count(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            self.counts[change.before] -= 1
+            self.counts[change.state] += 1
+            if change.state == "alive":
+                self.recoveries += 1
+            else:
+                self.faults[change.state] += 1
+
+    def _count_out(self, row: int) -> None:
+        for state in self._streams["state"][row].tolist():
+            if state != UNHEARD:
+                self.counts[STATES[state]] -= 1
+
+
+_FIRST_S = np.array([FIRST_S.get(kind, FIRST_OTHER_S) for kind in KINDS], np.float32)
+
+
+def _empty(rows: int) -> NDArray[np.void]:
+    """Return a table of streams that were never heard."""
+    table = np.zeros((rows, len(KINDS)), STREAM)
+    table["state"], table["due_ns"] = UNHEARD, NEVER
+    return table

@@ -1,0 +1,58 @@
+"""How an engine is, and how its workouts are ended: what its shell asks of it beside its ticks."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from server.clock import Clock
+from server.deadlines.rules import Cause
+from server.engine import Engine
+from server.envelopes import Outgoing
+from server.messages import StreamState
+from server.overload import Mode
+
+GOODBYE_S = 2.0  # for the summaries of workouts that are open when the server is stopped
+
+
+class Figures(Struct, array_like=True):
+    """How an engine is: what it knows of, its ladder, and the streams of its devices."""
+
+    devices: int = 0
+    athletes: int = 0
+    workouts: int = 0
+    jobs: int = 0
+    mode: Mode = "full"
+    given_up: dict[str, int] = {}
+    streams: dict[StreamState, int] = {}
+    faults: dict[Cause, int] = {}
+    recoveries: int = 0
+
+
+def workouts(engine: Engine) -> int:
+    """Return how many workouts are open."""
+    return sum(map(engine.workouts.is_open, engine.registry.athletes.values()))
+
+
+def figures(engine: Engine) -> Figures:
+    """Return how an engine is."""
+    registry, streams = engine.registry, engine.streams
+    return Figures(
+        len(registry.devices),
+        len(registry.athletes),
+        workouts(engine),
+        engine.deadlines.history.doing.jobs,
+        engine.ladder.mode,
+        {what: count for what, count in engine.given_up.items() if count},
+        dict(streams.counts),
+        dict(streams.faults),
+        streams.recoveries,
+    )
+
+
+def ended(engine: Engine, clock: Clock, until_ns: int) -> Iterator[Outgoing]:
+    """End open workouts one by one, until monotonic ``until_ns``."""
+    for athlete in engine.registry.athletes.values():
+        if clock.monotonic_ns() > until_ns:
+            return
+        if engine.workouts.is_open(athlete):
+            yield engine.end_workout(athlete)

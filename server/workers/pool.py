@@ -1,0 +1,183 @@
+"""All workers together: arrivals are spread over them, and what they have to say comes together here."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import NoReturn, Self
+
+from server.clock import Clock
+from server.config import Config
+from server.deadlines import Deadlines
+from server.deadlines.rules import Cause
+from server.envelopes import Arrivals, Outgoing
+from server.figures import GOODBYE_S, Figures
+from server.messages import StreamState, WorkerStatus
+from server.mqtt import Link
+from server.overload import MODES, Mode
+from server.workers.member import Member
+from server.workers.routing import Part, Router
+from server.workers.wire import Answer
+
+END_S = 0.5  # what ending may take beyond what a worker is given for it
+
+
+class Pool:
+    """The workers of a server; see `server.work.Work`.
+
+    Parameters
+    ----------
+    config : Config
+        Athletes, devices, limits, and how many workers there are.
+    clock : Clock
+        The time.
+    on_change : callable
+        Called when a worker has died, when it works again, and when the mode has changed.
+    """
+
+    def __init__(self, config: Config, clock: Clock, on_change: Callable[[], None]) -> None:
+        count = config.server.workers
+        self._clock = clock
+        self._link: Link | None = None
+        self._router = Router(config, count)
+        self._on_change = on_change
+        self.topics = self._router.topics
+        self.deadlines = Deadlines(config.deadlines)
+        self.behind = False  # who is, goes on by itself
+        self._members = [
+            Member(
+                number,
+                own,
+                count,
+                clock,
+                births=partial(self._router.births.of, number),
+                on_answer=self._answered,
+                on_done=self._done,
+                on_change=self._changed,
+            )
+            for number, own in enumerate(self._router.configs())
+        ]
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_open = False
+        self._mode: Mode = "full"
+
+    @property
+    def dropped(self) -> int:
+        """Arrivals that a worker had no time for, or that ended with one."""
+        return sum(member.lost for member in self._members)
+
+    async def __aenter__(self) -> Self:
+        """Start all."""
+        self._tasks = [asyncio.create_task(each.run(), name=each.name) for each in self._members]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End all."""
+        self._is_open = False
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def ready(self) -> None:
+        """Wait until all work."""
+        ready = asyncio.create_task(self._all_ready(), name="workers")
+        try:
+            await asyncio.wait([ready, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            if not ready.done():
+                await self.wait()
+        finally:
+            ready.cancel()
+        self._is_open = True
+
+    def bind(self, link: Link) -> None:
+        """Give results to a link."""
+        self._link = link
+
+    def take(self, arrivals: list[Arrivals]) -> None:
+        """Send each worker its part."""
+        for arrival in arrivals:
+            for worker, part in self._router.parts(arrival):
+                self._members[worker].put(part)
+        for member in self._members:
+            member.pump()
+
+    async def wait(self) -> NoReturn:
+        """Raise what ended a worker for good."""
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in self._tasks:
+            if task.done():
+                task.result()
+        raise AssertionError("a worker is kept running until it fails")
+
+    async def goodbye(self) -> int:
+        """Have all end their open workouts, within `GOODBYE_S`."""
+        self._is_open = False
+        endings = [member.end(GOODBYE_S) for member in self._members]
+        await asyncio.wait(endings, timeout=GOODBYE_S + END_S)
+        return sum(
+            ending.result() if ending.done() else member.figures.workouts
+            for ending, member in zip(endings, self._members, strict=True)
+        )
+
+    def connected(self, *, is_connected: bool) -> None:
+        """Tell all whether there is a broker."""
+        for member in self._members:
+            member.connected(is_connected=is_connected)
+
+    def figures(self) -> Figures:
+        """Return how all are together."""
+        total = Figures()
+        given_up, streams, faults = Counter[str](), Counter[StreamState](), Counter[Cause]()
+        for own in (member.figures for member in self._members):
+            total.devices += own.devices
+            total.athletes += own.athletes
+            total.workouts += own.workouts
+            total.jobs += own.jobs
+            total.recoveries += own.recoveries
+            total.mode = max(total.mode, own.mode, key=MODES.index)
+            given_up.update(own.given_up)
+            streams.update(own.streams)
+            faults.update(own.faults)
+        total.given_up, total.streams, total.faults = dict(given_up), dict(streams), dict(faults)
+        return total
+
+    def refused(self) -> dict[str, int]:
+        """Return how many messages were refused, by reason, in all lives."""
+        total = Counter[str]()
+        for member in self._members:
+            total.update(member.refused)
+        return dict(total)
+
+    def workers(self) -> list[WorkerStatus]:
+        """Return how each is."""
+        return [member.status for member in self._members]
+
+    async def _all_ready(self) -> None:
+        for member in self._members:
+            await member.ready.wait()
+
+    def _answered(self, answer: Answer) -> None:
+        """Publish what a worker says."""
+        began_ns = self._clock.monotonic_ns()
+        for device in answer.enrolled:
+            self._router.enrolled(device)
+        if answer.report is not None:
+            self.deadlines.add(answer.report.times)
+            self.deadlines.history.take_in(answer.report.misses)
+            if (mode := self.figures().mode) != self._mode:
+                self._mode = mode
+                self._changed()
+        link = self._link
+        if link is None or not (answer.caused_ns or answer.assured):
+            return
+        link.publish_frames(answer.frames, answer.caused_ns)
+        link.publish_all([Outgoing(*each) for each in answer.assured])
+        self.deadlines.observe("publish", self._clock.monotonic_ns() - began_ns)
+
+    def _done(self, parts: list[Part]) -> None:
+        if self._link is not None:
+            self._link.done([part.receipt for part in parts if part.receipt is not None])
+
+    def _changed(self) -> None:
+        if self._is_open:
+            self._on_change()
