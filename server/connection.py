@@ -128,6 +128,9 @@ class Connection:
             for publication in each.publications() if isinstance(each, Bundle) else (each,):
                 await self.publish(publication)
 
+    def read(self) -> None:
+        """Read what has come by now, where that is ours to do."""
+
     def acknowledge(self, chunks: Iterable[Chunk]) -> None:
         """Tell the broker that messages have been worked on, where it waits for that."""
 
@@ -153,6 +156,10 @@ class BoundedConnection(Connection):
                 await written.wait()
         except TimeoutError:
             raise LostError("the broker takes nothing") from None
+
+    def read(self) -> None:
+        """Read what has come by now."""
+        self._client.read()
 
     def acknowledge(self, chunks: Iterable[Chunk]) -> None:
         """Confirm the messages of QoS 1 of this connection, in one write; the broker has forgotten others."""
@@ -320,6 +327,10 @@ class _Client(aiomqtt.Client):
         self._reader = Reader(
             self._client, splitter, clock, number, take=door.take, refuse=refuse, fail=self._fail
         )
+
+    def read(self) -> None:
+        """Read what has come by now."""
+        self._reader.read()
 
     @property
     def fault(self) -> str:

@@ -157,7 +157,7 @@ class Engine:
         if not admitted.all():
             rows, counts = np.unique(packed.events["device"][admitted == 0], return_counts=True)
             for row, count in zip(rows.tolist(), counts.tolist(), strict=True):
-                self.registry.device_rows[row].refused["flooding"] += count
+                self.registry.device_rows[row].name_refused("flooding", count)
             packed = packed.admitted(admitted)
         if len(packed.events):
             numbers = self._order_number
@@ -214,7 +214,7 @@ class Engine:
             return
         pairs, counts = np.unique(refusals, return_counts=True)
         for (device, reason), count in zip(pairs.tolist(), counts.tolist(), strict=True):
-            self.registry.device_rows[device].refused[REASONS[reason]] += count
+            self.registry.device_rows[device].name_refused(REASONS[reason], count)
 
     def _status(self, status: Status) -> None:
         device, packet, message = status

@@ -28,18 +28,13 @@ class Figures(Struct, array_like=True):
     recoveries: int = 0
 
 
-def workouts(engine: Engine) -> int:
-    """Return how many workouts are open."""
-    return sum(map(engine.workouts.is_open, engine.registry.athletes.values()))
-
-
 def figures(engine: Engine) -> Figures:
     """Return how an engine is."""
     registry, streams = engine.registry, engine.streams
     return Figures(
         len(registry.devices),
         len(registry.athletes),
-        workouts(engine),
+        engine.schedule.open_workouts,
         engine.deadlines.history.doing.jobs,
         engine.ladder.mode,
         {what: count for what, count in engine.given_up.items() if count},

@@ -17,8 +17,8 @@ from server.publications import encode
 from server.registry import Device, Registry
 from server.schedule import Schedule
 
-PERIOD_NS = 5_000_000_000
-LOOKS = 10  # in a period; each time it is another tenth of the devices that is due
+PERIOD_NS = 10_000_000_000  # what changes is told at once
+LOOKS = 200  # in a period; each time it is another part of the devices that is due
 LOOK_NS = PERIOD_NS // LOOKS
 SILENT_NS = 10_000_000_000
 
@@ -136,8 +136,9 @@ class Health:
     def refused(self) -> dict[str, int]:
         """Return how many messages were refused, by reason: of all devices and of none."""
         total = self._ingest.refused.copy()
-        for device in self._registry.devices.values():
-            total.update(device.refused)
+        devices = self._registry.device_rows
+        for row in np.flatnonzero(self._schedule.links["refused"][: len(devices)]).tolist():
+            total.update(devices[row].refused)
         return dict(total)
 
     def _is_online(self, device: Device, utc_ns: int) -> bool:
@@ -147,6 +148,6 @@ class Health:
 
 
 def _period(rows: NDArray[np.intp], utc_ns: Any) -> NDArray[np.int64]:
-    """Return the number of each device's period; a tenth of the devices begin theirs with each look."""
+    """Return the number of each device's period; a part of the devices begin theirs with each look."""
     period: NDArray[np.int64] = (utc_ns + rows % LOOKS * LOOK_NS) // PERIOD_NS
     return period

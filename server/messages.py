@@ -302,7 +302,7 @@ class StreamHealth(Struct):
 
 
 class DeviceHealth(Struct):
-    """``devices/{device}/health``: every 5 s while the device sends, and when a stream changes its state."""
+    """``devices/{device}/health``: every 10 s while the device sends, and when a stream changes its state."""
 
     t_ms: int
     device: str

@@ -194,6 +194,11 @@ class Link:
         if causes_ns:
             self._outbox.put([Bundle(frames, tuple(causes_ns), self._clock.monotonic_ns())])
 
+    def read(self) -> None:
+        """Put what has come by now into the box of arrivals, and not only when the loop comes to it."""
+        if self._connection is not None and self.connected:
+            self._connection.read()
+
     def done(self, arrivals: Iterable[Arrivals]) -> None:
         """Confirm what was worked on, or is not to be; what came by an earlier connection is left out."""
         if self._connection is not None:

@@ -20,7 +20,8 @@ from server.envelopes import Chunk
 from server.frames import Split, Splitter
 
 READ_BYTES_MAX = 256 * 1024
-PACE_S = 0.004
+READS_MAX = 16  # of a reading that is asked for
+PACE_S = 0.005
 QUIET_HZ = 1_000  # messages a second that are read one by one,
 QUIET_BURST = 16  # and how many may come at once
 
@@ -97,10 +98,22 @@ class Reader:
             self._timer.cancel()
             self._timer = None
 
+    def read(self) -> None:
+        """Read what has come by now, for somebody who is about to work on it; a bounded amount."""
+        for _ in range(READS_MAX):
+            if self._sock is None or not self._take_in()[0]:
+                return
+
     def _wake(self) -> None:
         """Read what has come, and settle when to look again."""
         if self._sock is None:
             return
+        count, more = self._take_in()
+        if self._sock is not None:
+            self._pace(count, self._clock.monotonic_ns(), more)
+
+    def _take_in(self) -> tuple[int, bool]:
+        """Read once; return how many messages that brought, and whether TLS holds more."""
         arrived_ns, received_ns = self._clock.utc_ns(), self._clock.monotonic_ns()
         more = False
         count = 0
@@ -113,8 +126,7 @@ class Reader:
             self._loop.remove_reader(self._fd)
             self.close()
             self._fail(error)
-        if self._sock is not None:
-            self._pace(count, received_ns, more)
+        return count, more
 
     def _receive(self) -> tuple[int, int, bool]:
         """Read into the buffer; return the range of what is to be split, and whether TLS holds more."""

@@ -52,9 +52,7 @@ class Device:
     @property
     def refused(self) -> Counter[str]:
         """Return how many of its messages were refused, by reason."""
-        if self.counted is None:
-            self.counted = Counter()
-        return self.counted
+        return Counter() if self.counted is None else self.counted
 
     @property
     def online(self) -> bool:
@@ -88,8 +86,14 @@ class Device:
 
     def refuse(self, reason: str) -> None:
         """Count a message of it that was refused."""
-        self.refused[reason] += 1
+        self.name_refused(reason, 1)
         self.schedule.links["refused"][self.row] += 1
+
+    def name_refused(self, reason: str, count: int) -> None:
+        """Say why messages were refused that its link has counted."""
+        if self.counted is None:
+            self.counted = Counter()
+        self.counted[reason] += count
 
     def floods(self, arrived_ns: int) -> bool:
         """Return True, and count it, where a low-rate message is one too many (see csrc/limit.c)."""

@@ -122,6 +122,11 @@ class Schedule:
         """Return how many jobs were told and are not done, in all lanes together."""
         return int(self._c.jobs_waiting)
 
+    @property
+    def open_workouts(self) -> int:
+        """Return how many athletes have a workout open."""
+        return int(np.count_nonzero(self.lanes["flags"] & lib.KF_LANE_OPEN))
+
     def add_athlete(self, row: int, athlete: str) -> None:
         """Give an athlete a lane; its phase follows from the id, so a replay has the same."""
         self.lanes = _grown(self.lanes, row)

@@ -29,11 +29,13 @@ from server.monitoring.http import Vitals
 from server.monitoring.snapshot import StageCounts
 from server.mqtt import Link, Sendable, Will, warn_as
 from server.publications import encode
+from server.publishers import Publishers
 from server.work import Alone, Work
 from server.workers.pool import Pool
 
 TICK_S = 0.05  # the longest time between two ticks: steps without a packet fire on it
-LINGER_S = 0.01  # what comes so soon after a first message is of its tick: one of many costs little more
+PERIOD_S = 0.01  # from tick to tick, where messages come: one of many costs little more than one of few
+TURNS = 3  # of the loop after a tick: for the outbox, the library that is to write, and the socket
 BATCH_MAX = 4096  # messages in one tick
 REPORT_S = 1.0
 STATUS_S = 10.0
@@ -53,6 +55,7 @@ class Server:
         self._started_ms = clock.utc_ns() // 1_000_000
         self._root = config.broker.root
         self._stop = asyncio.Event()
+        self._identifier = config.broker.client_id or f"kinefuse-{os.getpid()}"
         will = Will(f"{self._root}/server/status", encode(ServerStatus(self._started_ms, "offline")))
         self._inbox = Inbox[Arrivals](
             config.server.inbox_messages_max, config.server.inbox_bytes_max, size=size, count=count
@@ -61,7 +64,7 @@ class Server:
             config.broker,
             subscriptions=subscriptions(config),
             will=will,
-            identifier=config.broker.client_id or f"kinefuse-{os.getpid()}",
+            identifier=self._identifier,
             persistent=bool(config.broker.client_id),
             chunks=self._inbox,
             topics=self._work.topics,
@@ -71,7 +74,8 @@ class Server:
             on_sent=self._sent,
             clock=clock,
         )
-        self._work.bind(self._link)
+        self._publishers = Publishers(self._link, self._further)
+        self._work.bind(self._publishers)
         self._lag = LoopLag(self._work.deadlines, clock.monotonic_ns)
         self._collections = Collections(clock.monotonic_ns, self._work.deadlines.history.doing)
         self._monitor = Monitor(
@@ -79,6 +83,7 @@ class Server:
             Vitals(clock.monotonic_ns, lambda: self._lag.turned_ns, lambda: self._link.connected),
         )
         self._status = ServerStatus(self._started_ms, "online")
+        self._next_tick_s = 0.0
 
     def stop(self) -> None:
         """Ask the server to end; a second call changes nothing."""
@@ -99,7 +104,7 @@ class Server:
         async with self._work:
             if not await self._unless_stopped(self._work.ready()):
                 return
-            async with self._link as link:
+            async with self._link as link, self._publishers:
                 if await self._unless_stopped(link.ready()):
                     gc.collect()
                     gc.freeze()  # what start-up made stays: later collections need not look at it again
@@ -144,22 +149,25 @@ class Server:
         while True:
             doing.waiting = len(inbox)
             work.take(inbox.take(BATCH_MAX) if work.behind else await self._arrivals())
-            await asyncio.sleep(0)  # the socket's turn, also when the inbox never runs empty
+            for _ in range(TURNS):  # also when the inbox never runs empty
+                await asyncio.sleep(0)
             if work.behind:  # all wait in one line: let what was published leave before going on
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(TICK_S):
                         await self._link.flush()
 
     async def _arrivals(self) -> list[Arrivals]:
-        """Wait for messages, at most TICK_S, and for what comes right after them."""
-        inbox = self._inbox
+        """Wait for messages, at most TICK_S, and until PERIOD_S after the tick before."""
+        inbox, loop = self._inbox, asyncio.get_running_loop()
         arrivals: list[Arrivals] = []
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TICK_S):
                 arrivals = await inbox.drain(BATCH_MAX)
         if arrivals:
-            await asyncio.sleep(LINGER_S)
+            await asyncio.sleep(max(0.0, self._next_tick_s - loop.time()))
+            self._link.read()  # what lies in the socket by now is of this tick
             arrivals += inbox.take(BATCH_MAX - sum(map(count, arrivals)))
+        self._next_tick_s = loop.time() + PERIOD_S
         return arrivals
 
     async def _report(self) -> None:
@@ -172,6 +180,7 @@ class Server:
             deadlines = self._work.deadlines
             deadlines.history.doing.rss_mib = round(rss_bytes() / 2**20, 1)
             figures = self._work.figures()
+            await self._publishers.suffice(figures.athletes)
             report = deadlines.report(self._clock.utc_ns() // 1_000_000, figures.streams)
             self._link.publish(f"{self._root}/server/deadlines", encode(report))
             self._monitor.tell(self._snapshot(report, figures))
@@ -194,7 +203,7 @@ class Server:
             workouts=figures.workouts,
             received=self._link.received,
             dropped=self._inbox.dropped + self._work.dropped,
-            unsent=self._link.dropped + self._link.stale,
+            unsent=self._publishers.unsent,
             refused=refused,
             given_up=figures.given_up,
             reader=self._link.reader,
@@ -222,8 +231,8 @@ class Server:
             given_up=figures.given_up,
             received=link.received,
             dropped=self._inbox.dropped + self._work.dropped,
-            sent=link.sent,
-            unsent=link.dropped + link.stale,
+            sent=self._publishers.sent,
+            unsent=self._publishers.unsent,
             waiting=len(self._inbox),
             waiting_bytes=self._inbox.bytes,
             jobs=figures.jobs,
@@ -232,6 +241,11 @@ class Server:
             collections=self._collections.count,
             collecting_s=self._collections.taken_ns * 1e-9,
         )
+
+    def _further(self, number: int) -> Link:
+        """Return a connection that only publishes."""
+        identifier = f"{self._identifier}-{number}"
+        return Link(self._config.broker, identifier=identifier, on_sent=self._sent, clock=self._clock)
 
     def _changed(self) -> None:
         self._tell("online")

@@ -13,10 +13,10 @@ from server.config import Config
 from server.deadlines import Deadlines
 from server.engine import Engine
 from server.envelopes import Arrivals
-from server.figures import GOODBYE_S, Figures, ended, figures, workouts
+from server.figures import GOODBYE_S, Figures, ended, figures
 from server.frames import Topics
 from server.messages import WorkerStatus
-from server.mqtt import Link
+from server.publishers import Publishers
 
 
 class Work(Protocol):
@@ -55,7 +55,7 @@ class Work(Protocol):
         """Wait until all are ready to work; raise what keeps them from it."""
         ...
 
-    def bind(self, link: Link) -> None:
+    def bind(self, publishers: Publishers) -> None:
         """Give results to a link, and confirm to it what was worked on."""
         ...
 
@@ -105,7 +105,7 @@ class Alone:
         self._engine = Engine(config, clock.monotonic_ns)
         self._clock = clock
         self._on_change = on_change
-        self._link: Link | None = None
+        self._publishers: Publishers | None = None
         self.topics = self._engine.topics
         self.deadlines = self._engine.deadlines
         self.behind = False
@@ -120,9 +120,9 @@ class Alone:
     async def ready(self) -> None:
         """It was made ready."""
 
-    def bind(self, link: Link) -> None:
-        """Give results to a link."""
-        self._link = link
+    def bind(self, publishers: Publishers) -> None:
+        """Give results to these."""
+        self._publishers = publishers
 
     @property
     def dropped(self) -> int:
@@ -131,15 +131,15 @@ class Alone:
 
     def take(self, arrivals: list[Arrivals]) -> None:
         """Advance, confirm, publish."""
-        link = self._link
-        assert link is not None, "bound first"
+        publishers = self._publishers
+        assert publishers is not None, "bound first"
         engine, clock = self._engine, self._clock
         woke_ns = clock.monotonic_ns()
         out = engine.advance(arrivals, clock.utc_ns())
         self.behind = engine.behind
-        link.done(arrivals)
+        publishers.link.done(arrivals)
         began_ns = clock.monotonic_ns()
-        link.publish_all(out)
+        publishers.publish_all(out)
         now_ns = clock.monotonic_ns()
         if out:
             self.deadlines.observe("publish", now_ns - began_ns)
@@ -155,12 +155,12 @@ class Alone:
 
     async def goodbye(self) -> int:
         """End the open workouts, within `GOODBYE_S`."""
-        link = self._link
-        assert link is not None, "bound first"
+        publishers = self._publishers
+        assert publishers is not None, "bound first"
         until_ns = self._clock.monotonic_ns() + int(GOODBYE_S * 1e9)
         for each in ended(self._engine, self._clock, until_ns):
-            link.publish_all([each])
-        return workouts(self._engine)
+            publishers.publish_all([each])
+        return self._engine.schedule.open_workouts
 
     def connected(self, *, is_connected: bool) -> None:
         """Tell whether there is a broker."""

@@ -13,8 +13,8 @@ from server.deadlines.rules import Cause
 from server.envelopes import Arrivals, Outgoing
 from server.figures import GOODBYE_S, Figures
 from server.messages import StreamState, WorkerStatus
-from server.mqtt import Link
 from server.overload import MODES, Mode
+from server.publishers import Publishers
 from server.workers.member import Member
 from server.workers.routing import Part, Router
 from server.workers.wire import Answer
@@ -38,7 +38,7 @@ class Pool:
     def __init__(self, config: Config, clock: Clock, on_change: Callable[[], None]) -> None:
         count = config.server.workers
         self._clock = clock
-        self._link: Link | None = None
+        self._publishers: Publishers | None = None
         self._router = Router(config, count)
         self._on_change = on_change
         self.topics = self._router.topics
@@ -51,7 +51,7 @@ class Pool:
                 count,
                 clock,
                 births=partial(self._router.births.of, number),
-                on_answer=self._answered,
+                on_answer=partial(self._answered, number),
                 on_done=self._done,
                 on_change=self._changed,
             )
@@ -89,9 +89,9 @@ class Pool:
             ready.cancel()
         self._is_open = True
 
-    def bind(self, link: Link) -> None:
-        """Give results to a link."""
-        self._link = link
+    def bind(self, publishers: Publishers) -> None:
+        """Give results to these."""
+        self._publishers = publishers
 
     def take(self, arrivals: list[Arrivals]) -> None:
         """Send each worker its part."""
@@ -156,7 +156,7 @@ class Pool:
         for member in self._members:
             await member.ready.wait()
 
-    def _answered(self, answer: Answer) -> None:
+    def _answered(self, number: int, answer: Answer) -> None:
         """Publish what a worker says."""
         began_ns = self._clock.monotonic_ns()
         for device in answer.enrolled:
@@ -167,16 +167,16 @@ class Pool:
             if (mode := self.figures().mode) != self._mode:
                 self._mode = mode
                 self._changed()
-        link = self._link
-        if link is None or not (answer.caused_ns or answer.assured):
+        publishers = self._publishers
+        if publishers is None or not (answer.caused_ns or answer.assured):
             return
-        link.publish_frames(answer.frames, answer.caused_ns)
-        link.publish_all([Outgoing(*each) for each in answer.assured])
+        publishers.publish_frames(answer.frames, answer.caused_ns, number)
+        publishers.publish_all([Outgoing(*each) for each in answer.assured])
         self.deadlines.observe("publish", self._clock.monotonic_ns() - began_ns)
 
     def _done(self, parts: list[Part]) -> None:
-        if self._link is not None:
-            self._link.done([part.receipt for part in parts if part.receipt is not None])
+        if self._publishers is not None:
+            self._publishers.link.done([part.receipt for part in parts if part.receipt is not None])
 
     def _changed(self) -> None:
         if self._is_open:

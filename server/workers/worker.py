@@ -20,7 +20,7 @@ from server.clock import SystemClock
 from server.config import Config
 from server.engine import Engine
 from server.envelopes import Chunk, Outgoing
-from server.figures import ended, figures, workouts
+from server.figures import ended, figures
 from server.frames import Splitter
 from server.loop import run
 from server.workers.pipe import Pipe
@@ -72,7 +72,7 @@ class Bench:
         until_ns = self._clock.monotonic_ns() + int(within_s * 1e9)
         out = list(ended(self.engine, self._clock, until_ns))
         self._reports = 0
-        return self._answer(out, 0, self._tell()), Ended(workouts(self.engine))
+        return self._answer(out, 0, self._tell()), Ended(self.engine.schedule.open_workouts)
 
     def connected(self, utc_ns: int, *, is_connected: bool) -> None:
         """Take note whether there is a broker: while there is none, no device is silent."""

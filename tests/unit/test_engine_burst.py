@@ -62,7 +62,7 @@ def test_a_sample_that_comes_while_the_stop_waits_opens_no_workout() -> None:
 def test_the_health_of_devices_that_began_together_is_told_in_turns() -> None:
     engine = Engine(Config(), lambda: 0)
     told: list[Counter[str]] = []
-    for tick in range(200):
+    for tick in range(4 * PERIOD_NS // (S // 10)):
         now_ns = T0 + tick * S // 10
         out = engine.advance(beats(now_ns), now_ns)
         told.append(Counter(each.topic for each in out if each.topic.endswith("/health")))
