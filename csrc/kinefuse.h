@@ -250,26 +250,34 @@ int kf_observe_one(kf_histogram *histogram, int64_t ns);
 #define KF_CLOCK_RECORDED 2 /* aligned is what the device says, always */
 
 typedef struct {
-    int64_t ref_ns;       /* device time where the line is told */
-    int64_t at_ns;        /* aligned time there */
-    int64_t newest_ns;    /* newest device stamp seen */
-    int64_t anchor_ns;    /* device time where the published line left its former course */
-    int64_t block_end_ns; /* arrival that closes the block */
-    int64_t least_ns;     /* the block's smallest arrival - stamp */
-    int64_t least_at_ns;  /* the stamp it was seen at */
-    int64_t suspect_ns;   /* arrival of the first of the outliers in a row */
-    int64_t suspects;     /* how many outliers in a row; negative: that are early */
-    int64_t boot;         /* -1: not told */
+    int64_t ref_ns;           /* device time where the line is told */
+    int64_t at_ns;            /* aligned time there */
+    int64_t newest_ns;        /* newest device stamp seen */
+    int64_t anchor_ns;        /* device time where the published line left its former course */
+    int64_t block_end_ns;     /* arrival that closes the block */
+    int64_t least_ns;         /* the block's smallest arrival - stamp */
+    int64_t least_at_ns;      /* the stamp it was seen at */
+    int64_t suspect_ns;       /* arrival of the first of the outliers in a row */
+    int64_t suspects;         /* how many outliers in a row; negative: that are early */
+    int64_t suspect_least_ns; /* their smallest arrival - stamp, of the half second that ends at */
+    int64_t half_end_ns;      /* this arrival, */
+    int64_t half_least_ns;    /* and of the one before; INT64_MAX: there was none */
+    int64_t boot;             /* -1: not told */
     int64_t jumps;
-    int64_t blocks;  /* whole blocks since the start or the last jump */
-    int64_t phase;   /* KF_CLOCK_... */
-    double error_ns; /* of the published line over the estimate, at the anchor */
-    double slew_ns;  /* device time over which that error is worked off */
-    double skew;     /* s/s */
-    double p_oo;     /* s^2 */
-    double p_os;     /* s */
+    int64_t wraps;      /* how often a counter of 32 bit began anew */
+    int64_t delay_ns;   /* by which the published line is below the estimated one */
+    int64_t trip_ns;    /* the shortest round trip of pings; 0: none */
+    int64_t trip_at_ns; /* its arrival */
+    int64_t blocks;     /* whole blocks since the start or the last jump */
+    int64_t phase;      /* KF_CLOCK_... */
+    double error_ns;    /* of the published line over the estimate, at the anchor */
+    double slew_ns;     /* device time over which that error is worked off */
+    double skew;        /* s/s */
+    double p_oo;        /* s^2 */
+    double p_os;        /* s */
     double p_ss;
     double noise_s2; /* variance of a block's minimum */
+    double late_s;   /* by which the block before was too late for a delay; else 0 */
 } kf_clock;
 
 /* Make clock that of a device that was never heard of. */
@@ -280,13 +288,18 @@ void kf_clock_reset(kf_clock *clock, int recorded);
  * a jump; -1: it is not told. */
 void kf_clock_observe(kf_clock *clock, int64_t device_ns, int64_t arrived_ns, int64_t boot);
 
+/* Take in that a ping sent at sent_ns was answered at device_ns, and that this arrived at arrived_ns, both
+ * UTC. The shortest way there and the shortest way back make a round trip, half of which is the constant
+ * delay, to within half of it. */
+void kf_clock_pong(kf_clock *clock, int64_t device_ns, int64_t sent_ns, int64_t arrived_ns);
+
 /* The aligned time of a stamp; the stamp itself where nothing was observed. */
 int64_t kf_clock_align(const kf_clock *clock, int64_t device_ns);
 void kf_clock_align_many(const kf_clock *clocks, const uint32_t *rows, const int64_t *device_ns, size_t count,
                          int64_t *aligned_ns);
 
-/* One sigma of aligned minus device time at the newest stamp, without the smallest delay, which cannot be
- * seen; infinite where nothing was observed. */
+/* One sigma of aligned minus device time at the newest stamp; without the constant delay, which cannot be
+ * seen, where no ping told it; infinite where nothing was observed. */
 double kf_clock_sigma_ns(const kf_clock *clock);
 
 /* The schedule (lanes.c): when an athlete's models step, on a grid of aligned time, by what has arrived,
@@ -391,6 +404,7 @@ typedef struct {
 
 #define KF_EVENT_TIMED 1 /* flags: t_ns is told; else it is of its arrival, or in a recording of now */
 #define KF_EVENT_BOOT 2  /* boot is told */
+#define KF_EVENT_PONG 4  /* it answers a ping, which was sent so long before its arrival as measures tells */
 
 typedef struct {
     uint32_t kind;
@@ -399,7 +413,7 @@ typedef struct {
     uint32_t athlete; /* row of the lane */
     uint32_t index;
     uint32_t flags;
-    uint32_t measures; /* of a sample: the kind of its record */
+    uint32_t measures; /* of a sample: the kind of its record; of a pong: its round trip, us */
     uint32_t boot, seq;
     uint32_t stream;     /* the caller's own */
     int64_t t_ns;        /* of a packet on the device's clock, of a command aligned */

@@ -321,6 +321,8 @@ static void find_sample(kf_schedule *s, size_t event)
     heard(s, e);
     if (e->flags & KF_EVENT_TIMED) {
         kf_clock_observe(clock, e->t_ns, e->arrived_ns, e->flags & KF_EVENT_BOOT ? (int64_t)e->boot : -1);
+        if (e->flags & KF_EVENT_PONG)
+            kf_clock_pong(clock, e->t_ns, e->arrived_ns - (int64_t)e->measures * 1000, e->arrived_ns);
         t_ns = kf_clock_align(clock, e->t_ns);
     } else {
         t_ns = now(&s->lanes[e->athlete], e);

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fusion._core import ffi, lib
 from fusion.core import CLOCK
 
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 STATE: Final = CLOCK
 
 FRESH: Final = int(lib.KF_CLOCK_FRESH)  # never observed: aligned is what the device says
@@ -24,13 +24,17 @@ class ClockState(NamedTuple):
     """What is known of a device's clock.
 
     ``offset_ns``: aligned minus device time at the newest stamp; ``sigma_ns``: one sigma of it, without the
-    smallest delay, which cannot be seen; ``skew_ppm``: positive where the device's clock is slow.
+    constant delay, which cannot be seen, where no ping told it; ``skew_ppm``: positive where the device's
+    clock is slow; ``wraps``: how often a counter of 32 bit began anew, which is no jump; ``trip_ns``: the
+    round trip that told the constant delay, 0: none.
     """
 
     offset_ns: int
     sigma_ns: float
     skew_ppm: float
     jumps: int
+    wraps: int
+    trip_ns: int
 
 
 class TimeBase:
@@ -76,6 +80,20 @@ class TimeBase:
         """
         lib.kf_clock_observe(self._clock(row), device_ns, arrived_ns, -1 if boot is None else boot)
 
+    def pong(self, row: int, device_ns: int, sent_ns: int, arrived_ns: int) -> None:
+        """Take in the answer to a ping; from the shortest round trip the constant delay is known.
+
+        Parameters
+        ----------
+        row : int
+            The device's row.
+        device_ns : int
+            The device's clock as it answered.
+        sent_ns, arrived_ns : int
+            Aligned time at which the ping was sent, and its answer arrived.
+        """
+        lib.kf_clock_pong(self._clock(row), device_ns, sent_ns, arrived_ns)
+
     def align(self, row: int, device_ns: int) -> int:
         """Return the aligned time of a stamp, ns; the stamp itself where nothing was observed."""
         return int(lib.kf_clock_align(self._clock(row), device_ns))
@@ -109,12 +127,16 @@ class TimeBase:
         """Return what is known of the clock of ``row``."""
         state = self.state[row]
         sigma_ns = float(lib.kf_clock_sigma_ns(self._clock(row)))
-        jumps = int(state["jumps"])
+        counts = int(state["jumps"]), int(state["wraps"]), int(state["trip_ns"])
         if state["phase"] != LIVE:
-            return ClockState(0, sigma_ns, 0.0, jumps)
+            return ClockState(0, sigma_ns, 0.0, *counts)
         newest_ns = int(state["newest_ns"])
         offset_ns = self.align(row, newest_ns) - newest_ns
-        return ClockState(offset_ns, sigma_ns, float(state["skew"]) * 1e6, jumps)
+        return ClockState(offset_ns, sigma_ns, float(state["skew"]) * 1e6, *counts)
+
+    def newest_ns(self, row: int) -> int:
+        """Return the newest stamp seen, on the device's clock."""
+        return int(self.state["newest_ns"][row])
 
     def snapshot(self, row: int) -> bytes:
         """Return all that is remembered of a clock."""

@@ -17,7 +17,8 @@ BINARY: Final = int(lib.KF_BINARY)
 ROWS: Final = int(lib.KF_ROWS)
 _IMU, _SAMPLE = int(lib.KF_EVENT_IMU), int(lib.KF_EVENT_SAMPLE)
 _ORDER, _START = int(lib.KF_EVENT_ORDER), int(lib.KF_EVENT_START)
-_TIMED, _BOOT = int(lib.KF_EVENT_TIMED), int(lib.KF_EVENT_BOOT)
+_TIMED, _BOOT, _PONG = int(lib.KF_EVENT_TIMED), int(lib.KF_EVENT_BOOT), int(lib.KF_EVENT_PONG)
+_TRIP_US_MAX = 2**32 - 1
 _ALIGNMENT = 8
 
 
@@ -140,14 +141,20 @@ class Batch:
         boot: int | None,
         seq: int | None,
         stream: int,
+        trip_ns: int | None = None,
     ) -> None:
-        """Append a low-rate packet and what it measured, None: nothing; ``stream`` is for the engine."""
+        """Append a low-rate packet and what it measured, None: nothing; ``stream`` is for the engine.
+
+        ``trip_ns`` is the round trip that it ends, where it answers a ping.
+        """
         index = NONE
         if item is not None:
             index = len(self._items)
             self._items.append(item)
         flags = (0 if t_ns is None else _TIMED) | (0 if boot is None else _BOOT)
         measures = 0 if item is None else item.kind
+        if trip_ns is not None:
+            flags, measures = flags | _PONG, min(trip_ns // 1000, _TRIP_US_MAX)
         self._add(_SAMPLE, device, index, message, flags, measures, boot or 0, seq or 0, stream, t_ns or 0)
 
     def add_order(self, order: Order, t_ns: int | None) -> None:

@@ -25,6 +25,7 @@ from server.health import Health
 from server.ingest import Ingest
 from server.messages import Birth, Cause, Command, Reply, Workout
 from server.overload import DROP_NS, HEALTH_EVERY, LIVE_EVERY, MODES, Ladder
+from server.pings import Pings
 from server.publications import MetricColumns
 from server.registry import Athlete, Device, Registry
 from server.schedule import NONE, REASONS, STEP_NS, Due, Schedule
@@ -77,7 +78,8 @@ class Engine:
         self.registry = Registry(
             config, self.core, self.timebase, self.streams, self.table, self.schedule, self._settle_lane
         )
-        self.ingest = Ingest(config, self.registry, self.schedule, self.topics, self._queue)
+        self.pings = Pings(config.broker.root)
+        self.ingest = Ingest(config, self.registry, self.schedule, self.topics, self.pings, self._queue)
         self.deadlines = Deadlines(config.deadlines)
         self.health = Health(
             config.broker.root, self.registry, self.timebase, self.schedule, self.streams, self.ingest
@@ -130,6 +132,7 @@ class Engine:
         self._end_silent(utc_ns)
         fused_ns = self._monotonic_ns()
         out += self.health.due(utc_ns, HEALTH_EVERY[self.ladder.level])
+        out += self.pings.due(utc_ns)
         if arrivals:
             self.deadlines.observe("decode", read_ns - began_ns - aligning_ns)
             self.deadlines.observe("align", aligning_ns + aligned_ns - read_ns)
@@ -242,6 +245,8 @@ class Engine:
         self.streams.birth(device.row, message.arrived_ns, rate_hz=packet.rate_hz, retained=message.retained)
         self.registry.configure(device)
         self.workouts.expect(device.athlete, packet.sport)
+        if packet.clock.pings:
+            self.pings.expect(device, message.arrived_ns)
         if not message.retained:
             self.schedule.heard(device.row, message.arrived_ns)
 

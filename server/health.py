@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fusion._core import lib
 from fusion.timebase import TimeBase
+from server.clock_kind import kind
 from server.deadlines import Streams
 from server.envelopes import Outgoing
 from server.ingest import Ingest
@@ -112,6 +113,9 @@ class Health:
                 sigma_ms=round(clock.sigma_ns * 1e-6, 3),
                 skew_ppm=round(clock.skew_ppm, 2),
                 jumps=clock.jumps,
+                wraps=clock.wraps,
+                kind=kind(clock.offset_ns, self._timebase.newest_ns(device.row)),
+                round_trip_ms=round(clock.trip_ns * 1e-6, 3) if clock.trip_ns else None,
                 recorded=device.recorded,
             ),
             imu_rate_hz=round(device.rate_hz, 2),

@@ -27,6 +27,7 @@ from server.envelopes import Chunk, Incoming, Stretch
 from server.errors import DecodeError
 from server.frames import RETAIN, Topics
 from server.messages import ID_PATTERN, Battery, Birth, Command, Death, Packet, Pong
+from server.pings import Pings
 from server.registry import Device, NotEnrolledError, Registry
 from server.schedule import NONE, Schedule
 
@@ -58,10 +59,16 @@ class Ingest:
     """Sorts messages by their topic and decodes them."""
 
     def __init__(
-        self, config: Config, registry: Registry, schedule: Schedule, topics: Topics, obey: Obey
+        self,
+        config: Config,
+        registry: Registry,
+        schedule: Schedule,
+        topics: Topics,
+        pings: Pings,
+        obey: Obey,
     ) -> None:
         self.refused: Counter[str] = Counter()  # of messages that belong to no known device
-        self._registry = registry
+        self._registry, self._pings = registry, pings
         self._schedule = schedule
         self._root = config.broker.root + "/"
         self._sensor_logger_topics = frozenset(config.server.sensor_logger_topics)
@@ -225,12 +232,26 @@ class Ingest:
             return
         if isinstance(packet, Battery):
             device.battery = packet.level
-        elif isinstance(packet, Pong):
-            device.refuse("pong_unasked")  # the server sends no pings yet
+        trip_ns = self._round_trip_ns(device, packet, message) if isinstance(packet, Pong) else None
         item = conversion.measurement(packet, device)
         self._batch.add_sample(
-            device, item, message, t_ns=t_ns, boot=packet.boot, seq=packet.seq, stream=stream_of(packet)
+            device,
+            item,
+            message,
+            t_ns=t_ns,
+            boot=packet.boot,
+            seq=packet.seq,
+            stream=stream_of(packet),
+            trip_ns=trip_ns,
         )
+
+    def _round_trip_ns(self, device: Device, pong: Pong, message: Incoming) -> int | None:
+        """Return the round trip that a pong ends; None where it was not asked, or tells no time."""
+        trip_ns = self._pings.answered(device, pong.id, message.arrived_ns)
+        if trip_ns is None:
+            device.refuse("pong_unasked")
+            self._pings.expect(device, message.arrived_ns)  # it seems to answer pings
+        return None if pong.t is None else trip_ns
 
     def _imu(self, device_id: str, message: Incoming) -> None:
         if message.payload[:1] == _BINARY_MAGIC:

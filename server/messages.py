@@ -99,11 +99,12 @@ class Clock(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What kind of clock the device stamps with.
 
     ``recorded``: the stamps are those of a recording and are taken as aligned time as they are; ``speed``
-    tells how fast it is played, so that deadlines scale.
+    tells how fast it is played, so that deadlines scale. ``pings``: the device answers pings.
     """
 
     recorded: bool = False
     speed: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
+    pings: bool = False
 
 
 class Birth(Sample, tag="online", tag_field="state"):
@@ -154,6 +155,10 @@ Packet = HeartRate | Gnss | Baro | Power | Cadence | Wheel | Foot | Battery | Po
 
 
 # What the server publishes.
+
+ClockKind = Literal[
+    "utc", "local", "uptime", "gps", "epoch_1900", "epoch_1989", "epoch_2000", "epoch_2001", "unknown"
+]
 
 Reason = Literal[
     "no_source", "stale", "settling", "not_applicable", "needs_profile", "paused", "not_enough_data"
@@ -264,13 +269,27 @@ class Reply(Struct):
     workout: str = ""
 
 
+class Ping(Struct):
+    """``devices/{device}/ping``: to be answered at once, by a pong with this id."""
+
+    id: str
+    t_ms: int
+
+
 class ClockHealth(Struct):
-    """How a device's clock stands to aligned time."""
+    """How a device's clock stands to aligned time.
+
+    ``kind``: what it seems to count from. ``round_trip_ms``: of the ping by which its constant delay is
+    known; null: it is not.
+    """
 
     offset_ms: float
     sigma_ms: float
     skew_ppm: float
     jumps: int
+    wraps: int
+    kind: ClockKind
+    round_trip_ms: float | None
     recorded: bool
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from server.codecs import imu, samples
-from server.messages import Battery, Birth, Death, Packet, Placement, Pong, Sport
+from server.messages import Battery, Birth, Clock, Death, Packet, Placement, Pong, Sport
 from simulators.clock import DeviceClock
 from simulators.faults import Channel, Faults, Message
 from simulators.sensors import Barometer, Imu, Optical, Receiver, Samples, Strap, read_crank, read_power
@@ -115,6 +115,7 @@ class Device:
     def birth(self, true_s: float) -> bytes:
         """Return the payload that says what the device is."""
         birth = Birth(t=self.clock.read_ns(true_s), boot=self.boot, model=self.kind.model)
+        birth.clock = Clock(pings=True)
         birth.placement, birth.sport = self.kind.placement, self.sport
         if self._imu:
             birth.accel_range = self._imu.sheet.accel_range_mps2

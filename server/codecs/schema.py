@@ -18,6 +18,7 @@ from server.messages import (
     DeviceHealth,
     ImuJson,
     Live,
+    Ping,
     Pong,
     Reply,
     ServerStatus,
@@ -39,6 +40,7 @@ TOPICS: Final[dict[str, Any]] = {
     "athletes/{athlete}/workout": Workout,
     "athletes/{athlete}/reply/{id}": Reply,
     "devices/{device}/health": DeviceHealth,
+    "devices/{device}/ping": Ping,
     "server/status": ServerStatus,
     "server/deadlines": DeadlineReport,
 }

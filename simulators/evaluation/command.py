@@ -31,8 +31,9 @@ def evaluate(
     """Measure accuracy on recordings, with peers in the same run.
 
     What can be evaluated: files (FIT, GPX and TCX files against their own totals), phones (Sensor Logger
-    exports against their own sensors), orientation (BROAD's trials against their optical reference). A target
-    that is missed is told as missed; the exit code is 0 all the same.
+    exports against their own sensors), orientation (BROAD's trials against their optical reference), clock
+    (simulated Bluetooth links against their truth). A target that is missed is told as missed; the exit code
+    is 0 all the same.
 
     For example:
 

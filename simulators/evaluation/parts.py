@@ -9,6 +9,7 @@ from simulators.evaluation.section import Options, Section
 PARTS: Final[dict[str, tuple[str, str]]] = {
     "files": ("simulators.evaluation.files:evaluate", "FIT, GPX and TCX files against their own totals"),
     "phones": ("simulators.evaluation.phones:evaluate", "Sensor Logger exports against their own sensors"),
+    "clock": ("simulators.evaluation.clock:evaluate", "device clocks over simulated Bluetooth links"),
     "orientation": ("simulators.evaluation.orientation:evaluate", "the orientation core on BROAD's trials"),
 }
 

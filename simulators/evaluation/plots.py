@@ -21,7 +21,7 @@ Found = dict[str, tuple[Errors, Errors]]
 CLEAN: Final = "08_undisturbed_fast_rotation_with_breaks_A"
 MAGNET: Final = "29_disturbed_stationary_magnet_B"
 COLOURS: Final = {"ours": "#12658f", "VQF": "#d2601a", "VQF, scaled": "#e9b48a"}
-_STYLE: Final = {
+STYLE: Final = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "kinefuse",
     "path.simplify_threshold": 0.3,
@@ -48,7 +48,7 @@ def pictures(means: Mapping[str, Found], paths: Sequence[Path], *, with_vqf: boo
     """
     by_name = {path.stem: path for path in paths}
     clean, magnet = (load(by_name.get(name, paths[0])) for name in (CLEAN, MAGNET))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         return {
             "orientation-trial.svg": _over_time(clean, magnet, with_vqf=with_vqf),
             "orientation-cases.svg": _cases(means),
@@ -75,7 +75,7 @@ def _over_time(clean: Trial, magnet: Trial, *, with_vqf: bool) -> str:
         axis.margins(x=0)
     axes[0].legend(frameon=False, ncols=2, loc="upper right")
     axes[2].set_xlabel("time, s (shaded: at rest, not counted)")
-    return _svg(figure)
+    return svg(figure)
 
 
 def _ours(trial: Trial) -> Floats:
@@ -126,14 +126,15 @@ def _cases(means: Mapping[str, Found]) -> str:
         axis.grid(visible=False, axis="x")
         axis.set_title(title, fontsize=9, loc="left")
     axes[0].legend(frameon=False, loc="upper left", fontsize=8)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _shown(pair: tuple[Errors, Errors], which: int) -> float:
     return pair[1].inclination_deg if which else pair[0].total_deg
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
+    """Return a figure as SVG."""
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None})
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"

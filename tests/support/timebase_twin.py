@@ -8,18 +8,23 @@ two states follows it::
     Q(dt) = [[q dt^3 / 3 + p dt, q dt^2 / 2], [q dt^2 / 2, q dt]]
 
 Delays have a long tail on one side. The noise R follows the innovations, a late second counts less than
-an early one (EXPECTILE), and a very late one less still. What is estimated is thus the offset plus the
-smallest usual delay; the two cannot be told apart from arrivals alone.
+an early one (EXPECTILE), and a very late one less still. So the estimated line lies above the least of all
+delays by a share of the noise, and the published one is lowered by it (ABOVE). What is published is thus the
+offset plus the constant delay; the two cannot be told apart from arrivals alone, but where the device answers
+pings.
 
 What is published never steps but at a counted jump: where the estimate moves, the published line starts from
-where it was at the newest stamp seen before, and closes up at SLEW at most, so it is monotonic.
+where it was at the newest stamp seen before, and closes up at SLEW at most, so it is monotonic. Steps of less
+than JUMP_NS are followed so. A counter of 32 bit that begins anew is no jump.
 
 All times are int64 ns; float64 holds differences only. Nothing here reads a clock.
 
 Source: the two-state clock model of Zucca and Tavella, doi:10.1109/TUFFC.2005.1406554; minimum filtering of
-one-way delays as in Paxson, doi:10.1145/277858.277865.
+one-way delays as in Paxson, doi:10.1145/277858.277865; the least round trip as in Cristian,
+doi:10.1007/BF01784024, but each way by its own least, and its ageing as in NTP's clock filter, RFC 5905, 10.
 """
 
+import math
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -27,7 +32,9 @@ from numpy.typing import NDArray
 
 BLOCK_NS: Final = 1_000_000_000  # the smallest delay is taken of so long
 JUMP_NS: Final = 1_000_000_000  # a packet that is further off is an outlier, or the first after a jump
-PERSIST_NS: Final = 1_000_000_000  # arrivals that are late for so long are a jump and not a stall
+HALF_NS: Final = 500_000_000  # late arrivals are a jump and not a stall where two such times have
+ALIKE_NS: Final = 50_000_000  # least delays as alike as this,
+PERSIST_NS: Final = 10_000_000_000  # or whatever they have, after so long
 SLEW: Final = 0.1  # the most by which published time runs fast or slow, s/s
 SLEW_NS: Final = 1_000_000_000  # the time over which a small correction is spread
 
@@ -38,14 +45,25 @@ SKEW_MAX: Final = 500e-6  # s/s; what NTP slews by at most
 START_SIGMA_S: Final = 0.05  # before a whole block was seen
 NOISE_S: Final = 5e-3  # of a block's minimum, before any was compared
 NOISE_MIN_S: Final = 0.5e-3
-NOISE_GAIN: Final = 0.1
-EXPECTILE: Final = 4.0  # R of a block that is late, over R of one that is early
+NOISE_GAIN: Final = 0.02  # and all blocks alike, before there are so many
+EXPECTILE: Final = 8.0  # R of a block that is late, over R of one that is early
+ABOVE: Final = 0.5  # where that expectile of one-sided exponential noise lies, in sigmas from its least
 TAIL: Final = 3.0  # sigmas from which lateness counts less still
+GATE: Final = 6.0  # sigmas from which the clock was set, by less than JUMP_NS:
+EARLY_S: Final = 10e-3  # no delay is negative, so where a block is earlier than this;
+LATE_S: Final = 50e-3  # and where two in a row are later than this, and
+LATE_SHARE: Final = 0.25  # differ by less than this share
+
+TRIP_MAX_NS: Final = 2_000_000_000  # a longer round trip tells nothing
+TRIP_AGE: Final = 1e-4  # by which the best round trip counts for longer, s/s
+
+TURNS_NS: Final = (2**32 * 1000, 2**32 * 1_000_000)  # of counters of us and ms in 32 bit
 
 STAMP_MAX: Final = 2**62  # a device clock beyond it, either way, is not observed
+_NONE_NS: Final = 2**63 - 1
 _FAR_NS: Final = 2**60  # 36 years from the reference a line is not drawn on
 
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 STATE: Final = np.dtype(
     [
         ("ref_ns", np.int64),  # device time where the line is told
@@ -57,8 +75,15 @@ STATE: Final = np.dtype(
         ("least_at_ns", np.int64),  # the stamp it was seen at
         ("suspect_ns", np.int64),  # arrival of the first of the outliers in a row
         ("suspects", np.int64),  # how many outliers in a row; negative: that are early
+        ("suspect_least_ns", np.int64),  # their smallest arrival - stamp, of the half second that ends at
+        ("half_end_ns", np.int64),  # this arrival,
+        ("half_least_ns", np.int64),  # and of the one before; 2^63 - 1: there was none
         ("boot", np.int64),  # -1: not told
         ("jumps", np.int64),
+        ("wraps", np.int64),  # how often a counter of 32 bit began anew
+        ("delay_ns", np.int64),  # by which the published line is below the estimated one
+        ("trip_ns", np.int64),  # the shortest round trip of pings; 0: none
+        ("trip_at_ns", np.int64),  # its arrival
         ("blocks", np.int64),  # whole blocks since the start or the last jump
         ("phase", np.int64),  # see below
         ("error_ns", np.float64),  # of the published line over the estimate, at the anchor
@@ -68,6 +93,7 @@ STATE: Final = np.dtype(
         ("p_os", np.float64),  # s
         ("p_ss", np.float64),
         ("noise_s2", np.float64),  # variance of a block's minimum
+        ("late_s", np.float64),  # by which the block before was too late for a delay; else 0
     ]
 )
 
@@ -87,6 +113,8 @@ class ClockState(NamedTuple):
     sigma_ns: float
     skew_ppm: float
     jumps: int
+    wraps: int
+    trip_ns: int
 
 
 class TimeBase:
@@ -154,12 +182,13 @@ class TimeBase:
                 self._field["jumps"][row] += 1
                 phase = FRESH
             self._boot[row] = boot
-        if phase == FRESH:
-            self._start(row, device_ns, arrived_ns)
-            return
         shown_ns = arrived_ns - device_ns
-        elapsed_ns = device_ns - self._ref[row]
-        late_ns = arrived_ns - self._at[row] - elapsed_ns - int(self._skew[row] * elapsed_ns)
+        if phase == FRESH:
+            self._start(row, device_ns, arrived_ns, shown_ns)
+            return
+        late_ns = self._late_ns(row, device_ns, arrived_ns)
+        if late_ns > JUMP_NS:
+            late_ns = self._unwrap(row, device_ns, arrived_ns, late_ns)
         if not -JUMP_NS <= late_ns <= JUMP_NS:
             self._suspect(row, device_ns, arrived_ns, late_ns)
             return
@@ -169,10 +198,26 @@ class TimeBase:
             self._least_at[row] = device_ns
             if not self._blocks[row] and late_ns < 0:
                 self._move(row, device_ns, arrived_ns, self._skew[row])
-        if arrived_ns >= self._end[row]:
+        if arrived_ns >= self._end[row] or self._is_early(row, late_ns * 1e-9):
             self._close_block(row, arrived_ns)
         if device_ns > self._newest[row]:
             self._newest[row] = device_ns
+
+    def pong(self, row: int, device_ns: int, sent_ns: int, arrived_ns: int) -> None:
+        """Take in that a ping sent at ``sent_ns`` was answered at ``device_ns``, which arrived then."""
+        field, took_ns = self._field, arrived_ns - sent_ns
+        if self._phase[row] != LIVE or not self._blocks[row] or not 0 < took_ns <= TRIP_MAX_NS:
+            return
+        if abs(device_ns - self._newest[row]) > TRIP_MAX_NS:
+            return
+        trip_ns = max(1, self._estimate(row, device_ns) - self._above_ns(row) - sent_ns)
+        best_ns, age_ns = field["trip_ns"][row], float(arrived_ns - field["trip_at_ns"][row])
+        if trip_ns > TRIP_MAX_NS or (best_ns and float(trip_ns) > float(best_ns) + TRIP_AGE * age_ns):
+            return
+        published_ns = self._published(row, self._newest[row])
+        field["trip_ns"][row], field["trip_at_ns"][row] = trip_ns, arrived_ns
+        self._lower(row)
+        self._leave(row, published_ns)
 
     def align(self, row: int, device_ns: int) -> int:
         """Return the aligned time of a stamp, ns; the stamp itself where nothing was observed."""
@@ -198,25 +243,26 @@ class TimeBase:
         spent = _apart(device_ns, state["anchor_ns"][rows]) / np.maximum(state["slew_ns"][rows], 1.0)
         left_ns = state["error_ns"][rows] * np.clip(1.0 - spent, 0.0, 1.0)
         correction_ns = np.floor(state["skew"][rows] * elapsed_ns + left_ns).astype(np.int64)
-        line_ns = state["at_ns"][rows] + elapsed_ns + correction_ns
+        line_ns = state["at_ns"][rows] - state["delay_ns"][rows] + elapsed_ns + correction_ns
         aligned: NDArray[np.int64] = np.where(state["phase"][rows] == LIVE, line_ns, device_ns)
         return aligned
 
     def clock(self, row: int) -> ClockState:
         """Return what is known of the clock of ``row``."""
-        newest_ns = self._newest[row]
+        newest_ns, field = self._newest[row], self._field
+        counts = field["jumps"][row], field["wraps"][row], field["trip_ns"][row]
         if self._phase[row] != LIVE:
             sigma_ns = 0.0 if self._phase[row] == RECORDED else float("inf")
-            return ClockState(0, sigma_ns, 0.0, self._field["jumps"][row])
+            return ClockState(0, sigma_ns, 0.0, *counts)
         elapsed_s = (newest_ns - self._ref[row]) * 1e-9
-        field = self._field
         p_oo = _grown(field["p_oo"][row], field["p_os"][row], field["p_ss"][row], elapsed_s)[0]
-        left_ns = self._published(row, newest_ns) - self._estimate(row, newest_ns)
+        aim_ns = self._estimate(row, newest_ns) - field["delay_ns"][row]
+        left_ns, trip_ns = float(self._published(row, newest_ns) - aim_ns), float(field["trip_ns"][row])
         return ClockState(
             self._published(row, newest_ns) - newest_ns,
-            (p_oo * 1e18 + left_ns * left_ns) ** 0.5,
+            math.sqrt(p_oo * 1e18 + left_ns * left_ns + trip_ns * trip_ns / 12.0),
             self._skew[row] * 1e6,
-            self._field["jumps"][row],
+            *counts,
         )
 
     def snapshot(self, row: int) -> bytes:
@@ -241,36 +287,78 @@ class TimeBase:
         elapsed_ns = max(-_FAR_NS, min(_FAR_NS, device_ns - self._ref[row]))
         spent = max(-_FAR_NS, min(_FAR_NS, device_ns - self._anchor[row])) / max(self._slew[row], 1.0)
         left_ns = self._error[row] * max(0.0, min(1.0, 1.0 - spent))
-        return int(self._at[row] + elapsed_ns + int((self._skew[row] * elapsed_ns + left_ns) // 1.0))
+        correction_ns = int((self._skew[row] * elapsed_ns + left_ns) // 1.0)
+        return int(self._at[row] - self._field["delay_ns"][row] + elapsed_ns + correction_ns)
 
-    def _start(self, row: int, device_ns: int, arrived_ns: int) -> None:
-        """Begin with the first packet's delay for zero; what was learnt of the skew is kept."""
+    def _start(self, row: int, device_ns: int, arrived_ns: int, shown_ns: int) -> None:
+        """Begin with arrival - stamp for what there is of delay; what was learnt otherwise is kept."""
         field = self._field
         self._phase[row], self._blocks[row], self._suspects[row] = LIVE, 0, 0
         self._ref[row] = self._newest[row] = self._anchor[row] = self._least_at[row] = device_ns
-        self._at[row] = arrived_ns
-        self._error[row], self._slew[row] = 0.0, float(SLEW_NS)
+        self._at[row] = device_ns + shown_ns
+        self._error[row], self._slew[row], field["late_s"][row] = 0.0, float(SLEW_NS), 0.0
         self._end[row] = arrived_ns + BLOCK_NS
-        self._least[row] = arrived_ns - device_ns
+        self._least[row] = shown_ns
         field["p_oo"][row], field["p_os"][row] = START_SIGMA_S**2, 0.0
 
     def _suspect(self, row: int, device_ns: int, arrived_ns: int, late_ns: int) -> None:
         """Take in a packet that is more than JUMP_NS off; begin anew where such packets persist.
 
         Two that are early cannot be delays: the clock jumped. Late ones may be a link that stalled and now
-        delivers its backlog at once, so they must be late for PERSIST_NS of arrivals, and none in between.
+        delivers its backlog at once, so they must be late in the same way for a while, and none in between.
         """
-        field, count = self._field, self._suspects[row]
+        field, count, shown_ns = self._field, self._suspects[row], arrived_ns - device_ns
         if (late_ns > 0) != (count > 0) or count == 0:
             self._suspects[row] = 1 if late_ns > 0 else -1
-            field["suspect_ns"][row] = arrived_ns
+            field["suspect_ns"][row], field["half_end_ns"][row] = arrived_ns, arrived_ns + HALF_NS
+            field["suspect_least_ns"][row], field["half_least_ns"][row] = shown_ns, _NONE_NS
             return
         self._suspects[row] = count + (1 if count > 0 else -1)
-        if count > 0 and arrived_ns - field["suspect_ns"][row] < PERSIST_NS:
+        least_ns = field["suspect_least_ns"][row] = min(shown_ns, field["suspect_least_ns"][row])
+        if count > 0 and not self._stays_late(row, arrived_ns):
             return
         if self._blocks[row]:  # in the first second it was the first packet that came late
             field["jumps"][row] += 1
-        self._start(row, device_ns, arrived_ns)
+        self._start(row, device_ns, arrived_ns, least_ns if count > 0 else shown_ns)
+
+    def _stays_late(self, row: int, arrived_ns: int) -> bool:
+        """Return whether packets are late in the same way for long enough; a backlog becomes less late."""
+        field = self._field
+        if arrived_ns < field["half_end_ns"][row]:
+            return False
+        least_ns, before_ns = field["suspect_least_ns"][row], field["half_least_ns"][row]
+        alike = before_ns != _NONE_NS and abs(before_ns - least_ns) <= ALIKE_NS
+        if alike or arrived_ns - field["suspect_ns"][row] >= PERSIST_NS:
+            return True
+        field["half_least_ns"][row], field["suspect_least_ns"][row] = least_ns, _NONE_NS
+        field["half_end_ns"][row] = arrived_ns + HALF_NS
+        return False
+
+    def _late_ns(self, row: int, device_ns: int, arrived_ns: int) -> int:
+        """Return by how much a packet comes after its stamp in estimated time."""
+        elapsed_ns = device_ns - self._ref[row]
+        return int(arrived_ns - self._at[row] - elapsed_ns - int(self._skew[row] * elapsed_ns))
+
+    def _unwrap(self, row: int, device_ns: int, arrived_ns: int, late_ns: int) -> int:
+        """Go on with a counter's next turn where a packet is late by one; return how late it is then."""
+        for turn_ns in TURNS_NS:
+            if device_ns >= self._ref[row] or self._ref[row] <= turn_ns - STAMP_MAX:
+                continue
+            then_ns = self._late_ns(row, device_ns + turn_ns, arrived_ns)
+            if abs(then_ns) > JUMP_NS:
+                continue
+            for name in ("ref_ns", "newest_ns", "anchor_ns", "least_at_ns"):
+                self._field[name][row] -= turn_ns
+            if self._least[row] != _NONE_NS:
+                self._least[row] += turn_ns
+            self._field["wraps"][row] += 1
+            return then_ns
+        return late_ns
+
+    def _is_early(self, row: int, late_s: float) -> bool:
+        """Return whether a packet comes so early that its block need not be waited for."""
+        expected_s2 = self._field["p_oo"][row] + self._field["noise_s2"][row]
+        return bool(self._blocks[row] and late_s < -EARLY_S and late_s * late_s > GATE * GATE * expected_s2)
 
     def _close_block(self, row: int, arrived_ns: int) -> None:
         """Update the filter with the smallest arrival - stamp of the block, and open the next."""
@@ -278,7 +366,7 @@ class TimeBase:
         measured_ns = self._least[row] + least_at_ns
         self._blocks[row] = blocks + 1
         self._end[row] = arrived_ns + BLOCK_NS
-        self._least[row] = 2**63 - 1
+        self._least[row] = _NONE_NS
         if blocks:
             self._update(row, least_at_ns, measured_ns)
         else:
@@ -290,13 +378,16 @@ class TimeBase:
         elapsed_s = (device_ns - self._ref[row]) * 1e-9
         p_oo, p_os, p_ss = _grown(field["p_oo"][row], field["p_os"][row], field["p_ss"][row], elapsed_s)
         predicted_ns = self._estimate(row, device_ns)
+        noise = r = field["noise_s2"][row]
         innovation_s = (arrived_ns - predicted_ns) * 1e-9
-        noise = field["noise_s2"][row]
         share = innovation_s * innovation_s / noise
-        r = noise
-        if innovation_s > 0:
-            r *= EXPECTILE * max(1.0, share / TAIL**2)
-        field["noise_s2"][row] = max(NOISE_MIN_S**2, noise + NOISE_GAIN * noise * (min(share, TAIL**2) - 1.0))
+        if self._was_set(row, innovation_s, p_oo + noise):
+            p_oo += innovation_s * innovation_s
+        else:
+            gain = max(NOISE_GAIN, 1.0 / self._blocks[row])
+            if innovation_s > 0:
+                r = noise * (EXPECTILE * max(1.0, share / TAIL**2))
+            field["noise_s2"][row] = max(NOISE_MIN_S**2, noise + gain * noise * (min(share, TAIL**2) - 1.0))
         s = p_oo + r
         k_o, k_s = p_oo / s, p_os / s
         keep = 1.0 - k_o
@@ -306,12 +397,33 @@ class TimeBase:
         skew = max(-SKEW_MAX, min(SKEW_MAX, self._skew[row] + k_s * innovation_s))
         self._move(row, device_ns, predicted_ns + round(k_o * innovation_s * 1e9), skew)
 
+    def _was_set(self, row: int, innovation_s: float, expected_s2: float) -> bool:
+        """Return whether the clock was set by a little, as a block's innovation tells."""
+        far = innovation_s * innovation_s > GATE * GATE * expected_s2
+        late = far and innovation_s > LATE_S
+        again = late and abs(innovation_s - self._field["late_s"][row]) < LATE_SHARE * innovation_s
+        self._field["late_s"][row] = innovation_s if late else 0.0
+        return again or (far and innovation_s < -EARLY_S)
+
     def _move(self, row: int, ref_ns: int, at_ns: int, skew: float) -> None:
-        """Draw the estimated line anew; the published one leaves its course at the newest stamp seen."""
-        anchor_ns = self._newest[row]
-        published_ns = self._published(row, anchor_ns)
+        """Draw the estimated line anew, and the published one that much lower."""
+        published_ns = self._published(row, self._newest[row])
         self._ref[row], self._at[row], self._skew[row] = ref_ns, at_ns, skew
-        error_ns = published_ns - self._estimate(row, anchor_ns)
+        self._lower(row)
+        self._leave(row, published_ns)
+
+    def _above_ns(self, row: int) -> int:
+        """Return by how much the estimated line lies above the least of all arrivals."""
+        return round(ABOVE * math.sqrt(self._field["noise_s2"][row]) * 1e9)
+
+    def _lower(self, row: int) -> None:
+        """Put the published line below the estimated one: both ways are taken to be alike at their best."""
+        self._field["delay_ns"][row] = self._above_ns(row) + self._field["trip_ns"][row] // 2
+
+    def _leave(self, row: int, published_ns: int) -> None:
+        """Let the published line leave its course at the newest stamp seen."""
+        anchor_ns = self._newest[row]
+        error_ns = published_ns - (self._estimate(row, anchor_ns) - self._field["delay_ns"][row])
         self._anchor[row], self._error[row] = anchor_ns, float(error_ns)
         self._slew[row] = max(float(SLEW_NS), abs(error_ns) / SLEW)
 

@@ -198,7 +198,7 @@ def test_an_empty_folder_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"^files: no FIT, GPX or TCX file under \S+; phones: no Sensor"
     ) as told:
-        evaluate(data=tmp_path)
+        evaluate(["files", "phones", "orientation"], data=tmp_path)
     assert "\n" not in str(told.value)
 
 

@@ -1,11 +1,14 @@
 """The time base: device clocks to aligned time."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from fusion.timebase import RECORDED, STATE, TimeBase
+from simulators.ble import BURSTY
+from simulators.evaluation.links import ours, stream
 from tests.support.links import ORIGIN_NS, Link
 
 
@@ -21,7 +24,7 @@ def test_a_recorded_clock_is_exact_whatever_arrives() -> None:
     base.add(0, recorded=True)
     base.observe(0, 1_764_585_664_362_463_200, 5)
     assert base.align(0, 1_764_585_664_362_463_201) == 1_764_585_664_362_463_201
-    assert base.clock(0) == (0, 0.0, 0.0, 0)
+    assert base.clock(0) == (0, 0.0, 0.0, 0, 0, 0)
     base.set_recorded(0, False)
     base.observe(0, 100, 2_000)
     assert base.align(0, 100) == 2_000
@@ -62,6 +65,56 @@ def test_a_stalled_link_is_no_jump() -> None:
     link = Link(seed=3, packets=1200, stall_s=4.0, stall_at=600)
     assert np.abs(link.run()[20:]).max() < 0.03
     assert link.base.clock(0).jumps == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_backlog_that_a_bad_spell_lets_through_slowly_is_no_jump(seed: int) -> None:
+    spell = replace(BURSTY, failing_bad=0.98, recovers=0.02)
+    assert ours(stream(seed, spell, duration_s=120.0)).jumps == 0
+
+
+@pytest.mark.parametrize("step_s", [-0.3, 0.05, 0.3])
+def test_a_small_step_is_followed_in_seconds_without_a_jump_or_a_step_back(step_s: float) -> None:
+    link = Link(seed=6, packets=900, jitter_s=0.005, step_s=step_s, step_at=600)
+    aligned_ns = link.aligned()
+    error_s = (aligned_ns - ORIGIN_NS) * 1e-9 - link.true_s - link.floor_s
+    assert np.abs(error_s[660:]).max() < 0.01
+    assert link.base.clock(0).jumps == 0
+    if step_s > 0:
+        assert (np.diff(aligned_ns) > 0).all()
+
+
+@pytest.mark.parametrize("turn_ns", [2**32 * 1000, 2**32 * 1_000_000])
+def test_a_counter_that_wraps_loses_nothing(turn_ns: int) -> None:
+    link = Link(seed=7, packets=600, step_s=-turn_ns * 1e-9, step_at=300)
+    assert np.abs(link.run()[20:]).max() < 0.02
+    assert link.base.clock(0).jumps == 0
+    assert link.base.clock(0).wraps == 1
+
+
+def test_pings_take_the_constant_delay_off() -> None:
+    link = Link(seed=8, packets=600, floor_s=0.05, jitter_s=0.002)
+    link.run(stop=300)
+    before_ns = link.base.align(0, int(link.device_ns[299]))
+    for sent, there_s, back_s in ((299, 0.06, 0.3), (300, 0.05, 0.4)):  # the way back is no matter
+        sent_ns = int(link.true_s[sent] * 1e9) + ORIGIN_NS
+        answered_ns = int(link.device_ns[sent]) + round(there_s * 1e9)
+        link.base.pong(0, answered_ns, sent_ns, sent_ns + round((there_s + back_s) * 1e9))
+    assert link.base.align(0, int(link.device_ns[299])) == before_ns  # it closes up, and does not step
+    assert np.abs(link.run(start=300)[60:]).max() < 2e-3
+    clock = link.base.clock(0)
+    assert abs(clock.trip_ns - 100e6) < 2e6
+    assert clock.sigma_ns > clock.trip_ns / 4
+
+
+def test_what_is_no_answer_changes_nothing() -> None:
+    link = Link(seed=9, packets=100)
+    link.run()
+    before = link.base.snapshot(0)
+    device_ns, arrived_ns = int(link.device_ns[-1]), int(link.arrived_ns[-1])
+    for sent_ns, told_ns in ((arrived_ns, device_ns), (arrived_ns - 3 * 10**9, device_ns), (0, 0)):
+        link.base.pong(0, told_ns, sent_ns, arrived_ns)
+    assert link.base.snapshot(0) == before
 
 
 def test_one_wild_stamp_changes_nothing() -> None:
