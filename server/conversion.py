@@ -53,7 +53,7 @@ def _heart_rate(packet: HeartRate, device: Device) -> Item | None:
         return None
     optical = packet.optical if packet.optical is not None else device.placement == "wrist"
     sigma_bpm, source = (OPTICAL_SIGMA_BPM, Source.OPTICAL) if optical else (STRAP_SIGMA_BPM, Source.STRAP)
-    return Item(_HEART_RATE, (device.athlete.row, 0, device.row, bpm, sigma_bpm, source))
+    return Item(_HEART_RATE, (device.athlete.row, 0, device.row, bpm, sigma_bpm, source, NAN))
 
 
 def _fix(packet: Gnss) -> tuple[float, ...]:

@@ -86,7 +86,7 @@ def _step(n: int, *, inertial: bool = False) -> Callable[[], object]:
     ]
     m = Measurements.of(
         windows=windows,
-        heart_rates=[(row, T0_NS + S, row, 140.0, 1.0, Source.STRAP) for row in range(n)],
+        heart_rates=[(row, T0_NS + S, row, 140.0, 1.0, Source.STRAP, np.nan) for row in range(n)],
         gnss=[(row, T0_NS + S, 48.0, 11.0, 500.0, 3.0, 1.57, 4.0, 6.0, 0.3) for row in range(n)],
         baro=[(row, T0_NS + S, 95_000.0) for row in range(n)],
     )

@@ -16,7 +16,7 @@ from tests.support.athlete_table import START_NS, athlete, beat, errors, step
 
 
 def optical(t_s: float, bpm: float) -> tuple[float, int, float, float, int]:
-    return (t_s, 0, bpm, np.nan, int(Source.OPTICAL))
+    return (t_s, 0, bpm, np.nan, int(Source.OPTICAL), np.nan)
 
 
 @settings(max_examples=40, deadline=None)
