@@ -79,9 +79,18 @@ def combined(modes: Floats, shares: Floats) -> Belief:
     return Belief(rate, slope, *sums)
 
 
-def predict(modes: Floats, shares: Floats, dt_s: Floats) -> tuple[Floats, Floats]:
-    """Return modes and shares after steps of dt_s, (n,)."""
-    mean = combined(modes, shares)
+def predict(
+    modes: Floats, shares: Floats, mean: Belief, dt_s: Floats, push: tuple[Floats, Floats]
+) -> tuple[Floats, Floats]:
+    """Return modes and shares after steps of dt_s, (n,).
+
+    Parameters
+    ----------
+    mean : Belief
+        What all modes are together before it.
+    push : two (n,) float64
+        What effort adds to the rate, bpm, and the variance of that.
+    """
     keep = decay(dt_s * (1.0 / MEMORY_S))
     new, new_shares = np.zeros_like(modes), np.zeros_like(shares)
     for j in MODES:
@@ -91,6 +100,7 @@ def predict(modes: Floats, shares: Floats, dt_s: Floats) -> tuple[Floats, Floats
         mixed = _mixed(modes[:, j], mean, stays)
         for k, value in enumerate(_moved(mixed, dt_s, TAU_S[j], SLOPE_DENSITY[j], RATE_DENSITY[j])):
             new[k, j] = value
+        new[0, j], new[2, j] = new[0, j] + push[0], new[2, j] + push[1]
     return new, new_shares
 
 

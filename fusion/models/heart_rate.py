@@ -21,7 +21,7 @@ import numpy as np
 from fusion import timer
 from fusion.kalman import REJECTS_MAX, Floats, Gate, Mask, gated
 from fusion.measurements import Source
-from fusion.models import cadence_lock, heart_modes
+from fusion.models import cadence_lock, effort, heart_modes
 from fusion.table import Fields
 
 STRAP_SIGMA_BPM = 1.0
@@ -52,6 +52,7 @@ FIELDS: list[tuple[Any, ...]] = [
     ("hr_x", np.float64, (2,)),  # of all modes together
     ("hr_P", np.float64, (2, 2)),
     ("hr_state_ns", np.int64),  # which they are of; 0: never
+    ("hr_effort", np.float64),  # that the heart had followed then, ml/kg/min
     ("hr_t_ns", np.int64),  # of the newest reading that was believed; 0: never
     ("hr_strap_ns", np.int64),  # of the newest of a strap
     ("hr_light_ns", np.int64),  # of the newest of light, believed or not
@@ -102,7 +103,7 @@ def told_sigma(m: Fields) -> Floats:
 def carried(s: Fields, t_ns: timer.Times) -> Carried:
     """Return the rate at t_ns, (n,), as the modes go on by themselves."""
     dt_s = np.minimum(np.maximum(t_ns - s["hr_state_ns"], 0) * 1e-9, GAP_S)
-    belief = heart_modes.combined(*heart_modes.predict(s["hr_modes"], s["hr_shares"], dt_s))
+    belief = heart_modes.combined(*heart_modes.predict(s["hr_modes"], s["hr_shares"], _belief(s), dt_s, _push(s, t_ns)))
     return Carried(belief.rate, belief.slope, belief.p00)
 
 
@@ -148,6 +149,7 @@ def absorb(s: Fields, m: Fields) -> Mask:
     _count(s, t_ns, rate_before, taken)
     s["hr_t_ns"] = np.where(taken, t_ns, heard_ns)
     s["hr_state_ns"] = np.where(reading.use, t_ns, state_ns)
+    s["hr_effort"] = np.where(reading.use, effort.followed(s, t_ns), s["hr_effort"])
     return taken
 
 
@@ -168,7 +170,9 @@ def _forget(s: Fields, r: Reading, first: Mask) -> None:
 def _filter(s: Fields, m: Fields, r: Reading) -> Mask:
     """Predict, update or start anew; return which rows took their reading."""
     old, old_shares = s["hr_modes"], s["hr_shares"]
-    modes, shares = heart_modes.predict(old, old_shares, r.dt_s)
+    push = _push(s, r.t_ns)
+    s["lock_anchor_bpm"] = s["lock_anchor_bpm"] + np.where(r.use & ~r.anew, push[0], 0.0)
+    modes, shares = heart_modes.predict(old, old_shares, _belief(s), r.dt_s, push)
     expected = heart_modes.combined(modes, shares).rate
     sigma = told_sigma(m)
     R = sigma * sigma
@@ -228,6 +232,19 @@ def _learn(s: Fields, r: Reading, nis: Floats, expected: tuple[Floats, Floats, F
     new_bias[0] = np.where(beside, bias[0] + K * (r.bpm - rate - bias[0]), bias[0])
     new_bias[1] = np.where(beside, (1.0 - K) * bias[1], bias[1])
     s["hr_noise"], s["hr_bias"] = new_noise, new_bias
+
+
+def _push(s: Fields, t_ns: timer.Times) -> tuple[Floats, Floats]:
+    """Return what the effort since the state adds to the rate at t_ns, bpm, and its variance, (n,) each."""
+    change = effort.gain(s, t_ns) * (effort.followed(s, t_ns) - s["hr_effort"])
+    unsure = effort.GAIN_SHARE * change
+    return change, unsure * unsure
+
+
+def _belief(s: Fields) -> heart_modes.Belief:
+    """Return what all modes together were after the newest reading."""
+    x, P = s["hr_x"], s["hr_P"]
+    return heart_modes.Belief(x[0], x[1], P[0, 0], P[0, 1], P[1, 1])
 
 
 def _combine(s: Fields, use: Mask) -> None:
