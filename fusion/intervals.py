@@ -11,7 +11,7 @@ intervals that are cleaned already, and AHEAD beats ahead, which is what its dec
 
 from bisect import bisect_left, insort
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 Kind = Literal["normal", "missed", "extra", "ectopic", "uneven"]
@@ -28,6 +28,7 @@ PARTS_MAX: Final = 3  # of an interval in which beats were missed
 QUARTILES_OF_SIGMA: Final = 0.416  # half the distance of the quartiles of |d|, d normal
 SIGMA_MIN_BPM: Final = 0.3
 ODD_MAX: Final = 5  # intervals in a row that are none: then it is the median that is wrong
+LOST_NS: Final = 1_500_000_000
 KNOWN_MIN: Final = 8  # intervals before sigma rests on them
 SIGMA_NEW_MS: Final = 40.0
 
@@ -63,14 +64,23 @@ class Cleaner:
         self._offs = _Spread()
         self._taken = 0  # of those that wait, how many belong to a beat that is told already
         self._odd = 0  # uneven ones in a row
+        self._t_ns: int | None = None
 
-    def reset(self) -> None:
-        """Forget what waits: beats were lost, and the next interval is no neighbour of the last."""
-        self._rr.clear()
-        self._taken = 0
+    def add(self, rr_ms: Sequence[float], t_ns: int | None = None) -> list[Interval]:
+        """Take in intervals in their order; return those that are certain now, oldest first.
 
-    def add(self, rr_ms: Iterable[float]) -> list[Interval]:
-        """Take in intervals in their order; return those that are certain now, oldest first."""
+        Parameters
+        ----------
+        rr_ms : sequence of float
+        t_ns : int or None
+            The sensor's clock at the last of their beats, where it tells one. If it went on by more or less than
+            the intervals say, beats were lost, and the first interval is no neighbour of the newest one.
+        """
+        if t_ns is not None:
+            if self._t_ns is not None and abs(t_ns - self._t_ns - 1e6 * sum(rr_ms)) > LOST_NS:
+                self._rr.clear()
+                self._taken = self._odd = 0
+            self._t_ns = t_ns
         told: list[Interval] = []
         for ms in rr_ms:
             self._rr.append(ms)

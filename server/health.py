@@ -88,6 +88,7 @@ class Health:
             lost=device.lost,
             refused=dict(device.refused),
             battery=device.battery,
+            intervals=dict(device.cleaner.found) if device.cleaner else {},
         )
 
     def refused(self) -> dict[str, int]:

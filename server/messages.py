@@ -287,6 +287,7 @@ class DeviceHealth(Struct):
     lost: int
     refused: dict[str, int]
     battery: float | None
+    intervals: dict[str, int] = {}  # between beats, by what they were: normal, missed, extra, ectopic, uneven
 
 
 class ServerStatus(Struct):

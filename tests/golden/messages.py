@@ -132,6 +132,7 @@ PUBLISHED: dict[str, Any] = {
         lost=0,
         refused={"schema": 2},
         battery=None,
+        intervals={"normal": 58, "missed": 2},
     ),
     "server_status": ServerStatus(
         t_ms=1_764_585_664_362,
