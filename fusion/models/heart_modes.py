@@ -24,11 +24,11 @@ from fusion.kalman import Floats
 
 STEADY, RAMP, LOST = range(3)
 MODES = (STEADY, RAMP, LOST)
-SHARES = (0.78, 0.2, 0.02)  # of time
-MEMORY_S = 20.0
-TAU_S = (4.0, 40.0, 40.0)  # of the slope
-SLOPE_DENSITY = (0.004, 0.02, 0.02)  # bpm^2/s^3
-RATE_DENSITY = (0.15, 0.15, 4.0)  # bpm^2/s
+SHARES = (0.69, 0.3, 0.01)  # of time
+MEMORY_S = 2.2
+TAU_S = (0.3, 28.0, 28.0)  # of the slope
+SLOPE_DENSITY = (0.017, 0.05, 0.05)  # bpm^2/s^3
+RATE_DENSITY = (0.025, 0.3, 1.0)  # bpm^2/s
 SLOPE_SIGMA = 0.5  # bpm/s, before anything is known
 LOST_DENSITY = 1.0 / 225.0  # 1/bpm: a lost sensor may tell any rate there is
 T7 = 0.385  # Student's t of 7 degrees of freedom, at 0

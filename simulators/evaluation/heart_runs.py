@@ -3,6 +3,7 @@
 All runs of a kind are rows of one table and step together, once a second.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -13,11 +14,17 @@ from numpy.typing import NDArray
 from fusion.athletes import Athletes
 from fusion.intervals import Cleaner
 from fusion.measurements import Measurements, Source, Sport
+from server.errors import FileError
+from server.files import read
+from server.files.recording import SampleRecording
+from server.messages import HeartRate
 from simulators.heart import TICK_HZ, Beats, Body
 from simulators.programme import Phase
 from simulators.sensors import Optical
 from simulators.truth import Truth
 
+_FILE = re.compile(r"\.(fit|tcx)(\.xz)?$")
+FILE_SECONDS_MAX: Final = 3_000
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -202,3 +209,38 @@ def hrm(folder: Path, name: str) -> Floats | None:
     for path in sorted(folder.rglob(name)):
         return np.array(path.read_text(encoding="latin-1").split("[HRData]")[1].split(), dtype=np.float64) * 1e-3
     return None
+
+
+def files(folder: Path) -> list[Run]:
+    """Return the heart rates of FIT and TCX files of ten minutes and more, which are their own truth."""
+    found = []
+    for path in sorted(one for one in folder.rglob("*") if one.is_file() and _FILE.search(one.name.lower())):
+        try:
+            recording = read(path)
+        except FileError:
+            continue
+        if isinstance(recording, SampleRecording):
+            run = _told_by(path, recording)
+            if run is not None:
+                found.append(run)
+    return found
+
+
+def _told_by(path: Path, recording: SampleRecording) -> Run | None:
+    rates = [
+        (timed.t_ns, timed.message.bpm)
+        for timed in recording.timeline
+        if isinstance(timed.message, HeartRate) and timed.message.bpm
+    ]
+    seconds = min((rates[-1][0] - rates[0][0]) // SECOND_NS + 1, FILE_SECONDS_MAX) if rates else 0
+    if len(rates) < 600 or seconds < 600:
+        return None
+    told = np.full(seconds, np.nan)
+    for t_ns, bpm in rates:
+        second = (t_ns - rates[0][0]) // SECOND_NS
+        if second < seconds:
+            told[second] = bpm
+    known = np.flatnonzero(~np.isnan(told))
+    truth = np.interp(np.arange(seconds), known, told[known])
+    none = np.full(seconds, np.nan)
+    return Run(path.name, truth, told, np.full((seconds, 3), np.nan), none, np.zeros(seconds))

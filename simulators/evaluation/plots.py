@@ -21,7 +21,7 @@ Found = dict[str, tuple[Errors, Errors]]
 CLEAN: Final = "08_undisturbed_fast_rotation_with_breaks_A"
 MAGNET: Final = "29_disturbed_stationary_magnet_B"
 COLOURS: Final = {"ours": "#12658f", "VQF": "#d2601a", "VQF, scaled": "#e9b48a"}
-_STYLE: Final = {
+STYLE: Final = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "kinefuse",
     "path.simplify_threshold": 0.3,
@@ -48,7 +48,7 @@ def pictures(means: Mapping[str, Found], paths: Sequence[Path], *, with_vqf: boo
     """
     by_name = {path.stem: path for path in paths}
     clean, magnet = (load(by_name.get(name, paths[0])) for name in (CLEAN, MAGNET))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         return {
             "orientation-trial.svg": _over_time(clean, magnet, with_vqf=with_vqf),
             "orientation-cases.svg": _cases(means),
