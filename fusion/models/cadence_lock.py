@@ -18,15 +18,17 @@ from fusion.models import body
 from fusion.table import Fields
 
 NEAR_BPM = 3.0
-AWAY_BPM = 8.0
+NEAR_STILL_BPM = 5.0  # while it is under suspicion
+AWAY_BPM = 6.0
 LOCK_S = 10.0
 LEAVE_S = 3.0
 SLEW = 1.2  # bpm/s: rates rise and fall no faster for longer than a few seconds,
 SLEW_NEAR = 0.4  # and near the cadence no more than this is taken for a heart
 STEP_MAX_S = 5.0  # a reading speaks for no more time than this
-WINDOW_S = 8.0  # of the correlation
+WINDOW_S = 12.0  # of the correlation
+RHYTHM_S = 3.0  # light tells a mean of some seconds: so does the rhythm that it is held to
 MOVING_VARIANCE = 1.0  # bpm^2: a cadence that varies less has no movement to follow
-CORRELATION_MIN = 0.3
+CORRELATION_MIN = 0.1
 TOLD_NS = 12_000_000_000
 RHYTHM_NS = 4_000_000_000
 
@@ -34,6 +36,7 @@ FIELDS: list[tuple[Any, ...]] = [
     ("lock_s", np.float64),  # for how long all of it has held; LOCK_S and more is a lock
     ("lock_anchor_bpm", np.float64),
     ("lock_on", np.int8),
+    ("lock_spm", np.float64),  # the rhythm over RHYTHM_S
     ("lock_means", np.float64, (2,)),  # of reading and rhythm
     ("lock_spread", np.float64, (3,)),  # their variances and covariance
     ("lock_lost_s", np.float64),  # of this workout
@@ -61,14 +64,14 @@ def rhythm(s: Fields, t_ns: Any) -> Floats:
 
 def judge(s: Fields, bpm: Floats, t_ns: Any, dt_s: Floats, reference: Floats, use: Mask) -> Lock:
     """Judge a reading of light of each row, where ``use``; the heart is thought to be at ``reference``."""
-    steps = rhythm(s, t_ns)
+    span = np.minimum(dt_s, STEP_MAX_S)
+    steps = _smooth_rhythm(s, t_ns, span, use)
     half = np.abs(bpm - 0.5 * steps) < np.abs(bpm - steps)
     beat = np.where(half, 0.5 * steps, steps)
-    near = (steps > 0.0) & (np.abs(bpm - beat) <= NEAR_BPM)
+    starts = s["lock_s"] <= 0.0
+    near = (steps > 0.0) & (np.abs(bpm - beat) <= np.where(starts, NEAR_BPM, NEAR_STILL_BPM))
     away = np.abs(bpm - reference) > AWAY_BPM
     suspect = use & near & away
-    span = np.minimum(dt_s, STEP_MAX_S)
-    starts = s["lock_s"] <= 0.0
     follows = _follows(s, bpm, beat, span, suspect, starts)
     # Suspicion grows to where it takes LEAVE_S to lose it.
     falls = (LOCK_S + 1.0) / LEAVE_S
@@ -88,6 +91,15 @@ def anchor(s: Fields, rate: Floats, dt_s: Floats, anew: Mask, use: Mask) -> None
     moved = before + np.minimum(np.maximum(rate - before, -pace), pace)
     moved = np.where(anew | (before <= 0.0), rate, moved)
     s["lock_anchor_bpm"] = np.where(use, moved, before)
+
+
+def _smooth_rhythm(s: Fields, t_ns: Any, span: Floats, use: Mask) -> Floats:
+    """Return the rhythm over some seconds; 0: none."""
+    now, before = rhythm(s, t_ns), s["lock_spm"]
+    share = span / (span + RHYTHM_S)
+    smooth = np.where((now <= 0.0) | (before <= 0.0), now, before + share * (now - before))
+    s["lock_spm"] = np.where(use, smooth, before)
+    return smooth
 
 
 def _follows(s: Fields, bpm: Floats, beat: Floats, span: Floats, use: Mask, starts: Mask) -> Mask:

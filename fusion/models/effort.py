@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from fusion.kalman import Floats, Mask
+from fusion.kernel import choose
+from fusion.measurements import Sport
 from fusion.metrics import heart_rate_zone
 from fusion.models.heart_modes import decay
 from fusion.table import Fields
@@ -21,15 +23,24 @@ RISE_S = 30.0
 FALL_S = 55.0
 WALK, RUN, RIDE = 0.1, 0.2, 10.8
 RUNNING_SPM = 140.0
+RUNNING_MPS = 2.0
+SPEED_MAX_MPS = 8.0
+ON_FOOT = np.array([sport in (Sport.RUN, Sport.WALK, Sport.HIKE) for sport in Sport])
 UPTAKE_RESERVE = 42.0  # ml/kg/min above rest of a trained adult; 30 to 60 is usual, hence
-GAIN_SHARE = 0.3  # of what it makes of the rate, one sigma
-POWER_NS = 10_000_000_000
+GAIN_SHARE = 0.2  # of what it makes of the rate, one sigma
+LEARN_S = 600.0  # over which an athlete's own gain is learnt
+PRIOR_VARIANCE = 20.0  # (ml/kg/min)^2: effort that varies as much counts as much as what is known of everybody
+GAIN_RANGE = (0.5, 2.0)  # of what is known of everybody
+BETTER_NS = 10_000_000_000  # power is better than speed, and speed than steps, for so long
 SILENT_S = 5.0  # motion that is not told for longer has not gone on as it was told
 
 FIELDS: list[tuple[Any, ...]] = [
     ("effort", np.float64),  # ml/kg/min above rest, as told last
     ("effort_followed", np.float64),  # what of it the heart has followed at
     ("effort_ns", np.int64),  # this time; 0: never
+    ("effort_means", np.float64, (2,)),  # of what was followed, and of the rate
+    ("effort_spread", np.float64, (2,)),  # variance of the one, covariance of both
+    ("effort_known_s", np.float64),  # for how long
 ]
 
 
@@ -44,17 +55,51 @@ def followed(s: Fields, t_ns: Any) -> Floats:
     return np.where(s["effort_ns"] == 0, 0.0, moved)
 
 
+def known(s: Fields, t_ns: Any) -> Mask:
+    """Return whether the effort is told at t_ns, (n,)."""
+    told: Mask = (s["effort_ns"] != 0) & (np.abs(t_ns - s["effort_ns"]) * 1e-9 <= SILENT_S)
+    return told
+
+
 def gain(s: Fields, t_ns: Any) -> Floats:
-    """Return what a unit of demand makes of the rate, bpm per ml/kg/min, (n,)."""
+    """Return what a unit of demand makes of the rate, bpm per ml/kg/min, (n,): the athlete's own, so far."""
     top, _ = heart_rate_zone.maximum(s, t_ns)
-    return np.maximum(top - s["resting_bpm"], 40.0) * (1.0 / UPTAKE_RESERVE)
+    usual = np.maximum(top - s["resting_bpm"], 40.0) * (1.0 / UPTAKE_RESERVE)
+    varies, together = s["effort_spread"]
+    own = (together + PRIOR_VARIANCE * usual) / (varies + PRIOR_VARIANCE)
+    return np.minimum(np.maximum(own, GAIN_RANGE[0] * usual), GAIN_RANGE[1] * usual)
+
+
+def learn(s: Fields, t_ns: Any, bpm: Floats, dt_s: Floats, use: Mask) -> None:
+    """Learn how the rate goes with the effort that the heart has followed: a regression that forgets."""
+    use = use & (s["effort_ns"] != 0)
+    span_s = np.minimum(dt_s, SILENT_S)
+    known_s = s["effort_known_s"] + span_s
+    share = np.minimum(span_s / np.minimum(np.maximum(known_s, 1.0), LEARN_S), 1.0)
+    means, spread = s["effort_means"], s["effort_spread"]
+    d, e = followed(s, t_ns) - means[0], bpm - means[1]
+    new_means, new_spread = np.zeros_like(means), np.zeros_like(spread)
+    new_means[0], new_means[1] = means[0] + share * d, means[1] + share * e
+    new_spread[0] = (1.0 - share) * (spread[0] + share * (d * d))
+    new_spread[1] = (1.0 - share) * (spread[1] + share * (d * e))
+    s["effort_means"] = np.where(use, new_means, means)
+    s["effort_spread"] = np.where(use, new_spread, spread)
+    s["effort_known_s"] = np.where(use, known_s, s["effort_known_s"])
 
 
 def from_steps(s: Fields, t_ns: Any, spm: Floats, speed_mps: Floats, use: Mask) -> None:
-    """Take in the gait of each row, where ``use`` and no power meter speaks."""
+    """Take in the gait of each row, where ``use`` and nothing better tells."""
     cost = np.where(spm > RUNNING_SPM, RUN, WALK)
-    free = (s["power_t_ns"] == 0) | (np.abs(t_ns - s["power_t_ns"]) > POWER_NS)
-    _take(s, t_ns, cost * 60.0 * speed_mps, use & free)
+    for better in ("power_t_ns", "sensor_t_ns", "pos_t_ns"):
+        use = use & (np.abs(t_ns - s[better]) > BETTER_NS)
+    _take(s, t_ns, cost * 60.0 * speed_mps, use)
+
+
+def from_speed(s: Fields, t_ns: Any, speed_mps: Floats, use: Any = True) -> None:
+    """Take in a speed of each row, on foot, where ``use`` and no power meter speaks."""
+    cost = np.where(speed_mps > RUNNING_MPS, RUN, WALK)
+    free = choose(ON_FOOT, s["sport"]) & (np.abs(t_ns - s["power_t_ns"]) > BETTER_NS)
+    _take(s, t_ns, cost * 60.0 * np.minimum(speed_mps, SPEED_MAX_MPS), use & free)
 
 
 def from_power(s: Fields, t_ns: Any, use: Mask) -> None:

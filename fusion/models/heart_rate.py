@@ -30,7 +30,9 @@ STRAP_LAG_S = 2.0  # a mean of about five beats
 OPTICAL_LAG_S = 5.0  # a window of light of about ten seconds
 KNOWN_LAG_S = 0.5  # what is left of one that is told
 SLOPE_MAX = 3.0  # bpm/s: a reading that jumps more is no heart that changes
-STRAP_LASTING_BPM = 1.5  # of a strap's error, that does not change from reading to reading
+KNOWN_SHARE = 0.4  # of the densities of a heart, where its effort is told
+LASTING_SHARE = 0.4  # of the variance of a reading, that neighbouring readings have in common, and
+STRAP_LASTING_BPM = 0.85  # of a strap's error, that does not change from reading to reading
 BIAS_SIGMA_BPM = 1.5  # of light
 BIAS_TIME_S = 300.0
 NOISE_TIME_S = 8.0  # in which a source's noise is learnt
@@ -59,6 +61,7 @@ FIELDS: list[tuple[Any, ...]] = [
     ("hr_source", np.int32),
     ("hr_lag_s", np.float64),  # that is not known, of the newest source
     ("hr_noise", np.float64, (2,)),  # factor of the variance, of strap and light
+    ("hr_R", np.float64),  # variance of the newest reading, bpm^2
     ("hr_bias", np.float64, (2,)),  # of light, bpm, and its variance
     ("hr_rejects", np.int32),
     ("hr_nis", np.float64),  # mean over a window
@@ -111,7 +114,7 @@ def steady_variance(s: Fields, p00: Floats) -> Floats:
     """Return the variance of a rate that does not change, bpm^2, (n,)."""
     light = s["hr_source"] != int(Source.STRAP)
     alone = s["hr_light_ns"] - s["hr_strap_ns"] > STRAP_NS
-    lasting = np.where(light & alone, s["hr_bias"][1], STRAP_LASTING_BPM**2)
+    lasting = np.where(light & alone, s["hr_bias"][1], STRAP_LASTING_BPM**2) + LASTING_SHARE * s["hr_R"]
     worse = np.maximum(s["hr_nis"] * (1.0 / NIS_HIGH), 1.0)
     total: Floats = (p00 + lasting) * worse
     return total
@@ -146,6 +149,7 @@ def absorb(s: Fields, m: Fields) -> Mask:
     unknown = np.where(reading.optical, OPTICAL_LAG_S, STRAP_LAG_S)
     lag_s = np.where(np.isfinite(m["lag_s"]), KNOWN_LAG_S, unknown)
     s["hr_lag_s"] = np.where(taken, lag_s, s["hr_lag_s"])
+    effort.learn(s, t_ns, s["hr_x"][0], dt_s, taken & ~anew)
     _count(s, t_ns, rate_before, taken)
     s["hr_t_ns"] = np.where(taken, t_ns, heard_ns)
     s["hr_state_ns"] = np.where(reading.use, t_ns, state_ns)
@@ -191,6 +195,7 @@ def _filter(s: Fields, m: Fields, r: Reading) -> Mask:
     # Light does not overrule a strap that speaks.
     anew = free & (r.anew | (rejects >= REJECTS_MAX) & ~(r.optical & r.beside))
     taken = taken | anew
+    s["hr_R"] = np.where(taken, noisy, s["hr_R"])
     s["hr_rejects"] = np.where(anew, 0, rejects)
     _learn(s, r, nis, (expected, S, noisy), taken & ~anew)
     # A lock that crept in has taken the filter with it: back to where the heart was.
@@ -211,7 +216,7 @@ def _judged(s: Fields, r: Reading, expected: Floats) -> cadence_lock.Lock:
     """Judge light for cadence lock, against the strap or what the heart was."""
     since_s = np.minimum((r.t_ns - s["hr_light_ns"]) * 1e-9, GAP_S)
     reference = np.where(r.beside, expected, s["lock_anchor_bpm"])
-    known = r.use & r.optical & ~r.anew
+    known = r.use & r.optical & (~r.anew | (s["lock_on"] != 0))
     return cadence_lock.judge(s, r.bpm, r.t_ns, since_s, reference, known)
 
 
@@ -234,11 +239,11 @@ def _learn(s: Fields, r: Reading, nis: Floats, expected: tuple[Floats, Floats, F
     s["hr_noise"], s["hr_bias"] = new_noise, new_bias
 
 
-def _push(s: Fields, t_ns: timer.Times) -> tuple[Floats, Floats]:
-    """Return what the effort since the state adds to the rate at t_ns, bpm, and its variance, (n,) each."""
+def _push(s: Fields, t_ns: timer.Times) -> tuple[Floats, Floats, Floats]:
+    """Return what the effort since the state adds to the rate at t_ns, its variance, and what is left to chance."""
     change = effort.gain(s, t_ns) * (effort.followed(s, t_ns) - s["hr_effort"])
     unsure = effort.GAIN_SHARE * change
-    return change, unsure * unsure
+    return change, unsure * unsure, np.where(effort.known(s, t_ns), KNOWN_SHARE, 1.0)
 
 
 def _belief(s: Fields) -> heart_modes.Belief:

@@ -128,20 +128,21 @@ def lose(name: str, runs: Sequence[Run], sensor: Sensors, gaps: tuple[int, int])
         told = _told(run, sensor)
         settled = ~mask
         settled[:SETTLED_S] = False
+        told_one = ~np.isnan(errors)
         ratio = np.abs(errors) / outcome.sigma[i, :k]
         for key, values in (
             ("ours", np.abs(errors)[mask]),
             ("held", np.abs(held(told) - run.truth)[mask]),
             ("filterpy", np.abs(constant_velocity(told) - run.truth)[mask]),
-            ("inside", ratio[mask] <= NORMAL_90),
-            ("outside", ratio[settled] <= NORMAL_90),
+            ("inside", ratio[mask & told_one] <= NORMAL_90),
+            ("outside", ratio[settled & told_one] <= NORMAL_90),
             ("error", np.abs(errors)[settled]),
             ("nis", (outcome.nis[i, :k] >= NIS_BOUNDS[0]) & (outcome.nis[i, :k] <= NIS_BOUNDS[1])),
         ):
             parts.setdefault(key, []).append(values[settled] if key == "nis" else values)
     all_of = {key: np.concatenate(values) for key, values in parts.items()}
-    means = {key: float(np.mean(values)) for key, values in all_of.items()}
-    return Loss(name, len(runs), count, worst=float(np.quantile(all_of["ours"], 0.95)), **means)
+    means = {key: float(np.nanmean(values)) for key, values in all_of.items()}
+    return Loss(name, len(runs), count, worst=float(np.nanquantile(all_of["ours"], 0.95)), **means)
 
 
 def without(run: Run, gone: NDArray[np.bool_]) -> Run:
@@ -270,7 +271,9 @@ def _targets(losses: list[Loss], locks: list[Locked]) -> tuple[Target, ...]:
         if one.name.endswith("beats")
     ]
     for what, key in (("gone", "inside"), ("not gone", "outside")):
-        off = {one.name: 100.0 * abs(getattr(one, key) - 0.9) for one in losses}
+        # Files are their own truth: what was told a moment ago is no test of it.
+        kept = [one for one in losses if key == "inside" or not one.name.startswith("files")]
+        off = {one.name: 100.0 * abs(getattr(one, key) - 0.9) for one in kept}
         missed = tuple(f"{name}: {value:.1f} points off" for name, value in off.items() if value > 5.0)
         targets.append(Target(f"coverage off 90 %, strap {what}, worst kind", 5.0, max(off.values()), "%", len(off), missed))
     beyond = {one.name: 100.0 * (1.0 - one.nis) for one in losses}

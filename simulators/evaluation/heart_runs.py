@@ -11,13 +11,13 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.athletes import Athletes
+from fusion.athletes import Athletes, Profile
 from fusion.intervals import Cleaner
 from fusion.measurements import Measurements, Source, Sport
 from server.errors import FileError
 from server.files import read
 from server.files.recording import SampleRecording
-from server.messages import HeartRate
+from server.messages import Gnss, HeartRate
 from simulators.heart import TICK_HZ, Beats, Body
 from simulators.programme import Phase
 from simulators.sensors import Optical
@@ -34,6 +34,7 @@ RECENT: Final = 5  # beats of which a strap tells the mean
 MEAN_S: Final = 10.0  # about a moment: what counts as the rate of recorded beats then
 LOCK_WINDOW_S: Final = 5  # of light that follows the cadence
 LOCK_NOISE_BPM: Final = 1.0
+FOOT_POD_SHARE: Final = 0.03  # of the speed, one sigma between foot pods
 
 
 class Run(NamedTuple):
@@ -48,6 +49,8 @@ class Run(NamedTuple):
     beats: Floats  # (k, 3)
     light: Floats  # (k,)
     cadence: Floats  # (k,) steps a minute
+    speed: Floats | None = None  # (k,) m/s, as a foot pod tells it
+    profile: Profile = Profile()
 
 
 class Outcome(NamedTuple):
@@ -82,7 +85,9 @@ def simulated(seed: int, seconds: int) -> Run:
     light = np.array([optical.read(float(t)).bpm for t in t_s], dtype=np.float64)
     state = truth.state(t_s)
     told, cleaned = strap(beats, seconds)
-    return Run(f"seed {seed}", truth.heart.rate_bpm(t_s), told, cleaned, light, state.cadence_spm)
+    speed = state.speed_mps * (1.0 + FOOT_POD_SHARE * rng.normal()) * (1.0 + 0.02 * rng.normal(size=seconds))
+    profile = Profile(mass_kg=body.mass_kg, resting_bpm=round(body.resting_bpm), max_bpm=round(body.max_bpm))
+    return Run(f"seed {seed}", truth.heart.rate_bpm(t_s), told, cleaned, light, state.cadence_spm, speed, profile)
 
 
 def recorded(name: str, rr_s: Floats) -> Run:
@@ -163,7 +168,7 @@ def by_light(run: Run, second: int) -> list[tuple[float, float, Source, float]]:
 def ours(runs: Sequence[Run], *sensors: Sensors) -> Outcome:
     """Return what is told of runs whose athletes wear these sensors and an inertial device."""
     table = Athletes()
-    rows = np.array([table.add() for _ in runs], dtype=np.intp)
+    rows = np.array([table.add(run.profile) for run in runs], dtype=np.intp)
     for row in rows.tolist():
         table.begin(row, START_NS, Sport.RUN)
     seconds = max(len(run.truth) for run in runs)
@@ -173,7 +178,7 @@ def ours(runs: Sequence[Run], *sensors: Sensors) -> Outcome:
     )
     for second in range(seconds):
         t_ns = START_NS + (second + 1) * SECOND_NS
-        rates, windows = [], []
+        rates, windows, speeds = [], [], []
         for row, run in enumerate(runs):
             if second >= len(run.truth):
                 continue
@@ -185,7 +190,9 @@ def ours(runs: Sequence[Run], *sensors: Sensors) -> Outcome:
             spm = float(run.cadence[second])
             interval_s = 60.0 / spm if spm > 60.0 else 0.0
             windows.append((row, t_ns - 5, 9, 2, 1.0, 0.0, 0.01, 3.0, 1.0, 0, interval_s, 64))
-        m = Measurements.of(heart_rates=rates, windows=windows)
+            if run.speed is not None and not np.isnan(run.speed[second]):
+                speeds.append((row, t_ns - 4, float(run.speed[second]), int(Source.FOOT)))
+        m = Measurements.of(heart_rates=rates, windows=windows, speeds=speeds)
         live = table.step(rows, np.full(len(rows), t_ns), m)["heart_rate"]
         out.value[:, second], out.sigma[:, second] = live.value, live.sigma
         out.source[:, second] = live.source
@@ -243,4 +250,18 @@ def _told_by(path: Path, recording: SampleRecording) -> Run | None:
     known = np.flatnonzero(~np.isnan(told))
     truth = np.interp(np.arange(seconds), known, told[known])
     none = np.full(seconds, np.nan)
-    return Run(path.name, truth, told, np.full((seconds, 3), np.nan), none, np.zeros(seconds))
+    speed = _speed(recording, rates[0][0], seconds)
+    return Run(path.name, truth, told, np.full((seconds, 3), np.nan), none, np.zeros(seconds), speed)
+
+
+def _speed(recording: SampleRecording, first_ns: int, seconds: int) -> Floats | None:
+    """Return the speed that a file on foot tells, second by second, NaN where it tells none."""
+    if recording.sport not in ("run", "walk", "hike"):
+        return None
+    speed = np.full(seconds, np.nan)
+    for timed in recording.timeline:
+        if isinstance(timed.message, Gnss) and timed.message.speed_mps is not None:
+            second = (timed.t_ns - first_ns) // SECOND_NS
+            if 0 <= second < seconds:
+                speed[second] = timed.message.speed_mps
+    return speed
