@@ -16,7 +16,7 @@ from fusion.history import History
 from fusion.measurements import Estimates, Measurements, Records, Source, Sport, due
 from fusion.metrics import METRICS, ascent, distance, energy, gap, moving
 from fusion.metrics.metric import estimates
-from fusion.models import altitude, effort, position
+from fusion.models import altitude, position
 from fusion.rounds import rounds
 from fusion.state import STATE, TOTALS
 from fusion.summary import WorkoutSummary, absorb_heights, absorb_track, summarise
@@ -263,7 +263,6 @@ class Athletes:
             fixed = Picked(state, step.rows)
             moving.accrue(fixed, step.t_ns, moves, int(Source.GNSS))
             energy.from_motion(fixed, step.t_ns, step.speed_mps)
-            effort.from_speed(fixed, step.t_ns, step.speed_mps)
             for slot in full:
                 self._flush_track(slot)
 

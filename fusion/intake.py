@@ -60,7 +60,6 @@ def _speed(s: Fields, m: Fields) -> list[Any]:
     free = use & moving.unclaimed(s, t_ns, "pos_t_ns")
     moving.accrue(s, t_ns, now >= moving.MOVING_MPS, source, free)
     energy.from_motion(s, t_ns, now, free)
-    effort.from_speed(s, t_ns, now, free)
     top = np.maximum(s["speed_max_mps"], now)
     s["speed_max_mps"] = np.where(free & timer.counts(s, t_ns), top, s["speed_max_mps"])
     return []

@@ -27,8 +27,8 @@ SLEW_NEAR = 0.4  # and near the cadence no more than this is taken for a heart
 STEP_MAX_S = 5.0  # a reading speaks for no more time than this
 WINDOW_S = 12.0  # of the correlation
 RHYTHM_S = 3.0  # light tells a mean of some seconds: so does the rhythm that it is held to
-MOVING_VARIANCE = 1.0  # bpm^2: a cadence that varies less has no movement to follow
-CORRELATION_MIN = 0.1
+MOVING_VARIANCE = 4.0  # bpm^2: of a cadence that varies less, noise and lag hide whether it is followed
+CORRELATION_MIN = 0.0
 TOLD_NS = 12_000_000_000
 RHYTHM_NS = 4_000_000_000
 

@@ -80,7 +80,7 @@ def combined(modes: Floats, shares: Floats) -> Belief:
 
 
 def predict(
-    modes: Floats, shares: Floats, mean: Belief, dt_s: Floats, push: tuple[Floats, Floats, Floats]
+    modes: Floats, shares: Floats, mean: Belief, dt_s: Floats, push: tuple[Floats, Floats]
 ) -> tuple[Floats, Floats]:
     """Return modes and shares after steps of dt_s, (n,).
 
@@ -88,9 +88,8 @@ def predict(
     ----------
     mean : Belief
         What all modes are together before it.
-    push : three (n,) float64
-        What effort adds to the rate, bpm; the variance of that; and by how much less a heart whose effort is known
-        surprises, as a factor of the densities.
+    push : two (n,) float64
+        What effort adds to the rate, bpm, and the variance of that.
     """
     keep = decay(dt_s * (1.0 / MEMORY_S))
     new, new_shares = np.zeros_like(modes), np.zeros_like(shares)
@@ -99,7 +98,7 @@ def predict(
         new_shares[j] = stayed + (1.0 - keep) * SHARES[j]
         stays = stayed / new_shares[j]
         mixed = _mixed(modes[:, j], mean, stays)
-        for k, value in enumerate(_moved(mixed, dt_s, TAU_S[j], push[2] * SLOPE_DENSITY[j], push[2] * RATE_DENSITY[j])):
+        for k, value in enumerate(_moved(mixed, dt_s, TAU_S[j], SLOPE_DENSITY[j], RATE_DENSITY[j])):
             new[k, j] = value
         new[0, j], new[2, j] = new[0, j] + push[0], new[2, j] + push[1]
     return new, new_shares
@@ -119,7 +118,7 @@ def _mixed(mode: Floats, mean: Belief, stays: Floats) -> Belief:
     )
 
 
-def _moved(b: Belief, dt_s: Floats, tau_s: float, slope_density: Floats, rate_density: Floats) -> Belief:
+def _moved(b: Belief, dt_s: Floats, tau_s: float, slope_density: float, rate_density: float) -> Belief:
     """Return a mode after dt_s: the slope is an Ornstein-Uhlenbeck process (Singer 1970, eq. 12)."""
     u = dt_s * (1.0 / tau_s)
     a = decay(u)

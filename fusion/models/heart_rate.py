@@ -30,7 +30,6 @@ STRAP_LAG_S = 2.0  # a mean of about five beats
 OPTICAL_LAG_S = 5.0  # a window of light of about ten seconds
 KNOWN_LAG_S = 0.5  # what is left of one that is told
 SLOPE_MAX = 3.0  # bpm/s: a reading that jumps more is no heart that changes
-KNOWN_SHARE = 0.4  # of the densities of a heart, where its effort is told
 LASTING_SHARE = 0.4  # of the variance of a reading, that neighbouring readings have in common, and
 STRAP_LASTING_BPM = 0.85  # of a strap's error, that does not change from reading to reading
 BIAS_SIGMA_BPM = 1.5  # of light
@@ -239,11 +238,11 @@ def _learn(s: Fields, r: Reading, nis: Floats, expected: tuple[Floats, Floats, F
     s["hr_noise"], s["hr_bias"] = new_noise, new_bias
 
 
-def _push(s: Fields, t_ns: timer.Times) -> tuple[Floats, Floats, Floats]:
-    """Return what the effort since the state adds to the rate at t_ns, its variance, and what is left to chance."""
+def _push(s: Fields, t_ns: timer.Times) -> tuple[Floats, Floats]:
+    """Return what the effort since the state adds to the rate at t_ns, bpm, and its variance, (n,) each."""
     change = effort.gain(s, t_ns) * (effort.followed(s, t_ns) - s["hr_effort"])
     unsure = effort.GAIN_SHARE * change
-    return change, unsure * unsure, np.where(effort.known(s, t_ns), KNOWN_SHARE, 1.0)
+    return change, unsure * unsure
 
 
 def _belief(s: Fields) -> heart_modes.Belief:

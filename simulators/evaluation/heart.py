@@ -14,6 +14,7 @@ from simulators.evaluation.heart_tables import LOCK_COLUMNS, LOSS_COLUMNS, pictu
 
 SEEDS: Final = 50
 SECONDS: Final = 900
+LONGEST_S: Final = (900.0, 240.0)  # of a part of a session, and of intervals
 GAP_S: Final = 30
 SETTLED_S: Final = 30
 SIMULATED_GAPS: Final = (200, 120)  # the first begins so late, s, the next ones so long after it
@@ -25,7 +26,7 @@ LOCK_SECONDS: Final = 90
 GRACE_S: Final = 10  # after a lock has ended: flags then are late, not false
 
 CONDITIONS: Final = (
-    "Simulated hearts follow programmes of rest, walking and running that change every one to five minutes; their "
+    "Simulated hearts follow programmes of rest, walking and running, whose parts last one to fifteen minutes (sessions) or one to four (intervals); their "
     "strap tells intervals, whose variation has the spectra of simulators/heart.py, and their inertial device "
     "tells steps. Recorded beats are those of chest straps (GUDB: fifteen subjects at rest and in motion, two minutes "
     "each; a Polar recording of an exercise session), their truth the mean rate over 10 s about each moment. The "
@@ -82,12 +83,15 @@ def evaluate(options: Options) -> Section:
     if not series:
         raise NothingToEvaluateError(f"no annotation_cs.tsv of GUDB under {options.data}")
     held_out = [(name, rr) for subject, name, rr in series if int(subject[-2:]) % 2]
-    simulated = [heart_runs.simulated(seed, SECONDS) for seed in range(SEEDS)]
+    sessions, simulated = (
+        [heart_runs.simulated(seed, SECONDS, longest_s) for seed in range(SEEDS)] for longest_s in LONGEST_S
+    )
     beats = [heart_runs.recorded(name, rr) for name, rr in held_out]
     long = heart_runs.hrm(options.data, "exercise_rri.hrm")
     kinds = [
-        ("simulated, beats", simulated, heart_runs.by_beats, SIMULATED_GAPS),
-        ("simulated, rates", simulated, heart_runs.by_strap, SIMULATED_GAPS),
+        ("simulated sessions, beats", sessions, heart_runs.by_beats, SIMULATED_GAPS),
+        ("simulated intervals, beats", simulated, heart_runs.by_beats, SIMULATED_GAPS),
+        ("simulated intervals, rates", simulated, heart_runs.by_strap, SIMULATED_GAPS),
         ("GUDB, beats", beats, heart_runs.by_beats, RECORDED_GAPS),
         ("GUDB, rates", beats, heart_runs.by_strap, RECORDED_GAPS),
     ]

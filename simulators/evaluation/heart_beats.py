@@ -82,7 +82,7 @@ def _one(kind: str, series: Sequence[tuple[str, Floats]]) -> Artefacts:
         truth = mean_rate(rr_s, seconds)
         told, beats = strap(np.cumsum(bad), seconds)
         none = np.full(seconds, np.nan)
-        runs.append(Run(name, truth, told, beats, none, np.zeros(seconds)))
+        runs.append(Run(name, truth, told, beats, none, none))
     means = [_error(runs, sensor) for sensor in (by_strap, by_beats)]
     return Artefacts(kind, put_in, found, named, 100.0 * changed / untouched, *means)
 

@@ -17,7 +17,7 @@ from fusion.measurements import Measurements, Source, Sport
 from server.errors import FileError
 from server.files import read
 from server.files.recording import SampleRecording
-from server.messages import Gnss, HeartRate
+from server.messages import Cadence, HeartRate
 from simulators.heart import TICK_HZ, Beats, Body
 from simulators.programme import Phase
 from simulators.sensors import Optical
@@ -34,7 +34,6 @@ RECENT: Final = 5  # beats of which a strap tells the mean
 MEAN_S: Final = 10.0  # about a moment: what counts as the rate of recorded beats then
 LOCK_WINDOW_S: Final = 5  # of light that follows the cadence
 LOCK_NOISE_BPM: Final = 1.0
-FOOT_POD_SHARE: Final = 0.03  # of the speed, one sigma between foot pods
 
 
 class Run(NamedTuple):
@@ -48,8 +47,7 @@ class Run(NamedTuple):
     told: Floats  # (k,)
     beats: Floats  # (k, 3)
     light: Floats  # (k,)
-    cadence: Floats  # (k,) steps a minute
-    speed: Floats | None = None  # (k,) m/s, as a foot pod tells it
+    cadence: Floats  # (k,) steps a minute; NaN: no inertial device is worn
     profile: Profile = Profile()
 
 
@@ -63,20 +61,25 @@ class Outcome(NamedTuple):
     locked: NDArray[np.bool_]
 
 
-def simulated(seed: int, seconds: int) -> Run:
-    """Return a heart that obeys an athlete's programme of rest, walking and running."""
+def simulated(seed: int, seconds: int, longest_s: float) -> Run:
+    """Return a heart that obeys an athlete's programme of rest, walking and running.
+
+    Parts of it last from a minute to ``longest_s``, all scales alike. Cadence goes with speed as athletes' does: on
+    the walk with its square root (Grieve and Gear 1966, doi 10.1080/00140136608964399), on the run hardly.
+    """
     rng = np.random.default_rng([seed, 5])
     body = Body(
         resting_bpm=rng.uniform(48.0, 68.0), max_bpm=rng.uniform(175.0, 200.0), uptake_max=rng.uniform(40.0, 62.0)
     )
+    rate = rng.uniform(155.0, 178.0)
     phases = [Phase("rest", float(rng.integers(60, 180)))]
     while sum(phase.duration_s for phase in phases) < seconds:
         run = rng.random() < 0.6
         speed = rng.uniform(2.2, 4.2) if run else rng.uniform(1.0, 1.7)
-        cadence = rng.uniform(150.0, 180.0) if run else rng.uniform(95.0, 125.0)
+        cadence = rate + (7.0 * (speed - 3.0) if run else 100.0 * (speed**0.5) - rate) + rng.normal(0.0, 2.0)
         if rng.random() < 0.15:
             phases.append(Phase("rest", float(rng.integers(40, 150))))
-        phases.append(Phase("run" if run else "walk", float(rng.integers(60, 300)), speed, cadence))
+        phases.append(Phase("run" if run else "walk", float(round(60.0 * (longest_s / 60.0) ** rng.random())), speed, cadence))
     truth = Truth(phases, body, rng)
     t_s = np.arange(1.0, seconds + 1.0)
     beats = Beats(truth.heart, rng).until(float(seconds))
@@ -85,9 +88,8 @@ def simulated(seed: int, seconds: int) -> Run:
     light = np.array([optical.read(float(t)).bpm for t in t_s], dtype=np.float64)
     state = truth.state(t_s)
     told, cleaned = strap(beats, seconds)
-    speed = state.speed_mps * (1.0 + FOOT_POD_SHARE * rng.normal()) * (1.0 + 0.02 * rng.normal(size=seconds))
     profile = Profile(mass_kg=body.mass_kg, resting_bpm=round(body.resting_bpm), max_bpm=round(body.max_bpm))
-    return Run(f"seed {seed}", truth.heart.rate_bpm(t_s), told, cleaned, light, state.cadence_spm, speed, profile)
+    return Run(f"seed {seed}", truth.heart.rate_bpm(t_s), told, cleaned, light, state.cadence_spm, profile)
 
 
 def recorded(name: str, rr_s: Floats) -> Run:
@@ -96,7 +98,7 @@ def recorded(name: str, rr_s: Floats) -> Run:
     seconds = int(ends[-1])
     told, cleaned = strap(ends, seconds)
     none = np.full(seconds, np.nan)
-    return Run(name, mean_rate(rr_s, seconds), told, cleaned, none, np.zeros(seconds))
+    return Run(name, mean_rate(rr_s, seconds), told, cleaned, none, none)
 
 
 def mean_rate(rr_s: Floats, seconds: int) -> Floats:
@@ -178,7 +180,7 @@ def ours(runs: Sequence[Run], *sensors: Sensors) -> Outcome:
     )
     for second in range(seconds):
         t_ns = START_NS + (second + 1) * SECOND_NS
-        rates, windows, speeds = [], [], []
+        rates, windows = [], []
         for row, run in enumerate(runs):
             if second >= len(run.truth):
                 continue
@@ -189,10 +191,9 @@ def ours(runs: Sequence[Run], *sensors: Sensors) -> Outcome:
             ]
             spm = float(run.cadence[second])
             interval_s = 60.0 / spm if spm > 60.0 else 0.0
-            windows.append((row, t_ns - 5, 9, 2, 1.0, 0.0, 0.01, 3.0, 1.0, 0, interval_s, 64))
-            if run.speed is not None and not np.isnan(run.speed[second]):
-                speeds.append((row, t_ns - 4, float(run.speed[second]), int(Source.FOOT)))
-        m = Measurements.of(heart_rates=rates, windows=windows, speeds=speeds)
+            if not np.isnan(spm):
+                windows.append((row, t_ns - 5, 9, 2, 1.0, 0.0, 0.01, 3.0, 1.0, 0, interval_s, 64))
+        m = Measurements.of(heart_rates=rates, windows=windows)
         live = table.step(rows, np.full(len(rows), t_ns), m)["heart_rate"]
         out.value[:, second], out.sigma[:, second] = live.value, live.sigma
         out.source[:, second] = live.source
@@ -250,18 +251,16 @@ def _told_by(path: Path, recording: SampleRecording) -> Run | None:
     known = np.flatnonzero(~np.isnan(told))
     truth = np.interp(np.arange(seconds), known, told[known])
     none = np.full(seconds, np.nan)
-    speed = _speed(recording, rates[0][0], seconds)
-    return Run(path.name, truth, told, np.full((seconds, 3), np.nan), none, np.zeros(seconds), speed)
+    spm = _cadence(recording, rates[0][0], seconds)
+    return Run(path.name, truth, told, np.full((seconds, 3), np.nan), none, spm)
 
 
-def _speed(recording: SampleRecording, first_ns: int, seconds: int) -> Floats | None:
-    """Return the speed that a file on foot tells, second by second, NaN where it tells none."""
-    if recording.sport not in ("run", "walk", "hike"):
-        return None
-    speed = np.full(seconds, np.nan)
-    for timed in recording.timeline:
-        if isinstance(timed.message, Gnss) and timed.message.speed_mps is not None:
+def _cadence(recording: SampleRecording, first_ns: int, seconds: int) -> Floats:
+    """Return the cadence that a file on foot tells, second by second, NaN where it tells none."""
+    spm = np.full(seconds, np.nan)
+    if recording.sport in ("run", "walk", "hike"):
+        for timed in recording.timeline:
             second = (timed.t_ns - first_ns) // SECOND_NS
-            if 0 <= second < seconds:
-                speed[second] = timed.message.speed_mps
-    return speed
+            if isinstance(timed.message, Cadence) and timed.message.spm is not None and 0 <= second < seconds:
+                spm[second] = timed.message.spm
+    return spm
