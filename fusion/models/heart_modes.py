@@ -1,7 +1,7 @@
 """What a heart may be doing: an interacting multiple model (IMM) of steady, ramp and lost.
 
     x = [rate bpm, slope bpm/s]      slope' = -slope / tau + noise,   rate' = slope + noise
-    z = rate - lag slope + v         a mean over beats that are past, by a lag that is known
+    z = rate + v
 
 Each mode has a tau and noises of its own. *Steady*: a slope dies within seconds. *Ramp*: after a change of
 effort the rate goes to its new level with a time constant of half a minute and more (Stirling et al. 2008, doi
@@ -143,17 +143,15 @@ class Innovation(NamedTuple):
     S: Floats
 
 
-def innovation(modes: Floats, shares: Floats, bpm: Floats, lag_s: Floats, R: Floats) -> Innovation:
+def innovation(modes: Floats, shares: Floats, bpm: Floats, R: Floats) -> Innovation:
     """Return the normalised innovation squared of a reading, (n,), and the innovation's variance."""
     b = combined(modes, shares)
-    S = b.p00 - lag_s * (2.0 * b.p01 - lag_s * b.p11) + R
-    y = bpm - (b.rate - lag_s * b.slope)
+    S = b.p00 + R
+    y = bpm - b.rate
     return Innovation(y * y / S, S)
 
 
-def update(
-    modes: Floats, shares: Floats, bpm: Floats, lag_s: Floats, R: Floats, extra: Floats
-) -> tuple[Floats, Floats]:
+def update(modes: Floats, shares: Floats, bpm: Floats, R: Floats, extra: Floats) -> tuple[Floats, Floats]:
     """Return modes and shares after a reading of each row.
 
     Parameters
@@ -164,9 +162,7 @@ def update(
     new, weights = np.zeros_like(modes), np.zeros_like(shares)
     for j in MODES:
         rate, slope, p00, p01, p11 = (modes[k, j] for k in range(5))
-        y = bpm - (rate - lag_s * slope)
-        h0, h1 = p00 - lag_s * p01, p01 - lag_s * p11
-        S = h0 - lag_s * h1 + R
+        y, S = bpm - rate, p00 + R
         if j == LOST:  # nothing is learnt
             for k in range(5):
                 new[k, j] = modes[k, j]
@@ -175,9 +171,9 @@ def update(
         tail = 1.0 / (1.0 + y * y / S * (1.0 / 7.0))
         tail = tail * tail
         weights[j] = shares[j] * (T7 * (tail * tail) / np.sqrt(S))
-        K0, K1 = h0 / (S + extra), h1 / (S + extra)
+        K0, K1 = p00 / (S + extra), p01 / (S + extra)
         new[0, j], new[1, j] = rate + K0 * y, slope + K1 * y
-        new[2, j], new[3, j], new[4, j] = p00 - K0 * h0, p01 - K0 * h1, p11 - K1 * h1
+        new[2, j], new[3, j], new[4, j] = (1.0 - K0) * p00, (1.0 - K0) * p01, p11 - K1 * p01
     whole = weights[0] + weights[1] + weights[2]
     for j in MODES:
         weights[j] = weights[j] / whole

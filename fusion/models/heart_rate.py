@@ -6,8 +6,9 @@ Readings of all sources enter one IMM (fusion/models/heart_modes.py). Each sourc
   contact, skin and firmware differ between persons, and no data sheet tells them;
 * light also a bias, Gauss-Markov, learnt while a strap speaks beside it. Alone it cannot be seen, and its
   variance is part of the rate's;
-* a lag: it tells a mean over beats that are past. Where the lag is known (beats) the slope corrects it. Where
-  it is not, as makers differ, the rate is not moved by it: the slope makes an error of it, which widens sigma.
+* a lag: it tells a mean over beats that are past. Where the lag is known (beats) the reading counts
+  as of then, and the modes carry it on. Where it is not, as makers differ, the rate is not moved by it: the slope
+  makes an error of it, which widens sigma.
 
 A reading beyond the gate counts less, then not at all; after five of these in a row the filter starts anew.
 Light that follows the cadence (fusion/models/cadence_lock.py) teaches nothing. While nothing is learnt the
@@ -27,15 +28,16 @@ from fusion.table import Fields
 STRAP_SIGMA_BPM = 1.0
 OPTICAL_SIGMA_BPM = 3.0
 STRAP_LAG_S = 2.0  # a mean of about five beats
-OPTICAL_LAG_S = 5.0  # a window of light of about ten seconds
+OPTICAL_LAG_S = 7.0  # a window of light of about ten seconds, and what the filter adds to it
 KNOWN_LAG_S = 0.5  # what is left of one that is told
 SLOPE_MAX = 3.0  # bpm/s: a reading that jumps more is no heart that changes
 LASTING_SHARE = 0.4  # of the variance of a reading, that neighbouring readings have in common, and
 STRAP_LASTING_BPM = 0.85  # of a strap's error, that does not change from reading to reading
-BIAS_SIGMA_BPM = 1.5  # of light
+BIAS_SIGMA_BPM = 2.0  # of light
 BIAS_TIME_S = 300.0
 NOISE_TIME_S = 8.0  # in which a source's noise is learnt
-NOISE_RANGE = (0.03, 9.0)  # the factor
+NOISE_MIN = (0.03, 0.5)  # the factor, of a strap and of light
+NOISE_MAX = 9.0
 NIS_WINDOW = 15.0  # readings
 NIS_HIGH = 1.6  # the upper end of what chance makes of it (95 %); more widens sigma
 LAG_MAX_S = 20.0
@@ -80,6 +82,7 @@ class Reading(NamedTuple):
     bpm: Floats
     optical: Mask
     t_ns: timer.Times
+    at_ns: timer.Times  # what it tells of: earlier by its lag, where that is known
     dt_s: Floats  # since the state
     use: Mask
     anew: Mask  # nothing is known of the heart now
@@ -90,7 +93,7 @@ class Carried(NamedTuple):
     """The rate at a moment, (n,) each."""
 
     rate: Floats
-    slope: Floats
+    slope: Floats  # if it is a ramp
     variance: Floats  # of the filter alone
 
 
@@ -105,8 +108,9 @@ def told_sigma(m: Fields) -> Floats:
 def carried(s: Fields, t_ns: timer.Times) -> Carried:
     """Return the rate at t_ns, (n,), as the modes go on by themselves."""
     dt_s = np.minimum(np.maximum(t_ns - s["hr_state_ns"], 0) * 1e-9, GAP_S)
-    belief = heart_modes.combined(*heart_modes.predict(s["hr_modes"], s["hr_shares"], _belief(s), dt_s, _push(s, t_ns)))
-    return Carried(belief.rate, belief.slope, belief.p00)
+    modes, shares = heart_modes.predict(s["hr_modes"], s["hr_shares"], _belief(s), dt_s, _push(s, t_ns))
+    belief = heart_modes.combined(modes, shares)
+    return Carried(belief.rate, modes[1, heart_modes.RAMP], belief.p00)
 
 
 def steady_variance(s: Fields, p00: Floats) -> Floats:
@@ -133,11 +137,14 @@ def absorb(s: Fields, m: Fields) -> Mask:
     in_time = state_ns - m["t_ns"] <= LATE_NS
     s["late"] = s["late"] + (sane & ~in_time)
     t_ns = np.maximum(m["t_ns"], state_ns)
-    dt_s = np.minimum((t_ns - state_ns) * 1e-9, GAP_S)
+    known = np.isfinite(m["lag_s"])
+    lag_s = np.where(known, np.minimum(np.maximum(m["lag_s"], 0.0), LAG_MAX_S), 0.0)
+    at_ns = np.maximum(t_ns - (lag_s * 1e9).astype(np.int64), state_ns)
+    dt_s = np.minimum((at_ns - state_ns) * 1e-9, GAP_S)
     first = heard_ns == 0
     anew = first | ((t_ns - heard_ns) * 1e-9 > GAP_S)
     beside = (s["hr_strap_ns"] != 0) & (t_ns - s["hr_strap_ns"] <= STRAP_NS)
-    reading = Reading(bpm, m["source"] == OPTICAL, t_ns, dt_s, sane & in_time, anew, beside)
+    reading = Reading(bpm, m["source"] == OPTICAL, t_ns, at_ns, dt_s, sane & in_time, anew, beside)
     rate_before = s["hr_x"][0]
     _forget(s, reading, first)
     taken = _filter(s, m, reading)
@@ -146,13 +153,12 @@ def absorb(s: Fields, m: Fields) -> Mask:
     s["hr_strap_ns"] = np.where(taken & ~reading.optical, t_ns, s["hr_strap_ns"])
     s["hr_light_ns"] = np.where(reading.use & reading.optical, t_ns, s["hr_light_ns"])
     unknown = np.where(reading.optical, OPTICAL_LAG_S, STRAP_LAG_S)
-    lag_s = np.where(np.isfinite(m["lag_s"]), KNOWN_LAG_S, unknown)
-    s["hr_lag_s"] = np.where(taken, lag_s, s["hr_lag_s"])
-    effort.learn(s, t_ns, s["hr_x"][0], dt_s, taken & ~anew)
+    s["hr_lag_s"] = np.where(taken, np.where(known, KNOWN_LAG_S, unknown), s["hr_lag_s"])
+    effort.learn(s, at_ns, s["hr_x"][0], dt_s, taken & ~anew)
     _count(s, t_ns, rate_before, taken)
     s["hr_t_ns"] = np.where(taken, t_ns, heard_ns)
-    s["hr_state_ns"] = np.where(reading.use, t_ns, state_ns)
-    s["hr_effort"] = np.where(reading.use, effort.followed(s, t_ns), s["hr_effort"])
+    s["hr_state_ns"] = np.where(reading.use, at_ns, state_ns)
+    s["hr_effort"] = np.where(reading.use, effort.followed(s, at_ns), s["hr_effort"])
     return taken
 
 
@@ -173,7 +179,7 @@ def _forget(s: Fields, r: Reading, first: Mask) -> None:
 def _filter(s: Fields, m: Fields, r: Reading) -> Mask:
     """Predict, update or start anew; return which rows took their reading."""
     old, old_shares = s["hr_modes"], s["hr_shares"]
-    push = _push(s, r.t_ns)
+    push = _push(s, r.at_ns)
     s["lock_anchor_bpm"] = s["lock_anchor_bpm"] + np.where(r.use & ~r.anew, push[0], 0.0)
     modes, shares = heart_modes.predict(old, old_shares, _belief(s), r.dt_s, push)
     expected = heart_modes.combined(modes, shares).rate
@@ -181,13 +187,12 @@ def _filter(s: Fields, m: Fields, r: Reading) -> Mask:
     R = sigma * sigma
     noisy = R * np.where(r.optical, s["hr_noise"][1], s["hr_noise"][0])
     z = r.bpm - np.where(r.optical, s["hr_bias"][0], 0.0)
-    lag_s = np.where(np.isfinite(m["lag_s"]), np.minimum(np.maximum(m["lag_s"], 0.0), LAG_MAX_S), 0.0)
-    nis, S = heart_modes.innovation(modes, shares, z, lag_s, noisy)
+    nis, S = heart_modes.innovation(modes, shares, z, noisy)
     was_on = s["lock_on"] != 0
     lock = _judged(s, r, expected)
     free = r.use & ~lock.suspect
     extra, plausible = gated(nis, S, GATE)
-    learnt, learnt_shares = heart_modes.update(modes, shares, z, lag_s, noisy, extra)
+    learnt, learnt_shares = heart_modes.update(modes, shares, z, noisy, extra)
     taken = free & plausible & (learnt_shares[heart_modes.LOST] < 0.5)
     rejects = np.where(taken, 0, s["hr_rejects"] + 1)
     rejects = np.where(free, rejects, s["hr_rejects"])
@@ -226,10 +231,11 @@ def _learn(s: Fields, r: Reading, nis: Floats, expected: tuple[Floats, Floats, F
     s["hr_nis"] = np.where(use, s["hr_nis"] + (bounded - s["hr_nis"]) * (1.0 / NIS_WINDOW), s["hr_nis"])
     noise, bias = s["hr_noise"], s["hr_bias"]
     new_noise, new_bias = np.zeros_like(noise), np.zeros_like(bias)
-    share = np.minimum(r.dt_s, 2.0) * (1.0 / NOISE_TIME_S)
+    # What a ramp is wrong by is no noise of the sensor's.
+    share = np.minimum(r.dt_s, 2.0) * (1.0 / NOISE_TIME_S) * s["hr_shares"][heart_modes.STEADY]
     for k, own in ((0, ~r.optical), (1, r.optical)):
         factor = noise[k] * (1.0 + share * (bounded - 1.0))
-        factor = np.minimum(np.maximum(factor, NOISE_RANGE[0]), NOISE_RANGE[1])
+        factor = np.minimum(np.maximum(factor, NOISE_MIN[k]), NOISE_MAX)
         new_noise[k] = np.where(use & own, factor, noise[k])
     beside = use & r.optical & r.beside
     K = bias[1] / (S + bias[1])
@@ -264,7 +270,7 @@ def _combine(s: Fields, use: Mask) -> None:
 def _count(s: Fields, t_ns: timer.Times, rate_before: Floats, use: Mask) -> None:
     """Add the filtered rate and its sigma to the workout's mean and maximum, where ``use``."""
     p00, before_ns = s["hr_P"][0, 0], s["hr_t_ns"]
-    rate, slope = s["hr_x"]
+    rate, slope = s["hr_x"][0], s["hr_modes"][1, heart_modes.RAMP]
     counted = use & timer.counts(s, t_ns)
     span = np.where(counted, timer.counted_s(s, before_ns, t_ns), 0.0)
     span = np.where(span > MEAN_GAP_S, 0.0, span)
