@@ -1,9 +1,10 @@
 """Intervals between heart beats (RR), cleaned as they come.
 
-Lipponen and Tarvainen 2019 (doi 10.1080/03091902.2019.1640306): a beat is judged by how its interval differs from
-the one before (dRR) and from the median of its neighbours (mRR), in units of thresholds that follow the
-quartiles of the newest intervals. *Missed*: one interval is two or three. *Extra*: two are one. *Ectopic*: a beat
-came early or late and the next made up for it. *Uneven*: one interval is off, whatever the reason.
+Lipponen and Tarvainen 2019 (doi 10.1080/03091902.2019.1640306): a beat is judged by how its interval
+differs from the one before (dRR) and from the median of its neighbours (mRR), in units of thresholds that
+follow the quartiles of the newest intervals. *Missed*: one interval is two or three. *Extra*: two are one.
+*Ectopic*: a beat came early or late and the next made up for it. *Uneven*: one interval is off, whatever
+the reason.
 
 The paper looks 45 beats ahead for its thresholds and five for its median. Here both look back instead, over
 intervals that are cleaned already, and AHEAD beats ahead, which is what its decisions need.
@@ -73,8 +74,9 @@ class Cleaner:
         ----------
         rr_ms : sequence of float
         t_ns : int or None
-            The sensor's clock at the last of their beats, where it tells one. If it went on by more or less than
-            the intervals say, beats were lost, and the first interval is no neighbour of the newest one.
+            The sensor's clock at the last of their beats, where it tells one. If it went on by more or less
+            than the intervals say, beats were lost, and the first interval is no neighbour of the newest
+            one.
         """
         if t_ns is not None:
             if self._t_ns is not None and abs(t_ns - self._t_ns - 1e6 * sum(rr_ms)) > LOST_NS:
@@ -163,7 +165,7 @@ class Cleaner:
                 return "extra", 1
         if abs(d) > 1.0 and (turns or back) and abs(both_ms - 2.0 * median) < 2.0 * reach:
             return "ectopic", 1
-        if abs(off) > MEDIAN_LIMIT or abs(d) > 1.0 and back:
+        if abs(off) > MEDIAN_LIMIT or (abs(d) > 1.0 and back):
             return "uneven", 1
         return "normal", 1
 

@@ -2,11 +2,11 @@
 
 Light through a moving wrist is modulated by the steps; where that is stronger than the pulse the sensor
 follows the cadence, or half of it, which is the swing of one arm. What it tells then is a plausible, quiet
-heart rate, and gives itself away by three things together, for LOCK_S: it is within NEAR_BPM of cadence or its
-half; it moves as the cadence moves, where that moves; and it is away from what the heart does: from the strap
-where one speaks, else from an anchor, which follows the filter no faster than hearts do (SLEW). Readings that
-are under suspicion teach the filter nothing. The lock is told as soon as it is certain, and no longer than
-LEAVE_S after it has ended.
+heart rate, and gives itself away by three things together, for LOCK_S: it is within NEAR_BPM of cadence or
+its half; it moves as the cadence moves, where that moves; and it is away from what the heart does: from the
+strap where one speaks, else from an anchor, which follows the filter no faster than hearts do (SLEW).
+Readings that are under suspicion teach the filter nothing. The lock is told as soon as it is certain, and
+no longer than LEAVE_S after it has ended.
 """
 
 from typing import Any, NamedTuple
@@ -39,9 +39,7 @@ FIELDS: list[tuple[Any, ...]] = [
     ("lock_spm", np.float64),  # the rhythm over RHYTHM_S
     ("lock_means", np.float64, (2,)),  # of reading and rhythm
     ("lock_spread", np.float64, (3,)),  # their variances and covariance
-    ("lock_lost_s", np.float64),  # of this workout
 ]
-TOTALS = ("lock_lost_s",)
 
 
 class Lock(NamedTuple):

@@ -2,13 +2,14 @@
 
 Uptake above rest by the ACSM's equations (Guidelines for Exercise Testing and Prescription): walking 0.1 v,
 running 0.2 v with v in m/min, cycling 10.8 W / M, ml/kg/min. The heart follows demand with a time constant of
-half a minute upwards and about a minute downwards (Stirling et al. 2008, doi 10.2991/jnmp.2008.15.s3.41; Wang, Su
-and Celler, EMBC 2006); shares of the reserves of oxygen and of heart rate are the same (Swain and Leutholtz 1997, doi
-10.1097/00005768-199703000-00018). Of demand that the heart has followed only changes are used: what they make of
-the rate is its gain: at first that of a trained adult of the athlete's reserve, then what their own rate shows.
+half a minute upwards and about a minute downwards (Stirling et al. 2008, doi 10.2991/jnmp.2008.15.s3.41;
+Wang, Su and Celler, EMBC 2006); shares of the reserves of oxygen and of heart rate are the same (Swain and
+Leutholtz 1997, doi 10.1097/00005768-199703000-00018). Of demand that the heart has followed only changes
+are used: what they make of the rate is its gain: at first that of a trained adult of the athlete's reserve,
+then what their own rate shows.
 
-Speed over ground is not asked. On recorded runs it made the rate that is carried worse, by half a beat: it falls on
-a hill, where the heart rises.
+Speed over ground is not asked. On recorded runs it made the rate that is carried worse, by half a beat: it
+falls on a hill, where the heart rises.
 """
 
 from typing import Any
@@ -27,7 +28,9 @@ RUNNING_SPM = 140.0
 UPTAKE_RESERVE = 42.0  # ml/kg/min above rest of a trained adult; 30 to 60 is usual, hence
 GAIN_SHARE = 0.2  # of what it makes of the rate, one sigma
 LEARN_S = 600.0  # over which an athlete's own gain is learnt
-PRIOR_VARIANCE = 20.0  # (ml/kg/min)^2: effort that varies as much counts as much as what is known of everybody
+PRIOR_VARIANCE = (
+    20.0  # (ml/kg/min)^2: effort that varies as much counts as much as what is known of everybody
+)
 GAIN_RANGE = (0.5, 2.0)  # of what is known of everybody
 BETTER_NS = 10_000_000_000  # power is better than steps for so long
 SILENT_S = 5.0  # motion that is not told for longer has not gone on as it was told
@@ -59,7 +62,8 @@ def gain(s: Fields, t_ns: Any) -> Floats:
     usual = np.maximum(top - s["resting_bpm"], 40.0) * (1.0 / UPTAKE_RESERVE)
     varies, together = s["effort_spread"]
     own = (together + PRIOR_VARIANCE * usual) / (varies + PRIOR_VARIANCE)
-    return np.minimum(np.maximum(own, GAIN_RANGE[0] * usual), GAIN_RANGE[1] * usual)
+    bounded: Floats = np.minimum(np.maximum(own, GAIN_RANGE[0] * usual), GAIN_RANGE[1] * usual)
+    return bounded
 
 
 def learn(s: Fields, t_ns: Any, bpm: Floats, dt_s: Floats, use: Mask) -> None:

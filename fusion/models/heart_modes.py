@@ -4,9 +4,9 @@
     z = rate + v
 
 Each mode has a tau and noises of its own. *Steady*: a slope dies within seconds. *Ramp*: after a change of
-effort the rate goes to its new level with a time constant of half a minute and more (Stirling et al. 2008, doi
-10.2991/jnmp.2008.15.s3.41; Wang, Su and Celler, EMBC 2006), so that its slope decays with that. *Lost*: what
-is told is not the heart; it may be anything, and nothing is learnt from it.
+effort the rate goes to its new level with a time constant of half a minute and more (Stirling et al. 2008,
+doi 10.2991/jnmp.2008.15.s3.41; Wang, Su and Celler, EMBC 2006), so that its slope decays with that. *Lost*:
+what is told is not the heart; it may be anything, and nothing is learnt from it.
 
 The filter is that of Blom and Bar-Shalom 1988 (doi 10.1109/9.1299). Modes follow a Markov chain that forgets
 within MEMORY_S towards the shares of SHARES, whatever the step: so a mode mixes with the mean of all alone.
@@ -178,4 +178,3 @@ def update(modes: Floats, shares: Floats, bpm: Floats, R: Floats, extra: Floats)
     for j in MODES:
         weights[j] = weights[j] / whole
     return new, weights
-

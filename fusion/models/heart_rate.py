@@ -2,13 +2,14 @@
 
 Readings of all sources enter one IMM (fusion/models/heart_modes.py). Each source has
 
-* a noise, as told, times a factor that follows its own innovations (Mehra 1970, doi 10.1109/TAC.1970.1099422):
+* a noise, as told, times a factor that follows its own innovations (Mehra 1970, doi
+10.1109/TAC.1970.1099422):
   contact, skin and firmware differ between persons, and no data sheet tells them;
 * light also a bias, Gauss-Markov, learnt while a strap speaks beside it. Alone it cannot be seen, and its
   variance is part of the rate's;
 * a lag: it tells a mean over beats that are past. Where the lag is known (beats) the reading counts
-  as of then, and the modes carry it on. Where it is not, as makers differ, the rate is not moved by it: the slope
-  makes an error of it, which widens sigma.
+  as of then, and the modes carry it on. Where it is not, as makers differ, the rate is not moved by it: the
+  slope makes an error of it, which widens sigma.
 
 A reading beyond the gate counts less, then not at all; after five of these in a row the filter starts anew.
 Light that follows the cadence (fusion/models/cadence_lock.py) teaches nothing. While nothing is learnt the
@@ -73,7 +74,7 @@ FIELDS: list[tuple[Any, ...]] = [
     ("hr_max_sigma_bpm", np.float64),  # at that moment
     *cadence_lock.FIELDS,
 ]
-TOTALS = ("hr_area", "hr_time_s", "hr_sigma_area", "hr_max_bpm", "hr_max_sigma_bpm", *cadence_lock.TOTALS)
+TOTALS = ("hr_area", "hr_time_s", "hr_sigma_area", "hr_max_bpm", "hr_max_sigma_bpm")
 
 
 class Reading(NamedTuple):
@@ -207,7 +208,10 @@ def _filter(s: Fields, m: Fields, r: Reading) -> Mask:
     anchor = s["lock_anchor_bpm"]
     back = back & (np.abs(anchor - expected) > 0.5 * cadence_lock.AWAY_BPM)
     again = heart_modes.fresh(modes, np.where(back, anchor, z), np.where(back, cadence_lock.AWAY_BPM**2, R))
-    modes, shares = np.where(free & plausible, learnt, modes), np.where(free & plausible, learnt_shares, shares)
+    modes, shares = (
+        np.where(free & plausible, learnt, modes),
+        np.where(free & plausible, learnt_shares, shares),
+    )
     modes = np.where(anew | back, again, modes)
     shares = np.where(anew | back, heart_modes.prior(shares), shares)
     s["hr_modes"], s["hr_shares"] = np.where(r.use, modes, old), np.where(r.use, shares, old_shares)
@@ -226,7 +230,7 @@ def _judged(s: Fields, r: Reading, expected: Floats) -> cadence_lock.Lock:
 
 def _learn(s: Fields, r: Reading, nis: Floats, expected: tuple[Floats, Floats, Floats], use: Mask) -> None:
     """Learn the noise of a source, the bias of light, and how well all of it fits."""
-    rate, S, R = expected
+    rate, S, _R = expected
     bounded = np.minimum(nis, GATE.inflate)
     s["hr_nis"] = np.where(use, s["hr_nis"] + (bounded - s["hr_nis"]) * (1.0 / NIS_WINDOW), s["hr_nis"])
     noise, bias = s["hr_noise"], s["hr_bias"]

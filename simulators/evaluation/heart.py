@@ -1,4 +1,4 @@
-"""``kinefuse evaluate heart``: the heart rate while a strap is gone and while light follows the cadence, and beats."""
+"""``kinefuse evaluate heart``: heart rate while a strap is gone or light follows the cadence; and beats."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulators.evaluation import heart_beats, heart_runs
-from simulators.evaluation.heart_runs import Floats, Outcome, Run, Sensors
-from simulators.evaluation.section import NothingToEvaluateError, Options, Section, Table, Target
+from simulators.evaluation.heart_runs import Floats, Run, Sensors
 from simulators.evaluation.heart_tables import LOCK_COLUMNS, LOSS_COLUMNS, picture
+from simulators.evaluation.section import NothingToEvaluateError, Options, Section, Table, Target
 
 SEEDS: Final = 50
 SECONDS: Final = 900
@@ -26,19 +26,20 @@ LOCK_SECONDS: Final = 90
 GRACE_S: Final = 10  # after a lock has ended: flags then are late, not false
 
 CONDITIONS: Final = (
-    "Simulated hearts follow programmes of rest, walking and running, whose parts last one to fifteen minutes (sessions) or one to four (intervals); their "
-    "strap tells intervals, whose variation has the spectra of simulators/heart.py, and their inertial device "
-    "tells steps. Recorded beats are those of chest straps (GUDB: fifteen subjects at rest and in motion, two minutes "
-    "each; a Polar recording of an exercise session), their truth the mean rate over 10 s about each moment. The "
-    "rates in FIT and TCX files are their own truth. What was recorded has no steps here. The model's noises were "
-    "set on GUDB's even subjects and every second file; only the others are shown. Nothing was set on what is "
-    "simulated.",
-    "*Gone*: for 30 s at a time the strap tells nothing. *Held* holds the last rate that it told; *filterpy* is a "
-    "filter of rate and slope, as its documentation builds one. Errors are means of their sizes over all seconds "
-    "of all gaps. *In 90 %*: the share of moments at which the truth is within 1.645 sigma.",
-    "*Lock*: light tells the mean cadence of 5 s, or half of it, for 90 s, where that is 10 bpm or more away from the "
-    "heart. Delay is from the beginning to the first second that is flagged. *False* is the share of all other seconds "
-    "that are flagged, but for 10 s after a lock.",
+    "Simulated hearts follow programmes of rest, walking and running, whose parts last one to fifteen "
+    "minutes (sessions) or one to four (intervals). Their strap tells intervals, whose variation has the "
+    "spectra of simulators/heart.py, and their inertial device tells steps. Recorded beats are those of "
+    "chest straps (GUDB: fifteen subjects at rest and in motion, two minutes each; a Polar recording of "
+    "an exercise session), their truth the mean rate over 10 s about each moment. The rates in FIT and "
+    "TCX files are their own truth; runs bring their cadence. The model's noises were set on GUDB's even "
+    "subjects and every second file; only the others are shown. Nothing was set on what is simulated.",
+    "*Gone*: for 30 s at a time the strap tells nothing. *Held* holds the last rate that it told; "
+    "*filterpy* is a filter of rate and slope, as its documentation builds one. Errors are means of their "
+    "sizes over all seconds of all gaps. *In 90 %*: the share of moments at which the truth is within "
+    "1.645 sigma.",
+    "*Lock*: light tells the mean cadence of 5 s, or half of it, for 90 s, where that is 10 bpm or more "
+    "away from the heart. Delay is from the beginning to the first second that is flagged. *False* is the "
+    "share of all other seconds that are flagged, but for 10 s after a lock.",
 )
 
 
@@ -125,7 +126,7 @@ def lose(name: str, runs: Sequence[Run], sensor: Sensors, gaps: tuple[int, int])
             count += 1
     cut = [without(run, mask) for run, mask in zip(runs, gone, strict=True)]
     outcome = heart_runs.ours(cut, sensor)
-    parts: dict[str, list[Floats]] = {}
+    parts: dict[str, list[NDArray[Any]]] = {}
     for i, (run, mask) in enumerate(zip(cut, gone, strict=True)):
         k = len(mask)
         errors = outcome.value[i, :k] - run.truth
@@ -191,7 +192,7 @@ def constant_velocity(told: Floats) -> Floats:
 
 
 def find(name: str, runs: Sequence[Run], share: float, *sensors: Sensors) -> Locked:
-    """Let light follow the cadence once in each run that goes far enough from the heart, and see when it is found."""
+    """Let light follow the cadence once in each run, where that is far from the heart, and see when it is found."""
     locked, spans = [], []
     for seed, run in enumerate(runs):
         span = _place(run, share)
@@ -264,7 +265,13 @@ def _section(
         "artefacts": [one._asdict() for one in artefacts],
     }
     return Section(
-        "heart", "Heart rate", CONDITIONS, tables, _targets(losses, locks), figures, pictures=partial(picture, runs)
+        "heart",
+        "Heart rate",
+        CONDITIONS,
+        tables,
+        _targets(losses, locks),
+        figures,
+        pictures=partial(picture, runs),
     )
 
 
@@ -279,13 +286,28 @@ def _targets(losses: list[Loss], locks: list[Locked]) -> tuple[Target, ...]:
         kept = [one for one in losses if key == "inside" or not one.name.startswith("files")]
         off = {one.name: 100.0 * abs(getattr(one, key) - 0.9) for one in kept}
         missed = tuple(f"{name}: {value:.1f} points off" for name, value in off.items() if value > 5.0)
-        targets.append(Target(f"coverage off 90 %, strap {what}, worst kind", 5.0, max(off.values()), "%", len(off), missed))
+        targets.append(
+            Target(
+                f"coverage off 90 %, strap {what}, worst kind", 5.0, max(off.values()), "%", len(off), missed
+            )
+        )
     beyond = {one.name: 100.0 * (1.0 - one.nis) for one in losses}
     missed = tuple(f"{name}: {value:.0f} %" for name, value in beyond.items() if value > 10.0)
-    targets.append(Target("windowed NIS outside its bounds, worst kind", 10.0, max(beyond.values()), "%", len(beyond), missed))
+    targets.append(
+        Target(
+            "windowed NIS outside its bounds, worst kind",
+            10.0,
+            max(beyond.values()),
+            "%",
+            len(beyond),
+            missed,
+        )
+    )
     lost = tuple(f"{one.name}: {one.locks - one.found} not found" for one in locks if one.found < one.locks)
     slowest = max(one.worst_s for one in locks) if not lost else float("inf")
     count = sum(one.locks for one in locks)
     targets.append(Target("cadence lock flagged, slowest", 15.0, slowest, "s", count, lost))
-    targets.append(Target("cadence lock flagged falsely", 1.0, 100.0 * max(one.false for one in locks), "%", len(locks)))
+    targets.append(
+        Target("cadence lock flagged falsely", 1.0, 100.0 * max(one.false for one in locks), "%", len(locks))
+    )
     return tuple(targets)

@@ -61,7 +61,8 @@ def spoilt(rr_s: Floats, kind: str, rng: np.random.Generator) -> tuple[Floats, l
 
 
 def _one(kind: str, series: Sequence[tuple[str, Floats]]) -> Artefacts:
-    put_in = found = named = changed = untouched = 0
+    put_in = found = named = untouched = 0
+    changed = 0.0
     runs = []
     for number, (name, rr_s) in enumerate(series):
         bad, places = spoilt(rr_s, kind, np.random.default_rng([number, KINDS.index(kind)]))
@@ -119,6 +120,6 @@ def table(found: Sequence[Artefacts]) -> Table:
         "Artefacts put into recorded beats",
         (Column("artefact", "left"), *(Column(name) for name in names)),
         rows,
-        "Errors are those of the rate that we tell, of the strap's own means of five intervals as they came (*raw*) and of "
-        "cleaned intervals, against the untouched beats over 10 s.",
+        "Errors are those of the rate that we tell, of the strap's own means of five intervals as they came (*raw*) "
+        "and of cleaned intervals, against the untouched beats over 10 s.",
     )

@@ -39,7 +39,8 @@ LOCK_NOISE_BPM: Final = 1.0
 class Run(NamedTuple):
     """One heart, second by second, NaN where a sensor tells nothing; k seconds.
 
-    ``told`` are sensors' own means of the last beats, ``beats`` the rate of cleaned intervals with sigma and lag.
+    ``told`` are sensors' own means of the last beats, ``beats`` the rate of cleaned intervals with sigma
+    and lag.
     """
 
     name: str
@@ -64,12 +65,15 @@ class Outcome(NamedTuple):
 def simulated(seed: int, seconds: int, longest_s: float) -> Run:
     """Return a heart that obeys an athlete's programme of rest, walking and running.
 
-    Parts of it last from a minute to ``longest_s``, all scales alike. Cadence goes with speed as athletes' does: on
-    the walk with its square root (Grieve and Gear 1966, doi 10.1080/00140136608964399), on the run hardly.
+    Parts of it last from a minute to ``longest_s``, all scales alike. Cadence goes with speed as athletes'
+    does: on the walk with its square root (Grieve and Gear 1966, doi 10.1080/00140136608964399), on the run
+    hardly.
     """
     rng = np.random.default_rng([seed, 5])
     body = Body(
-        resting_bpm=rng.uniform(48.0, 68.0), max_bpm=rng.uniform(175.0, 200.0), uptake_max=rng.uniform(40.0, 62.0)
+        resting_bpm=rng.uniform(48.0, 68.0),
+        max_bpm=rng.uniform(175.0, 200.0),
+        uptake_max=rng.uniform(40.0, 62.0),
     )
     rate = rng.uniform(155.0, 178.0)
     phases = [Phase("rest", float(rng.integers(60, 180)))]
@@ -79,7 +83,14 @@ def simulated(seed: int, seconds: int, longest_s: float) -> Run:
         cadence = rate + (7.0 * (speed - 3.0) if run else 100.0 * (speed**0.5) - rate) + rng.normal(0.0, 2.0)
         if rng.random() < 0.15:
             phases.append(Phase("rest", float(rng.integers(40, 150))))
-        phases.append(Phase("run" if run else "walk", float(round(60.0 * (longest_s / 60.0) ** rng.random())), speed, cadence))
+        phases.append(
+            Phase(
+                "run" if run else "walk",
+                float(round(60.0 * (longest_s / 60.0) ** rng.random())),
+                speed,
+                cadence,
+            )
+        )
     truth = Truth(phases, body, rng)
     t_s = np.arange(1.0, seconds + 1.0)
     beats = Beats(truth.heart, rng).until(float(seconds))
@@ -176,7 +187,11 @@ def ours(runs: Sequence[Run], *sensors: Sensors) -> Outcome:
     seconds = max(len(run.truth) for run in runs)
     shape = (len(runs), seconds)
     out = Outcome(
-        *(np.full(shape, np.nan) for _ in range(2)), np.zeros(shape, np.int64), np.ones(shape), np.zeros(shape, bool)
+        np.full(shape, np.nan),
+        np.full(shape, np.nan),
+        np.zeros(shape, np.int64),
+        np.ones(shape),
+        np.zeros(shape, bool),
     )
     for second in range(seconds):
         t_ns = START_NS + (second + 1) * SECOND_NS
@@ -215,7 +230,9 @@ def gudb(folder: Path) -> list[tuple[str, str, Floats]]:
 def hrm(folder: Path, name: str) -> Floats | None:
     """Return the intervals, s, of a Polar recording, or None where there is none."""
     for path in sorted(folder.rglob(name)):
-        return np.array(path.read_text(encoding="latin-1").split("[HRData]")[1].split(), dtype=np.float64) * 1e-3
+        return (
+            np.array(path.read_text(encoding="latin-1").split("[HRData]")[1].split(), dtype=np.float64) * 1e-3
+        )
     return None
 
 

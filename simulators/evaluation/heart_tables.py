@@ -39,7 +39,13 @@ def picture(runs: Sequence[Run]) -> dict[str, str]:
         figure = Figure(figsize=(8.5, 3.2), layout="constrained")
         axis: Any = figure.subplots()
         axis.fill_between(
-            t_s, value - 1.645 * sigma, value + 1.645 * sigma, color="#12658f", alpha=0.2, linewidth=0, label="90 %"
+            t_s,
+            value - 1.645 * sigma,
+            value + 1.645 * sigma,
+            color="#12658f",
+            alpha=0.2,
+            linewidth=0,
+            label="90 %",
         )
         axis.plot(t_s, value, color="#12658f", label="ours")
         axis.plot(t_s, run.truth[shown], color="#333333", linewidth=0.8, label="truth")

@@ -10,7 +10,10 @@ PARTS: Final[dict[str, tuple[str, str]]] = {
     "files": ("simulators.evaluation.files:evaluate", "FIT, GPX and TCX files against their own totals"),
     "phones": ("simulators.evaluation.phones:evaluate", "Sensor Logger exports against their own sensors"),
     "orientation": ("simulators.evaluation.orientation:evaluate", "the orientation core on BROAD's trials"),
-    "heart": ("simulators.evaluation.heart:evaluate", "heart rate without its strap, with light astray, and beats"),
+    "heart": (
+        "simulators.evaluation.heart:evaluate",
+        "heart rate without its strap, with light astray, and beats",
+    ),
 }
 
 

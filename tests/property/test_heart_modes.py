@@ -33,7 +33,7 @@ def filterpy_s(modes: Floats, shares: Floats, dt_s: float) -> IMMEstimator:
         a = heart_modes.decay(np.array(dt_s / tau))
         way = tau * (1.0 - a)
         one.F = np.array([[1.0, way], [0.0, a]])
-        q00 = q * tau**3 * max(dt_s / tau - 2.0 * (1.0 - a) + 0.5 * (1.0 - a * a), 0.0)
+        q00 = q * tau**3 * np.maximum(dt_s / tau - 2.0 * (1.0 - a) + 0.5 * (1.0 - a * a), 0.0)
         q01, q11 = 0.5 * q * way**2, 0.5 * q * tau * (1.0 - a * a)
         one.Q = np.array([[q00 + RATE_DENSITY[j] * dt_s, q01], [q01, q11]])
         one.H = np.array([[1.0, 0.0]])
@@ -77,7 +77,9 @@ def test_a_row_s_bits_do_not_depend_on_its_neighbours(seed: int) -> None:
         m, p = modes[..., rows], shares[:, rows]
         still = (none[rows], none[rows])
         m, p = heart_modes.predict(m, p, heart_modes.combined(m, p), dt_s[rows], still)
-        return np.concatenate([one.reshape(-1, m.shape[-1]) for one in heart_modes.update(m, p, z[rows], R[rows], none[rows])])
+        return np.concatenate(
+            [one.reshape(-1, m.shape[-1]) for one in heart_modes.update(m, p, z[rows], R[rows], none[rows])]
+        )
 
     together = run(slice(None))
     for row in range(7):

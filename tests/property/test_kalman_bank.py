@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from filterpy.common import van_loan_discretization
+from filterpy.common import Q_continuous_white_noise, van_loan_discretization
 from filterpy.kalman import KalmanFilter
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Cadence lock: told within 15 s, the source switched, and nobody accused who runs at his own heart's rhythm."""
+"""Cadence lock: told within 15 s, the source switched, nobody accused whose heart beats with the steps."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,7 @@
 """Intervals between beats: each artefact is found by its name and mended, whatever the cut."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,8 @@ seeds = st.integers(0, 2**32 - 1)
 def beats(seed: int = 1, count: int = 60, mean_ms: float = 500.0) -> list[float]:
     """Return intervals with the variation of an athlete in motion."""
     rng = np.random.default_rng(seed)
-    return (mean_ms + 8.0 * np.sin(np.arange(count) * 0.9) + 4.0 * rng.normal(size=count)).tolist()
+    rr: list[float] = (mean_ms + 8.0 * np.sin(np.arange(count) * 0.9) + 4.0 * rng.normal(size=count)).tolist()
+    return rr
 
 
 def missed(rr: list[float]) -> list[float]:
@@ -69,7 +72,7 @@ def test_however_the_stream_is_cut_the_same_comes_out(seed: int, cuts: list[int]
     expected = whole.add(rr)
     cleaner, told = Cleaner(), list[Interval]()
     ends = [0, *sorted(cuts), len(rr)]
-    for begin, end in zip(ends[:-1], ends[1:], strict=True):
+    for begin, end in itertools.pairwise(ends):
         told += cleaner.add(rr[begin:end])
     assert told == expected
     assert cleaner.found == whole.found

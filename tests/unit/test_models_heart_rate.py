@@ -12,10 +12,10 @@ from fusion.athletes import Profile
 from fusion.kalman import REJECTS_MAX
 from fusion.measurements import Reason, Source
 from fusion.models import heart_modes, heart_rate
-from tests.support.athlete_table import START_NS, athlete, beat, errors, second, step
+from tests.support.athlete_table import START_NS, Told, athlete, beat, errors, second, step
 
 
-def optical(t_s: float, bpm: float) -> tuple[float, int, float, float, int]:
+def optical(t_s: float, bpm: float) -> Told:
     return (t_s, 0, bpm, np.nan, int(Source.OPTICAL), np.nan)
 
 
@@ -47,7 +47,9 @@ def test_most_of_a_lag_that_is_told_is_made_up_for() -> None:
 @given(dt_s=st.floats(0.01, 60.0), mode=st.sampled_from(heart_modes.MODES))
 def test_a_mode_alone_is_the_process_that_it_is_said_to_be(dt_s: float, mode: int) -> None:
     """Against van Loan's exponential of the continuous model; decays here are rational, to 2 %."""
-    tau, q, r = (each[mode] for each in (heart_modes.TAU_S, heart_modes.SLOPE_DENSITY, heart_modes.RATE_DENSITY))
+    tau, q, r = (
+        each[mode] for each in (heart_modes.TAU_S, heart_modes.SLOPE_DENSITY, heart_modes.RATE_DENSITY)
+    )
     F, Q = van_loan_discretization(
         np.array([[0.0, 1.0], [0.0, -1.0 / tau]]), np.diag([r**0.5, q**0.5]), min(dt_s, 30.0 * tau)
     )
