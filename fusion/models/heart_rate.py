@@ -217,7 +217,8 @@ def _filter(s: Fields, m: Fields, r: Reading) -> Mask:
     s["hr_modes"], s["hr_shares"] = np.where(r.use, modes, old), np.where(r.use, shares, old_shares)
     _combine(s, r.use)
     cadence_lock.anchor(s, s["hr_x"][0], r.dt_s, r.anew, r.use)
-    return taken
+    used: Mask = taken
+    return used
 
 
 def _judged(s: Fields, r: Reading, expected: Floats) -> cadence_lock.Lock:
