@@ -29,7 +29,7 @@ from fusion.table import Fields
 STRAP_SIGMA_BPM = 1.0
 OPTICAL_SIGMA_BPM = 3.0
 STRAP_LAG_S = 2.0  # a mean of about five beats
-OPTICAL_LAG_S = 7.0  # a window of light of about ten seconds, and what the filter adds to it
+OPTICAL_LAG_S = 8.0  # a window of light of about ten seconds, and what the filter adds to it
 KNOWN_LAG_S = 1.0  # what is left of one that is told
 SLOPE_MAX = 3.0  # bpm/s: a reading that jumps more is no heart that changes
 LASTING_SHARE = 0.2  # of the variance of a reading, that neighbouring readings have in common, and

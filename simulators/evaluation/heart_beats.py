@@ -120,6 +120,6 @@ def table(found: Sequence[Artefacts]) -> Table:
         "Artefacts put into recorded beats",
         (Column("artefact", "left"), *(Column(name) for name in names)),
         rows,
-        "Errors are those of the rate that we tell, of the strap's own means of five intervals as they came (*raw*) "
-        "and of cleaned intervals, against the untouched beats over 10 s.",
+        "Errors are those of the rate that we tell, of the strap's own means of five intervals as they came "
+        "(*raw*) and of cleaned intervals, against the untouched beats over 10 s.",
     )
