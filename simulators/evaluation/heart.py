@@ -192,7 +192,7 @@ def constant_velocity(told: Floats) -> Floats:
 
 
 def find(name: str, runs: Sequence[Run], share: float, *sensors: Sensors) -> Locked:
-    """Let light follow the cadence once in each run, where that is far from the heart; see when it is found."""
+    """Let light follow the cadence once in each run, far from the heart, and see when it is found."""
     locked, spans = [], []
     for seed, run in enumerate(runs):
         span = _place(run, share)
