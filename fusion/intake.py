@@ -15,7 +15,7 @@ from fusion.measurements import DTYPES, DUE, Source
 from fusion.metrics import METRICS, distance, energy, moving
 from fusion.metrics import speed as speed_metric
 from fusion.metrics.metric import evaluate
-from fusion.models import altitude, body, cadence, heart_rate, power, speed
+from fusion.models import altitude, body, cadence, effort, heart_rate, power, speed
 from fusion.state import STATE
 from fusion.table import Fields
 
@@ -34,9 +34,11 @@ def _on_foot(
 ) -> None:
     """Turn steps into path and moving time, where ``use`` and nothing better tells."""
     sport = s["sport"]
+    step_m = speed_metric.step_length(spm, s["height_m"])
+    effort.from_steps(s, t_ns, spm, spm * step_m * (1.0 / 60.0), use & choose(speed_metric.STEPPING, sport))
     use = use & choose(speed_metric.STEPPING, sport) & (np.abs(t_ns - s["sensor_t_ns"]) > SENSOR_NS)
     tells = speed_metric.on_foot(sport, spm + steps, still)
-    metres = np.where(use & tells, steps * speed_metric.step_length(spm, s["height_m"]), 0.0)
+    metres = np.where(use & tells, steps * step_m, 0.0)
     distance.from_path(s, t_ns, metres, distance.STEP_SHARE, int(source), use & tells)
     free = moving.unclaimed(s, t_ns, "pos_t_ns")
     # In another sport a body that neither steps nor rests may roll or glide: it moves.
@@ -67,6 +69,7 @@ def _power(s: Fields, m: Fields) -> list[Any]:
     """Take in a power."""
     t_ns, use = power.absorb(s, m)
     energy.from_power(s, t_ns, use)
+    effort.from_power(s, t_ns, use)
     free = use & moving.unclaimed(s, t_ns, "pos_t_ns", "sensor_t_ns")
     moving.accrue(s, t_ns, s["power_w"] > 0.0, int(Source.POWER), free)
     return []

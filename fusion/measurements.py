@@ -39,8 +39,13 @@ WINDOW = _record(
     ("step_interval_s", np.float64),
     ("flags", np.uint32),
 )
+# ``lag_s`` is how long before ``t_ns`` the middle of the beats lies that the rate is a mean of.
 HEART_RATE = _record(
-    ("device", np.int32), ("bpm", np.float64), ("sigma_bpm", np.float64), ("source", np.int32)
+    ("device", np.int32),
+    ("bpm", np.float64),
+    ("sigma_bpm", np.float64),
+    ("source", np.int32),
+    ("lag_s", np.float64),
 )
 GNSS = _record(
     ("lat_deg", np.float64),

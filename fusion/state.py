@@ -6,7 +6,7 @@ import numpy as np
 
 from fusion import timer
 from fusion.metrics import ascent, distance, energy, moving
-from fusion.models import altitude, body, cadence, heart_rate, position, power, speed
+from fusion.models import altitude, body, cadence, effort, heart_rate, position, power, speed
 
 ZONES_MAX = 9
 
@@ -36,6 +36,7 @@ STATE = np.dtype(
     [
         *_PROFILE,
         *timer.FIELDS,
+        *effort.FIELDS,
         *heart_rate.FIELDS,
         *position.FIELDS,
         *altitude.FIELDS,

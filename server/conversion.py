@@ -6,6 +6,7 @@ measurement: a model that hears nothing widens its sigma, which is the truth.
 
 from math import radians
 
+from fusion.intervals import Cleaner
 from fusion.measurements import BARO, CADENCE, DTYPES, GNSS, HEART_RATE, POWER, SPEED, Source
 from server.messages import Baro, Cadence, Foot, Gnss, HeartRate, Packet, Power, Wheel
 from server.registry import Device
@@ -44,16 +45,25 @@ def measurement(packet: Packet, device: Device) -> Item | None:
 
 
 def _heart_rate(packet: HeartRate, device: Device) -> Item | None:
+    """Return the rate of the intervals that are clean now; of a sensor that tells none, the rate it tells."""
     if packet.contact is False:
-        return None
-    bpm = packet.bpm
-    if not bpm and packet.rr_ms:
-        bpm = 60_000.0 * len(packet.rr_ms) / sum(packet.rr_ms)
-    if not bpm:
         return None
     optical = packet.optical if packet.optical is not None else device.placement == "wrist"
     sigma_bpm, source = (OPTICAL_SIGMA_BPM, Source.OPTICAL) if optical else (STRAP_SIGMA_BPM, Source.STRAP)
-    return Item(_HEART_RATE, (device.athlete.row, 0, device.row, bpm, sigma_bpm, source))
+    bpm, lag_s = packet.bpm, NAN
+    if packet.rr_ms:
+        if device.cleaner is None:
+            device.cleaner = Cleaner()
+        assert not isinstance(packet.t, str), "codecs read decimal strings"
+        rate = device.cleaner.rate(device.cleaner.add(packet.rr_ms, packet.t))
+        if rate is not None:
+            bpm, lag_s = rate.bpm, rate.lag_s
+            sigma_bpm = max(rate.sigma_bpm, sigma_bpm) if optical else rate.sigma_bpm
+        elif not bpm:
+            bpm = 60_000.0 * len(packet.rr_ms) / sum(packet.rr_ms)
+    if not bpm:
+        return None
+    return Item(_HEART_RATE, (device.athlete.row, 0, device.row, bpm, sigma_bpm, source, lag_s))
 
 
 def _fix(packet: Gnss) -> tuple[float, ...]:

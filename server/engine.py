@@ -142,8 +142,8 @@ class Engine:
     def observe(self, now_ns: int, busy_ns: int, wait_ns: int) -> bool:
         """Tell the ladder how a tick went; return True where the mode changed.
 
-        Who catches up, with a recording's backlog say, takes all the time there is and gives way after each tick.
-        That is no overload: only how long messages wait tells of one then.
+        Who catches up, with a recording's backlog say, takes all the time there is and gives way after each
+        tick. That is no overload: only how long messages wait tells of one then.
 
         Parameters
         ----------

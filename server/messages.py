@@ -318,6 +318,7 @@ class DeviceHealth(Struct):
     refused: dict[str, int]
     battery: float | None
     streams: dict[StreamKind, StreamHealth] = {}
+    intervals: dict[str, int] = {}  # between beats, by what they were: normal, missed, extra, ectopic, uneven
 
 
 class WorkerStatus(Struct):

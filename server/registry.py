@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fusion._core import lib
 from fusion.athletes import Athletes, Profile
 from fusion.core import CoreTable
+from fusion.intervals import Cleaner
 from fusion.timebase import TimeBase
 from server.config import Athlete as AthleteConfig
 from server.config import Config
@@ -46,6 +47,7 @@ class Device:
     )  # ends of what gyroscope, rad/s, and accelerometer, m/s^2, measure
     battery: float | None = None
     counted: Counter[str] | None = None  # what was refused
+    cleaner: Cleaner | None = None  # of the intervals between beats, where it tells them
     seen: "array[int] | None" = None
     expected_ns: int = 0  # UTC at which its next low-rate message would come at the highest rate allowed
 

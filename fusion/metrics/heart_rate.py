@@ -1,18 +1,21 @@
-"""Heart rate, bpm: the filter's rate at its newest measurement, never extrapolated along the slope."""
+"""Heart rate, bpm: the modes of the filter, carried on to the moment."""
 
 import numpy as np
 
-from fusion.metrics.metric import Raw, View, freshness
+from fusion.measurements import Source
+from fusion.metrics.metric import FRESH_NS, Raw, View, freshness
 from fusion.models import heart_rate
 
-DRIFT_SIGMA = 0.5  # bpm/s: what an athlete's heart may do since the newest measurement
+CARRY_NS = 60_000_000_000  # the rate is carried so far, and no further
+MODEL = int(Source.MODEL)
 
 
 def value(view: View) -> Raw:
     """Return heart rate."""
-    s = view.state
-    age_s = np.maximum(view.due_ns - s["hr_t_ns"], 0) * 1e-9
-    known = heart_rate.variance(s["hr_x"], s["hr_P"], s["hr_source"])
-    variance = known + (DRIFT_SIGMA * np.minimum(age_s, 60.0)) ** 2
-    reason = freshness(s["hr_t_ns"], view.due_ns)
-    return Raw(s["hr_x"][0], np.sqrt(variance), s["hr_t_ns"], s["hr_source"], reason)
+    s, due_ns = view.state, view.due_ns
+    rate, slope, variance = heart_rate.carried(s, due_ns)
+    sigma = np.sqrt(heart_rate.variance(s, variance, slope))
+    reason = freshness(s["hr_t_ns"], due_ns, CARRY_NS)
+    source = np.where(due_ns - s["hr_t_ns"] > FRESH_NS, MODEL, s["hr_source"])
+    low, high = heart_rate.RANGE_BPM
+    return Raw(np.minimum(np.maximum(rate, low), high), sigma, s["hr_t_ns"], source, reason)

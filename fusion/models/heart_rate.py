@@ -1,127 +1,281 @@
-"""Heart rate: rate and slope, driven by white noise on the slope.
+"""Heart rate from several sources: a strap, light on the wrist, beats.
 
-    x = [rate bpm, slope bpm/s]        z = rate + v,   v of the source's own sigma
+Readings of all sources enter one IMM (fusion/models/heart_modes.py). Each source has
 
-Several sources enter the same filter, each with its own noise. When effort sets in or ends the rate's slope
-goes to 1 to 2 bpm/s and back within twenty seconds: that is the density below.
+* a noise, as told, times a factor that follows its own innovations (Mehra 1970, doi
+10.1109/TAC.1970.1099422):
+  contact, skin and firmware differ between persons, and no data sheet tells them;
+* light also a bias, Gauss-Markov, learnt while a strap speaks beside it. Alone it cannot be seen, and its
+  variance is part of the rate's;
+* a lag: it tells a mean over beats that are past. Where the lag is known (beats) the reading counts
+  as of then, and the modes carry it on. Where it is not, as makers differ, the rate is not moved by it: the
+  slope makes an error of it, which widens sigma.
 
-A source tells a mean over beats that are past. So it is late, which the slope makes an error of, and the
-errors of neighbouring readings go together, so that the filter averages away less of them than it believes.
-Both widen its sigma; the rate is not moved by them, since lags differ between makers.
+A reading beyond the gate counts less, then not at all; after five of these in a row the filter starts anew.
+Light that follows the cadence (fusion/models/cadence_lock.py) teaches nothing. While nothing is learnt the
+modes are carried on, and sigma grows.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fusion import timer
-from fusion.design import scaled_white_noise
-from fusion.kalman import REJECTS_MAX, Floats, Gate, Mask, drive, shear, symmetric, update, with_diagonal
+from fusion.kalman import REJECTS_MAX, Floats, Gate, Mask, gated
 from fusion.measurements import Source
+from fusion.models import cadence_lock, effort, heart_modes
 from fusion.table import Fields
 
-SLOPE_DENSITY = 0.1  # bpm^2/s^3
-SLOPE_SIGMA = 0.5  # bpm/s, before anything is known
 STRAP_SIGMA_BPM = 1.0
 OPTICAL_SIGMA_BPM = 3.0
 STRAP_LAG_S = 2.0  # a mean of about five beats
-OPTICAL_LAG_S = 5.0  # a window of light of about ten seconds
+OPTICAL_LAG_S = 8.0  # a window of light of about ten seconds, and what the filter adds to it
+KNOWN_LAG_S = 1.0  # what is left of one that is told
 SLOPE_MAX = 3.0  # bpm/s: a reading that jumps more is no heart that changes
-LASTING_SHARE = 0.5  # of a source's sigma, that does not change from reading to reading
+LASTING_SHARE = 0.2  # of the variance of a reading, that neighbouring readings have in common, and
+STRAP_LASTING_BPM = 0.85  # of a strap's error, that does not change from reading to reading
+BIAS_SIGMA_BPM = 2.0  # of light
+BIAS_TIME_S = 300.0
+NOISE_TIME_S = 8.0  # in which a source's noise is learnt
+NOISE_MIN = (0.03, 0.5)  # the factor, of a strap and of light
+NOISE_MAX = 9.0
+NIS_WINDOW = 15.0  # readings
+NIS_HIGH = 1.6  # the upper end of what chance makes of it (95 %); more widens sigma
+LAG_MAX_S = 20.0
 RANGE_BPM = (25.0, 250.0)
-GAP_S = 30.0  # the filter starts anew after a longer silence
+GAP_S = 60.0  # the filter starts anew after a longer silence
 MEAN_GAP_S = 60.0  # and nothing is averaged over one longer than this
+STRAP_NS = 10_000_000_000  # a strap that spoke in this time is what light is held to
 LATE_NS = 2_000_000_000
-RATE = ((0, None),)
-OPTICAL = int(Source.OPTICAL)
+OPTICAL, MODEL = int(Source.OPTICAL), int(Source.MODEL)
 GATE = Gate(inflate=9.0, reject=100.0)
 
 FIELDS: list[tuple[Any, ...]] = [
-    ("hr_x", np.float64, (2,)),
+    ("hr_modes", np.float64, (3, 5)),
+    ("hr_shares", np.float64, (3,)),  # probability of each mode
+    ("hr_x", np.float64, (2,)),  # of all modes together
     ("hr_P", np.float64, (2, 2)),
-    ("hr_t_ns", np.int64),  # 0: never
+    ("hr_state_ns", np.int64),  # which they are of; 0: never
+    ("hr_effort", np.float64),  # that the heart had followed then, ml/kg/min
+    ("hr_t_ns", np.int64),  # of the newest reading that was believed; 0: never
+    ("hr_strap_ns", np.int64),  # of the newest of a strap
+    ("hr_light_ns", np.int64),  # of the newest of light, believed or not
     ("hr_source", np.int32),
+    ("hr_lag_s", np.float64),  # that is not known, of the newest source
+    ("hr_noise", np.float64, (2,)),  # factor of the variance, of strap and light
+    ("hr_R", np.float64),  # variance of the newest reading, bpm^2
+    ("hr_bias", np.float64, (2,)),  # of light, bpm, and its variance
     ("hr_rejects", np.int32),
-    ("hr_nis", np.float64),
+    ("hr_nis", np.float64),  # mean over a window
     ("hr_area", np.float64),  # bpm s, over the moments that count
     ("hr_time_s", np.float64),
     ("hr_sigma_area", np.float64),  # bpm s, of the sigma without the lag
     ("hr_max_bpm", np.float64),
     ("hr_max_sigma_bpm", np.float64),  # at that moment
+    *cadence_lock.FIELDS,
 ]
 TOTALS = ("hr_area", "hr_time_s", "hr_sigma_area", "hr_max_bpm", "hr_max_sigma_bpm")
 
 
-def predict(x: Floats, P: Floats, dt_s: Floats) -> tuple[Floats, Floats]:
-    """Return x (2, n) and P (2, 2, n) after steps of dt_s, (n,); x and P are used up."""
-    shear(x, P, 0, 1, dt_s)
-    drive(P, 0, 1, scaled_white_noise(dt_s, SLOPE_DENSITY))
-    return x, symmetric(P)
+class Reading(NamedTuple):
+    """A reading of each row, and when it comes."""
+
+    bpm: Floats
+    optical: Mask
+    t_ns: timer.Times
+    at_ns: timer.Times  # what it tells of: earlier by its lag, where that is known
+    dt_s: Floats  # since the state
+    use: Mask
+    anew: Mask  # nothing is known of the heart now
+    beside: Mask  # a strap speaks
 
 
-def noise(m: Fields) -> Floats:
-    """Return the variance of each measurement, bpm^2, (n,): as told, else by its source."""
+class Carried(NamedTuple):
+    """The rate at a moment, (n,) each."""
+
+    rate: Floats
+    slope: Floats  # if it is a ramp
+    variance: Floats  # of the filter alone
+
+
+def told_sigma(m: Fields) -> Floats:
+    """Return the sigma of each measurement, bpm, (n,): as told, else by its source."""
     default = np.where(m["source"] == OPTICAL, OPTICAL_SIGMA_BPM, STRAP_SIGMA_BPM)
     told = m["sigma_bpm"]
     sigma = np.where(np.isfinite(told) & (told > 0.0), told, default)
-    sigma = np.minimum(np.maximum(sigma, 0.5), 50.0)
-    return sigma * sigma
+    return np.minimum(np.maximum(sigma, 0.3), 50.0)
 
 
-def steady_variance(P: Floats, source: Any) -> Floats:
-    """Return the variance of a rate that does not change, of covariances (2, 2, n), bpm^2, (n,)."""
-    lasting = LASTING_SHARE * np.where(source == OPTICAL, OPTICAL_SIGMA_BPM, STRAP_SIGMA_BPM)
-    variance: Floats = P[0, 0] + lasting * lasting
-    return variance
+def carried(s: Fields, t_ns: timer.Times) -> Carried:
+    """Return the rate at t_ns, (n,), as the modes go on by themselves."""
+    dt_s = np.minimum(np.maximum(t_ns - s["hr_state_ns"], 0) * 1e-9, GAP_S)
+    modes, shares = heart_modes.predict(s["hr_modes"], s["hr_shares"], _belief(s), dt_s, _push(s, t_ns))
+    belief = heart_modes.combined(modes, shares)
+    return Carried(belief.rate, modes[1, heart_modes.RAMP], belief.p00)
 
 
-def variance(x: Floats, P: Floats, source: Any) -> Floats:
-    """Return the variance of the rate, which the source tells late, bpm^2, (n,)."""
-    late = np.where(source == OPTICAL, OPTICAL_LAG_S, STRAP_LAG_S) * np.minimum(np.abs(x[1]), SLOPE_MAX)
-    total: Floats = steady_variance(P, source) + late * late
+def steady_variance(s: Fields, p00: Floats) -> Floats:
+    """Return the variance of a rate that does not change, bpm^2, (n,)."""
+    light = s["hr_source"] != int(Source.STRAP)
+    alone = s["hr_light_ns"] - s["hr_strap_ns"] > STRAP_NS
+    lasting = np.where(light & alone, s["hr_bias"][1], STRAP_LASTING_BPM**2) + LASTING_SHARE * s["hr_R"]
+    worse = np.maximum(s["hr_nis"] * (1.0 / NIS_HIGH), 1.0)
+    total: Floats = (p00 + lasting) * worse
+    return total
+
+
+def variance(s: Fields, p00: Floats, slope: Floats) -> Floats:
+    """Return the variance of the rate, whose source tells it late, bpm^2, (n,)."""
+    late = s["hr_lag_s"] * np.minimum(np.abs(slope), SLOPE_MAX)
+    total: Floats = steady_variance(s, p00) + late * late
     return total
 
 
 def absorb(s: Fields, m: Fields) -> Mask:
     """Take in a heart rate of each row; return which were used."""
-    bpm, before_ns = m["bpm"], s["hr_t_ns"]
+    bpm, state_ns, heard_ns = m["bpm"], s["hr_state_ns"], s["hr_t_ns"]
     sane = (bpm >= RANGE_BPM[0]) & (bpm <= RANGE_BPM[1])  # NaN is neither
-    in_time = before_ns - m["t_ns"] <= LATE_NS
+    in_time = state_ns - m["t_ns"] <= LATE_NS
     s["late"] = s["late"] + (sane & ~in_time)
-    t_ns = np.maximum(m["t_ns"], before_ns)
-    gap_s = (t_ns - before_ns) * 1e-9
-    anew = (before_ns == 0) | (gap_s > GAP_S)
+    t_ns = np.maximum(m["t_ns"], state_ns)
+    known = np.isfinite(m["lag_s"])
+    lag_s = np.where(known, np.minimum(np.maximum(m["lag_s"], 0.0), LAG_MAX_S), 0.0)
+    at_ns = np.maximum(t_ns - (lag_s * 1e9).astype(np.int64), state_ns)
+    dt_s = np.minimum((at_ns - state_ns) * 1e-9, GAP_S)
+    first = heard_ns == 0
+    anew = first | ((t_ns - heard_ns) * 1e-9 > GAP_S)
+    beside = (s["hr_strap_ns"] != 0) & (t_ns - s["hr_strap_ns"] <= STRAP_NS)
+    reading = Reading(bpm, m["source"] == OPTICAL, t_ns, at_ns, dt_s, sane & in_time, anew, beside)
     rate_before = s["hr_x"][0]
-    taken = _filter(s, m, np.minimum(gap_s, GAP_S), anew, sane & in_time)
-    s["hr_source"] = np.where(taken, m["source"], s["hr_source"])
+    _forget(s, reading, first)
+    taken = _filter(s, m, reading)
+    source = np.where(taken, m["source"], s["hr_source"])
+    s["hr_source"] = np.where(reading.use & (s["lock_on"] != 0) & ~beside & ~taken, MODEL, source)
+    s["hr_strap_ns"] = np.where(taken & ~reading.optical, t_ns, s["hr_strap_ns"])
+    s["hr_light_ns"] = np.where(reading.use & reading.optical, t_ns, s["hr_light_ns"])
+    unknown = np.where(reading.optical, OPTICAL_LAG_S, STRAP_LAG_S)
+    s["hr_lag_s"] = np.where(taken, np.where(known, KNOWN_LAG_S, unknown), s["hr_lag_s"])
+    effort.learn(s, at_ns, s["hr_x"][0], dt_s, taken & ~anew)
     _count(s, t_ns, rate_before, taken)
-    s["hr_t_ns"] = np.where(taken, t_ns, before_ns)
+    s["hr_t_ns"] = np.where(taken, t_ns, heard_ns)
+    s["hr_state_ns"] = np.where(reading.use, at_ns, state_ns)
+    s["hr_effort"] = np.where(reading.use, effort.followed(s, at_ns), s["hr_effort"])
     return taken
 
 
-def _filter(s: Fields, m: Fields, dt_s: Floats, anew: Mask, use: Mask) -> Mask:
-    """Predict, update or start anew where ``use``; return which rows took their measurement."""
-    R = noise(m)
-    old_x, old_P = s["hr_x"], s["hr_P"]
-    x, P = predict(old_x.copy(), old_P.copy(), dt_s)
-    x, P, nis, taken = update(x, P, m["bpm"] - x[0], RATE, R, use, GATE)
+def _forget(s: Fields, r: Reading, first: Mask) -> None:
+    """Let noise and bias begin, and the bias go back to what is known of light at large."""
+    begin = r.use & first
+    noise, bias = s["hr_noise"], s["hr_bias"]
+    new_noise, new_bias = np.zeros_like(noise), np.zeros_like(bias)
+    keep = heart_modes.decay(np.where(r.use, r.dt_s, 0.0) * (1.0 / BIAS_TIME_S))
+    back = BIAS_SIGMA_BPM**2 * (1.0 - keep * keep)
+    new_bias[0] = np.where(begin, 0.0, keep * bias[0])
+    new_bias[1] = np.where(begin, BIAS_SIGMA_BPM**2, keep * keep * bias[1] + back)
+    new_noise[0], new_noise[1] = np.where(begin, 1.0, noise[0]), np.where(begin, 1.0, noise[1])
+    s["hr_noise"], s["hr_bias"] = new_noise, new_bias
+    s["hr_nis"] = np.where(begin, 1.0, s["hr_nis"])
+
+
+def _filter(s: Fields, m: Fields, r: Reading) -> Mask:
+    """Predict, update or start anew; return which rows took their reading."""
+    old, old_shares = s["hr_modes"], s["hr_shares"]
+    push = _push(s, r.at_ns)
+    s["lock_anchor_bpm"] = s["lock_anchor_bpm"] + np.where(r.use & ~r.anew, push[0], 0.0)
+    modes, shares = heart_modes.predict(old, old_shares, _belief(s), r.dt_s, push)
+    expected = heart_modes.combined(modes, shares).rate
+    sigma = told_sigma(m)
+    R = sigma * sigma
+    noisy = R * np.where(r.optical, s["hr_noise"][1], s["hr_noise"][0])
+    z = r.bpm - np.where(r.optical, s["hr_bias"][0], 0.0)
+    nis, S = heart_modes.innovation(modes, shares, z, noisy)
+    was_on = s["lock_on"] != 0
+    lock = _judged(s, r, expected)
+    free = r.use & ~lock.suspect
+    extra, plausible = gated(nis, S, GATE)
+    learnt, learnt_shares = heart_modes.update(modes, shares, z, noisy, extra)
+    taken = free & plausible & (learnt_shares[heart_modes.LOST] < 0.5)
     rejects = np.where(taken, 0, s["hr_rejects"] + 1)
-    anew = use & (anew | (rejects >= REJECTS_MAX))
+    rejects = np.where(free, rejects, s["hr_rejects"])
+    # Light does not overrule a strap that speaks.
+    anew = free & (r.anew | (rejects >= REJECTS_MAX) & ~(r.optical & r.beside))
     taken = taken | anew
-    s["hr_nis"] = np.where(use, np.where(anew, 1.0, np.minimum(nis, 1e6)), s["hr_nis"])
-    s["hr_rejects"] = np.where(use, np.where(anew, 0, rejects), s["hr_rejects"])
-    fresh = np.zeros_like(x)
-    fresh[0] = m["bpm"]
-    x = np.where(anew, fresh, x)
-    P = np.where(anew, with_diagonal(P, R, SLOPE_SIGMA**2), P)
-    s["hr_x"], s["hr_P"] = np.where(taken, x, old_x), np.where(taken, P, old_P)
-    return taken
+    s["hr_R"] = np.where(taken, noisy, s["hr_R"])
+    s["hr_rejects"] = np.where(anew, 0, rejects)
+    _learn(s, r, nis, (expected, S, noisy), taken & ~anew)
+    # A lock that crept in has taken the filter with it: back to where the heart was.
+    back = lock.on & ~was_on & ~r.beside
+    anchor = s["lock_anchor_bpm"]
+    back = back & (np.abs(anchor - expected) > 0.5 * cadence_lock.AWAY_BPM)
+    again = heart_modes.fresh(modes, np.where(back, anchor, z), np.where(back, cadence_lock.AWAY_BPM**2, R))
+    modes, shares = (
+        np.where(free & plausible, learnt, modes),
+        np.where(free & plausible, learnt_shares, shares),
+    )
+    modes = np.where(anew | back, again, modes)
+    shares = np.where(anew | back, heart_modes.prior(shares), shares)
+    s["hr_modes"], s["hr_shares"] = np.where(r.use, modes, old), np.where(r.use, shares, old_shares)
+    _combine(s, r.use)
+    cadence_lock.anchor(s, s["hr_x"][0], r.dt_s, r.anew, r.use)
+    used: Mask = taken
+    return used
+
+
+def _judged(s: Fields, r: Reading, expected: Floats) -> cadence_lock.Lock:
+    """Judge light for cadence lock, against the strap or what the heart was."""
+    since_s = np.minimum((r.t_ns - s["hr_light_ns"]) * 1e-9, GAP_S)
+    reference = np.where(r.beside, expected, s["lock_anchor_bpm"])
+    known = r.use & r.optical & (~r.anew | (s["lock_on"] != 0))
+    return cadence_lock.judge(s, r.bpm, r.t_ns, since_s, reference, known)
+
+
+def _learn(s: Fields, r: Reading, nis: Floats, expected: tuple[Floats, Floats, Floats], use: Mask) -> None:
+    """Learn the noise of a source, the bias of light, and how well all of it fits."""
+    rate, S, _R = expected
+    bounded = np.minimum(nis, GATE.inflate)
+    s["hr_nis"] = np.where(use, s["hr_nis"] + (bounded - s["hr_nis"]) * (1.0 / NIS_WINDOW), s["hr_nis"])
+    noise, bias = s["hr_noise"], s["hr_bias"]
+    new_noise, new_bias = np.zeros_like(noise), np.zeros_like(bias)
+    # What a ramp is wrong by is no noise of the sensor's.
+    share = np.minimum(r.dt_s, 2.0) * (1.0 / NOISE_TIME_S) * s["hr_shares"][heart_modes.STEADY]
+    for k, own in ((0, ~r.optical), (1, r.optical)):
+        factor = noise[k] * (1.0 + share * (bounded - 1.0))
+        factor = np.minimum(np.maximum(factor, NOISE_MIN[k]), NOISE_MAX)
+        new_noise[k] = np.where(use & own, factor, noise[k])
+    beside = use & r.optical & r.beside
+    K = bias[1] / (S + bias[1])
+    new_bias[0] = np.where(beside, bias[0] + K * (r.bpm - rate - bias[0]), bias[0])
+    new_bias[1] = np.where(beside, (1.0 - K) * bias[1], bias[1])
+    s["hr_noise"], s["hr_bias"] = new_noise, new_bias
+
+
+def _push(s: Fields, t_ns: timer.Times) -> tuple[Floats, Floats]:
+    """Return what the effort since the state adds to the rate at t_ns, bpm, and its variance, (n,) each."""
+    change = effort.gain(s, t_ns) * (effort.followed(s, t_ns) - s["hr_effort"])
+    unsure = effort.GAIN_SHARE * change
+    return change, unsure * unsure
+
+
+def _belief(s: Fields) -> heart_modes.Belief:
+    """Return what all modes together were after the newest reading."""
+    x, P = s["hr_x"], s["hr_P"]
+    return heart_modes.Belief(x[0], x[1], P[0, 0], P[0, 1], P[1, 1])
+
+
+def _combine(s: Fields, use: Mask) -> None:
+    """Set the mean and covariance of all modes together."""
+    x, P = s["hr_x"], s["hr_P"]
+    b = heart_modes.combined(s["hr_modes"], s["hr_shares"])
+    new_x, new_P = np.zeros_like(x), np.zeros_like(P)
+    new_x[0], new_x[1] = b.rate, b.slope
+    new_P[0, 0], new_P[0, 1], new_P[1, 0], new_P[1, 1] = b.p00, b.p01, b.p01, b.p11
+    s["hr_x"], s["hr_P"] = np.where(use, new_x, x), np.where(use, new_P, P)
 
 
 def _count(s: Fields, t_ns: timer.Times, rate_before: Floats, use: Mask) -> None:
     """Add the filtered rate and its sigma to the workout's mean and maximum, where ``use``."""
-    x, P, source, before_ns = s["hr_x"], s["hr_P"], s["hr_source"], s["hr_t_ns"]
-    rate = x[0]
+    p00, before_ns = s["hr_P"][0, 0], s["hr_t_ns"]
+    rate, slope = s["hr_x"][0], s["hr_modes"][1, heart_modes.RAMP]
     counted = use & timer.counts(s, t_ns)
     span = np.where(counted, timer.counted_s(s, before_ns, t_ns), 0.0)
     span = np.where(span > MEAN_GAP_S, 0.0, span)
@@ -129,7 +283,7 @@ def _count(s: Fields, t_ns: timer.Times, rate_before: Floats, use: Mask) -> None
     s["hr_area"] = s["hr_area"] + span * np.where(through, 0.5 * (rate_before + rate), rate)
     s["hr_time_s"] = s["hr_time_s"] + span
     # The lags of a rise and of a fall cancel in a mean.
-    s["hr_sigma_area"] = s["hr_sigma_area"] + span * np.sqrt(steady_variance(P, source))
+    s["hr_sigma_area"] = s["hr_sigma_area"] + span * np.sqrt(steady_variance(s, p00))
     top = counted & (rate > s["hr_max_bpm"])
     s["hr_max_bpm"] = np.where(top, rate, s["hr_max_bpm"])
-    s["hr_max_sigma_bpm"] = np.where(top, np.sqrt(variance(x, P, source)), s["hr_max_sigma_bpm"])
+    s["hr_max_sigma_bpm"] = np.where(top, np.sqrt(variance(s, p00, slope)), s["hr_max_sigma_bpm"])

@@ -11,6 +11,10 @@ PARTS: Final[dict[str, tuple[str, str]]] = {
     "phones": ("simulators.evaluation.phones:evaluate", "Sensor Logger exports against their own sensors"),
     "clock": ("simulators.evaluation.clock:evaluate", "device clocks over simulated Bluetooth links"),
     "orientation": ("simulators.evaluation.orientation:evaluate", "the orientation core on BROAD's trials"),
+    "heart": (
+        "simulators.evaluation.heart:evaluate",
+        "heart rate without its strap, with light astray, and beats",
+    ),
 }
 
 

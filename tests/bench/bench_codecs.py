@@ -67,7 +67,7 @@ def _live(n: int) -> tuple[Callable[[], list[bytes]], object]:
             for row in rows
             for k in range(1, 5)
         ],
-        heart_rates=[(row, due_ns[0], 0, 140.0, 1.0, Source.STRAP) for row in rows],
+        heart_rates=[(row, due_ns[0], 0, 140.0, 1.0, Source.STRAP, np.nan) for row in rows],
     )
     estimates = athletes.step(rows, due_ns, m)
     cause, state = Cause("watch", 1, 9), WorkoutState("w", "running", "run", 1.0, 1.0, 0)

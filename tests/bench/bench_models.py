@@ -7,9 +7,9 @@ import numpy as np
 from filterpy.kalman import KalmanFilter
 
 from fusion.athletes import Athletes
-from fusion.kalman import update
+from fusion.design import scaled_white_noise
+from fusion.kalman import Gate, drive, shear, symmetric, update
 from fusion.measurements import Measurements, Source, Sport
-from fusion.models import heart_rate
 from simulators.benchmark.measure import Cost, best_us
 
 ROWS = (1, 20, 100, 1000)
@@ -50,8 +50,10 @@ def _bank(n: int) -> Callable[[], object]:
     residual, R, use, dt_s = np.full(n, 0.5), np.full(n, 4.0), np.ones(n, dtype=bool), np.ones(n)
 
     def run() -> object:
-        predicted = heart_rate.predict(x.copy(), P.copy(), dt_s)
-        return update(*predicted, residual, heart_rate.RATE, R, use, heart_rate.GATE)
+        rate, spread = x.copy(), P.copy()
+        shear(rate, spread, 0, 1, dt_s)
+        drive(spread, 0, 1, scaled_white_noise(dt_s, 0.1))
+        return update(rate, symmetric(spread), residual, ((0, None),), R, use, Gate())
 
     return run
 
@@ -86,7 +88,7 @@ def _step(n: int, *, inertial: bool = False) -> Callable[[], object]:
     ]
     m = Measurements.of(
         windows=windows,
-        heart_rates=[(row, T0_NS + S, row, 140.0, 1.0, Source.STRAP) for row in range(n)],
+        heart_rates=[(row, T0_NS + S, row, 140.0, 1.0, Source.STRAP, np.nan) for row in range(n)],
         gnss=[(row, T0_NS + S, 48.0, 11.0, 500.0, 3.0, 1.57, 4.0, 6.0, 0.3) for row in range(n)],
         baro=[(row, T0_NS + S, 95_000.0) for row in range(n)],
     )

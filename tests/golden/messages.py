@@ -148,6 +148,7 @@ PUBLISHED: dict[str, Any] = {
             "hr": StreamHealth(state="alive", silent_s=0.4, deadline_s=4.0),
             "battery": StreamHealth(state="quiet_unchanged", silent_s=301.0, deadline_s=240.0),
         },
+        intervals={"normal": 58, "missed": 2},
     ),
     "server_status": ServerStatus(
         t_ms=1_764_585_664_362,

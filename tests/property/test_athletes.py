@@ -31,7 +31,9 @@ def plausible(rng: np.random.Generator, rows: int, second: int) -> Measurements:
             end_ns = t_ns - 750_000_000 + quarter * 250_000_000
             told["windows"].append((row, end_ns, 0, 1, 0.25, rng.normal(0, 0.1), 0.03, 2.0, 1.0, 1, 0.4, 64))
         if rng.random() < 0.8:
-            told["heart_rates"].append((row, t_ns - 300_000_000, 0, 140 + 5 * rng.normal(), np.nan, 1))
+            told["heart_rates"].append(
+                (row, t_ns - 300_000_000, 0, 140 + 5 * rng.normal(), np.nan, 1, np.nan)
+            )
         told["baro"].append((row, t_ns - 100_000_000, 95_000 + 10 * rng.normal()))
         if second > 30:
             told["power"].append((row, t_ns, 200 + 20 * rng.normal()))

@@ -64,7 +64,13 @@ class World:
             device = int(rng.integers(0, 2))
             return device, device, 0.25, rng.normal(), maybe(0.1), *motion, steps, interval, flags
         if kind == "heart_rates":
-            return 0, rng.normal(130.0, 20.0), maybe(2.0), int(rng.choice([Source.STRAP, Source.OPTICAL]))
+            return (
+                0,
+                rng.normal(130.0, 20.0),
+                maybe(2.0),
+                int(rng.choice([Source.STRAP, Source.OPTICAL])),
+                maybe(2.0),
+            )
         if kind == "gnss":
             hop = 0.01 if rng.random() < 0.02 else 1e-5
             lat = self.lat_deg + 3e-5 * t_s + hop * rng.normal()

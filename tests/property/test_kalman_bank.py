@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusion.kalman import Floats, Gate, Row, diagonal, of_rows, update
-from fusion.models import altitude, heart_rate, position
+from fusion.models import altitude, position
 
 CLOSE = 1e-9
 
@@ -39,12 +39,6 @@ class Case(NamedTuple):
 def steps_s(rng: np.random.Generator, n: int) -> Floats:
     """Irregular steps, now and then none at all."""
     return np.where(rng.random(n) < 0.1, 0.0, rng.exponential(1.0, n))
-
-
-def heart_matrices(way: Floats) -> Matrices:
-    dt = way[0]
-    Q = Q_continuous_white_noise(2, dt, heart_rate.SLOPE_DENSITY)
-    return Matrices(np.array([[1.0, dt], [0.0, 1.0]]), Q, np.zeros(2))
 
 
 def position_matrices(way: Floats) -> Matrices:
@@ -79,14 +73,6 @@ def altitude_way(rng: np.random.Generator, n: int) -> Floats:
 
 
 CASES = {
-    "heart_rate": Case(
-        2,
-        (5.0, 0.5),
-        lambda rng, n: steps_s(rng, n)[None],
-        lambda x, P, way: heart_rate.predict(x, P, way[0]),
-        heart_matrices,
-        ((0,),),
-    ),
     "position": Case(
         5,
         (10.0, 10.0, 5.0, 5.0, 0.05),

@@ -59,7 +59,7 @@ def second(t_s: float, **told: Any) -> list[Told]:
 
 def beat(t_s: float, bpm: float) -> Told:
     """Return a heart rate of a strap."""
-    return (t_s, 0, bpm, 1.0, int(Source.STRAP))
+    return (t_s, 0, bpm, 1.0, int(Source.STRAP), np.nan)
 
 
 def errors(one: Estimate, truth: float) -> float:

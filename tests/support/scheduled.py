@@ -70,7 +70,7 @@ class OneLane:
 
     def add(self, batch: Batch, t_ns: int, arrived_ns: int = 0, received_ns: int = 0) -> None:
         """Append a sample to a batch."""
-        item = Item(KIND, (0, 0, 0, 60.0, 1.0, 1))
+        item = Item(KIND, (0, 0, 0, 60.0, 1.0, 1, 0.0))
         message = Incoming("", b"", False, arrived_ns, received_ns)
         batch.add_sample(self.device, item, message, t_ns=t_ns, boot=None, seq=None, stream=0)
 

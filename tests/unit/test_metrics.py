@@ -184,7 +184,9 @@ def test_a_silent_strap_is_stale_and_never_an_old_number() -> None:
     assert step(table, 0.0)["heart_rate"].reason[0] == Reason.NO_SOURCE
     step(table, 1.0, heart_rates=[beat(1.0, 120.0)])
     assert step(table, 8.0)["heart_rate"].reason[0] == Reason.NONE
-    gone = step(table, 20.0)["heart_rate"]
+    carried = step(table, 20.0)["heart_rate"]
+    assert carried.source[0] == Source.MODEL
+    gone = step(table, 62.0)["heart_rate"]
     assert gone.reason[0] == Reason.STALE
     assert np.isnan(gone.value[0])
 

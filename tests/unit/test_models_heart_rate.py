@@ -4,19 +4,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filterpy.common import van_loan_discretization
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusion import design
 from fusion.athletes import Profile
-from fusion.kalman import REJECTS_MAX, diagonal, update
+from fusion.kalman import REJECTS_MAX
 from fusion.measurements import Reason, Source
-from fusion.models import heart_rate
-from tests.support.athlete_table import START_NS, athlete, beat, errors, step
+from fusion.models import heart_modes, heart_rate
+from tests.support.athlete_table import START_NS, Told, athlete, beat, errors, second, step
 
 
-def optical(t_s: float, bpm: float) -> tuple[float, int, float, float, int]:
-    return (t_s, 0, bpm, np.nan, int(Source.OPTICAL))
+def optical(t_s: float, bpm: float) -> Told:
+    return (t_s, 0, bpm, np.nan, int(Source.OPTICAL), np.nan)
 
 
 @settings(max_examples=40, deadline=None)
@@ -32,45 +32,66 @@ def test_a_ramp_is_followed_without_lag() -> None:
     table = athlete()
     for t in range(1, 121):
         live = step(table, t, heart_rates=[beat(t, 60.0 + t)])
-    assert live["heart_rate"].value[0] == pytest.approx(180.0, abs=1e-3)
-    assert table.state["hr_x"][0, 1] == pytest.approx(1.0, abs=1e-3)
+    assert live["heart_rate"].value[0] == pytest.approx(180.0, abs=0.1)
+    assert table.state["hr_shares"][0, heart_modes.RAMP] > 0.6
 
 
-def test_the_variance_settles_where_the_riccati_equation_does() -> None:
+def test_most_of_a_lag_that_is_told_is_made_up_for() -> None:
     table = athlete()
     for t in range(1, 121):
-        live = step(table, t, heart_rates=[beat(t, 130.0)])
-    F, Q = np.array([[1.0, 1.0], [0.0, 1.0]]), heart_rate.SLOPE_DENSITY * np.array(design.white_noise(2))
-    P = np.eye(2)
-    for _ in range(1_000):
-        P = F @ P @ F.T + Q
-        P = P - np.outer(P[:, 0], P[0]) / (P[0, 0] + 1.0)
-    np.testing.assert_allclose(table.state["hr_P"][0], P, rtol=1e-6)
-    # Part of a strap's error of 1 bpm lasts.
-    assert live["heart_rate"].sigma[0] == pytest.approx((P[0, 0] + heart_rate.LASTING_SHARE**2) ** 0.5)
+        live = step(table, t, heart_rates=[(t, 0, 60.0 + t - 3.0, 1.0, int(Source.STRAP), 3.0)])
+    assert live["heart_rate"].value[0] == pytest.approx(179.0, abs=1.0)
 
 
-def test_errors_of_a_heart_that_obeys_the_model_are_as_large_as_it_says() -> None:
-    rng = np.random.default_rng(4)
-    n = 400
-    x, P = np.zeros((2, n)), diagonal(9.0, heart_rate.SLOPE_SIGMA**2, n=n)
-    truth = np.array([rng.normal(0.0, 3.0, n), rng.normal(0.0, heart_rate.SLOPE_SIGMA, n)])
-    nis = []
-    for _ in range(30):
-        dt = rng.uniform(0.3, 3.0, n)
-        q = np.array(design.scaled_white_noise(dt, heart_rate.SLOPE_DENSITY))
-        spread = np.linalg.cholesky(np.array([[q[0], q[1]], [q[1], q[2]]]).transpose(2, 0, 1))
-        truth = np.array([truth[0] + dt * truth[1], truth[1]])
-        truth += np.einsum("nij,jn->in", spread, rng.normal(size=(2, n)))
-        x, P = heart_rate.predict(x, P, dt)
-        z = truth[0] + rng.normal(0.0, 2.0, n)
-        x, P, squared, _ = update(x, P, z - x[0], heart_rate.RATE, np.full(n, 4.0), np.ones(n, dtype=bool))
-        nis.append(squared.mean())
-    nees = design.nees(truth.T, x.T, P.transpose(2, 0, 1)).mean() / 2.0
-    low, high = design.nis_bounds(2 * n, 0.999)
-    assert low < nees < high
-    low, high = design.nis_bounds(30 * n, 0.999)
-    assert low < np.mean(nis) < high
+@settings(max_examples=30, deadline=None)
+@given(dt_s=st.floats(0.01, 60.0), mode=st.sampled_from(heart_modes.MODES))
+def test_a_mode_alone_is_the_process_that_it_is_said_to_be(dt_s: float, mode: int) -> None:
+    """Against van Loan's exponential of the continuous model; decays here are rational, to 2 %."""
+    tau, q, r = (
+        each[mode] for each in (heart_modes.TAU_S, heart_modes.SLOPE_DENSITY, heart_modes.RATE_DENSITY)
+    )
+    F, Q = van_loan_discretization(
+        np.array([[0.0, 1.0], [0.0, -1.0 / tau]]), np.diag([r**0.5, q**0.5]), min(dt_s, 30.0 * tau)
+    )
+    rows = np.zeros((5, 3, 1))
+    rows[:, mode, 0] = (100.0, 0.5, 4.0, 0.1, 0.25)
+    shares = np.zeros((3, 1))
+    shares[mode] = 1.0
+    mean = heart_modes.combined(rows, shares)
+    zero = np.zeros(1)
+    new, _ = heart_modes.predict(rows, shares, mean, np.array([min(dt_s, 30.0 * tau)]), (zero, zero))
+    P = F @ np.array([[4.0, 0.1], [0.1, 0.25]]) @ F.T + Q
+    x = F @ np.array([100.0, 0.5])
+    expected = [x[0], x[1], P[0, 0], P[0, 1], P[1, 1]]
+    np.testing.assert_allclose(new[:, mode, 0], expected, rtol=0.02, atol=0.02)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_covariances_stay_positive_and_shares_sum_to_one(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    table = athlete()
+    t = 0.0
+    for _ in range(60):
+        t += rng.choice([0.01, 0.3, 1.0, 20.0, 90.0])
+        source = int(rng.choice([Source.STRAP, Source.OPTICAL]))
+        bpm, lag_s = rng.choice([60.0, 90.0, 200.0, rng.uniform(25, 250)]), rng.choice([np.nan, 0.0, 5.0])
+        step(table, t, heart_rates=[(t, 0, bpm, rng.choice([0.5, 5.0]), source, lag_s)])
+        state = table.state[0]
+        assert state["hr_shares"].sum() == pytest.approx(1.0)
+        assert np.all(state["hr_shares"] > 0.0)
+        for _, _, p00, p01, p11 in state["hr_modes"]:
+            assert np.all(np.linalg.eigvalsh([[p00, p01], [p01, p11]]) > 0.0)
+
+
+def test_noise_is_learnt_from_what_a_source_does() -> None:
+    rng = np.random.default_rng(5)
+    quiet, loud = athlete(), athlete()
+    for t in range(1, 200):
+        quiet_live = step(quiet, t, heart_rates=[beat(t, 120.0)])
+        loud_live = step(loud, t, heart_rates=[beat(t, 120.0 + 4.0 * rng.normal())])
+    assert loud_live["heart_rate"].sigma[0] > 2.0 * quiet_live["heart_rate"].sigma[0]
+    assert 0.4 < loud.state["hr_nis"][0] < 2.5
 
 
 def test_the_mean_is_by_time_not_by_reading() -> None:
@@ -94,7 +115,7 @@ def test_a_new_level_is_believed_with_the_fifth_reading_that_tells_it() -> None:
         live = step(table, t, heart_rates=[beat(t, 200.0)])
         assert before == pytest.approx(70.0)
     assert live["heart_rate"].value[0] == pytest.approx(200.0)
-    assert live["heart_rate"].sigma[0] == pytest.approx((1.0 + heart_rate.LASTING_SHARE**2) ** 0.5)
+    assert 1.0 < live["heart_rate"].sigma[0] < 2.0
 
 
 @pytest.mark.parametrize(("sensor", "sigma_bpm", "lag_s"), [(beat, 0.5, 1.5), (optical, 2.0, 4.0)])
@@ -112,7 +133,7 @@ def test_a_rate_that_changes_is_within_two_sigma_of_what_a_late_sensor_tells(
             live = step(table, t, heart_rates=[sensor(t, round(told + sigma_bpm * rng.normal()))])
             if 30 < t <= 70:
                 inside.append(errors(live["heart_rate"], truth) < 2.0)
-    assert np.mean(inside) >= 0.85
+    assert np.mean(inside) >= 0.8
 
 
 def test_the_sigma_of_the_mean_and_of_the_maximum_is_not_that_of_the_last_moment() -> None:
@@ -147,14 +168,42 @@ def test_after_a_silence_the_first_reading_is_believed() -> None:
     assert step(table, late, heart_rates=[beat(late, 180.0)])["heart_rate"].value[0] == 180.0
 
 
-def test_a_strap_outweighs_a_wrist() -> None:
+def test_the_bias_of_a_wrist_is_learnt_beside_a_strap_and_kept() -> None:
+    table = athlete()
+    for t in range(1, 121):
+        live = step(table, t, heart_rates=[beat(t, 120.0), optical(t, 124.0)])
+    assert live["heart_rate"].value[0] == pytest.approx(120.0, abs=1.0)
+    for t in range(121, 150):
+        live = step(table, t, heart_rates=[optical(t, 124.0)])
+    assert live["heart_rate"].source[0] == Source.OPTICAL
+    assert live["heart_rate"].value[0] == pytest.approx(120.5, abs=1.5)
+
+
+def test_a_silent_strap_s_rate_is_carried_for_a_minute_with_growing_sigma() -> None:
     table = athlete()
     for t in range(1, 61):
-        live = step(table, t, heart_rates=[beat(t, 120.0), optical(t, 126.0)])
-    between = live["heart_rate"].value[0]
-    # Inverse variances, of 1 and of what a wrist has.
-    wrist = heart_rate.OPTICAL_SIGMA_BPM**-2
-    assert between == pytest.approx((120.0 + 126.0 * wrist) / (1.0 + wrist), abs=0.5)
+        step(table, t, heart_rates=[beat(t, 140.0)])
+    carried = [step(table, 60 + age_s)["heart_rate"] for age_s in range(61)]
+    assert np.all(np.diff([one.sigma[0] for one in carried]) > 0.0)
+    assert np.all(np.diff([one.quality[0] for one in carried]) < 0.0)
+    assert [one.value[0] for one in carried] == pytest.approx([140.0] * 61, abs=0.1)
+    assert carried[12].source[0] == Source.STRAP
+    assert carried[13].source[0] == Source.MODEL
+    assert step(table, 121)["heart_rate"].reason[0] == Reason.STALE
+
+
+def test_steps_carry_the_rate_to_where_effort_takes_it() -> None:
+    """Rest, and then a run that begins while the strap is gone: the heart rises with its half minute."""
+    rested, ran = athlete(), athlete()
+    for t in range(1, 61):
+        for table in (rested, ran):
+            step(table, t, heart_rates=[beat(t, 70.0)], windows=second(t))
+    for t in range(61, 91):
+        still = step(rested, t, windows=second(t))
+        runs = step(ran, t, windows=second(t, steps=1, interval_s=60 / 165))
+    assert still["heart_rate"].value[0] == pytest.approx(70.0, abs=1.0)
+    assert 95.0 < runs["heart_rate"].value[0] < 150.0
+    assert runs["heart_rate"].sigma[0] > still["heart_rate"].sigma[0]
 
 
 @pytest.mark.parametrize("bpm", [0.0, 24.9, 250.1, -60.0, np.nan, np.inf])

@@ -9,7 +9,7 @@ from fusion.athletes import Profile
 from fusion.measurements import Reason, Source, Sport
 from tests.support.athlete_table import START_NS, athlete, beat, errors, fix, second, step, window
 
-STALE_S = {"heart_rate": 12, "heart_rate_zone": 12, "speed": 12, "pace": 12, "cadence": 12, "altitude": 15}
+STALE_S = {"heart_rate": 60, "heart_rate_zone": 60, "speed": 12, "pace": 12, "cadence": 12, "altitude": 15}
 
 
 def rider(t: int) -> dict[str, Any]:
