@@ -6,7 +6,9 @@ so that a correction of the system's clock does not step through running workout
 """
 
 import time
-from typing import Protocol
+from typing import Final, Protocol
+
+STEP_NS: Final = 1_000_000_000  # less is not worth a step
 
 
 class Clock(Protocol):
@@ -35,14 +37,19 @@ class SystemClock:
         """Return the anchored UTC, ns since the Unix epoch."""
         return time.monotonic_ns() + self._anchor_ns
 
-    def error_ns(self) -> int:
-        """Return how far the system's UTC has gone from the anchored one, ns."""
-        return _measure_anchor_ns() - self._anchor_ns
+    def system_utc_ns(self) -> int:
+        """Return the system's UTC as it is now, which others compare with theirs."""
+        return time.time_ns()
 
-    def anchor(self) -> int:
-        """Take over the system's UTC as it is now; return the step of ``utc_ns``, ns."""
-        step_ns = self.error_ns()
-        self._anchor_ns += step_ns
+    def follow(self) -> int:
+        """Take over a system's UTC that has gone ahead by more than STEP_NS; return how far it is, ns.
+
+        It has when the machine slept, or when its clock was set. It is not followed back: workouts cannot
+        go back in time.
+        """
+        step_ns = _measure_anchor_ns() - self._anchor_ns
+        if step_ns > STEP_NS:
+            self._anchor_ns += step_ns
         return step_ns
 
 

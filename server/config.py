@@ -100,8 +100,8 @@ class Server(_Section, frozen=True):
     realtime: bool = False
 
     def __post_init__(self) -> None:
-        if self.inbox_bytes_max < self.payload_bytes_max:
-            raise ValueError("inbox_bytes_max is less than payload_bytes_max")
+        if self.inbox_bytes_max < self.payload_bytes_max + 2**19:  # what else came in the same read
+            raise ValueError("inbox_bytes_max is less than payload_bytes_max and 524288 more")
 
 
 class Deadlines(_Section, frozen=True):

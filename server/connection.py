@@ -67,9 +67,13 @@ class Bundle(NamedTuple):
 
     def publications(self) -> list[Publication]:
         """Return the messages one by one."""
-        count = len(self.causes_ns)
-        split = Splitter(Topics(), frames.PAYLOAD_BYTES_MAX, count).split(self.frames, 0, len(self.frames))
-        messages = Chunk(self.frames, split.frames, 0, 0).messages()
+        splitter = Splitter(Topics(), frames.PAYLOAD_BYTES_MAX)
+        messages: list[Incoming] = []
+        rest = self.frames
+        while rest:
+            split = splitter.split(rest, 0, len(rest))
+            messages += Chunk(rest, split.frames, 0, 0).messages()
+            rest = rest[split.consumed :]
         return [
             Publication(each.topic, each.payload, 0, each.retained, self.put_ns, caused_ns)
             for each, caused_ns in zip(messages, self.causes_ns, strict=True)
@@ -110,12 +114,14 @@ class Connection:
         Raises
         ------
         BrokerError
-            The broker refuses one of them.
+            The broker refuses one of them, and this is the first connection. Later it is a LostError: a
+            broker that has just started may not know us yet.
         """
         codes: Sequence[Any] = await self._client.subscribe([(topic, 1) for topic in topics])
         for topic, code in zip(topics, codes, strict=False):
             if getattr(code, "value", code) >= 128:  # an int, or a ReasonCode
-                raise BrokerError(f'the broker refuses the subscription to "{topic}"')
+                told = f'the broker refuses the subscription to "{topic}"'
+                raise BrokerError(told) if self.number == 0 else LostError(told)
 
     async def publish(self, publication: Publication) -> None:
         """Send one publication; with QoS 1 wait for the broker's word."""

@@ -36,6 +36,7 @@ LOOK_SILENT_NS = 1_000_000_000  # and silent athletes this often
 LATE_STATUS = STATUS_NAMES.index("late")  # from here on a packet is well formed, but of no use
 FUTURE_NS = int(lib.KF_FUTURE_NS)
 END_NS = 600_000_000_000  # a workout ends by itself after this much silence
+ORDERS_MAX = 32  # commands of one athlete that wait; who sends more is told so
 STEPS_MAX = 8  # jobs of one athlete in one tick: who is behind catches up in the next ones
 ENDS_MAX = 3  # live workouts that are ended in one tick: to smooth one takes up to 5 ms
 
@@ -94,6 +95,7 @@ class Engine:
         self._due: list[Due] = []  # of this tick
         self._orders: dict[int, Order] = {}  # that wait, by the number that their job has
         self._order_number = 0
+        self._ordered: Counter[int] = Counter()  # how many of them are of each athlete's row
         self._queues: dict[int, deque[Due]] = {}  # of athletes who have more to do than one step, a job each
         self._waiting: dict[int, None] = {}  # whose turn to end did not come, who waits longest first
 
@@ -305,10 +307,13 @@ class Engine:
             reason = "" if -END_NS <= t_ns - message.arrived_ns <= FUTURE_NS else "time"
         elif t_ns is not None and abs(t_ns) >= lib.KF_STAMP_MAX:
             reason = "time"
+        if athlete is not None and not reason and self._ordered[athlete.row] >= ORDERS_MAX:
+            reason = "too_many"
         if reason or athlete is None:
             self.ingest.refused[f"command_{reason}"] += 1
             self._out.append(self._reply(athlete_id, Reply(command.id, ok=False, reason=reason)))
             return
+        self._ordered[athlete.row] += 1
         self.workouts.queued(athlete, command)
         batch.add_order(Order(athlete, command, message), t_ns)
 
@@ -396,6 +401,7 @@ class Engine:
 
     def _obey(self, athlete: Athlete, job: Due) -> None:
         order = self._orders.pop(int(job.jobs["index"][0]))
+        self._ordered[athlete.row] -= 1
         self.schedule.done(athlete.row, 1)
         reply, events = self.workouts.obey(athlete, order.command, int(job.jobs["due_ns"][0]))
         self._settle_lane(athlete)

@@ -119,6 +119,7 @@ class Link:
         self.received = self.refused = self.losses = 0
         self.reason = "not tried yet"
         self._broker = broker
+        self._will = will
         self._subscriptions = list(subscriptions)
         self._on_connect = on_connect
         self._on_disconnect = on_disconnect
@@ -194,6 +195,15 @@ class Link:
         if causes_ns:
             self._outbox.put([Bundle(frames, tuple(causes_ns), self._clock.monotonic_ns())])
 
+    def discard(self) -> None:
+        """Drop what waits, which must all be of QoS 0."""
+        self._outbox.discard()
+
+    @property
+    def ended(self) -> bool:
+        """True once the broker has refused it for good, or it was left."""
+        return self._task is not None and self._task.done()
+
     def read(self) -> None:
         """Put what has come by now into the box of arrivals, and not only when the loop comes to it."""
         if self._connection is not None and self.connected:
@@ -254,10 +264,22 @@ class Link:
         self._leaving.set()
         try:
             await asyncio.wait({task}, timeout=CLOSE_S_MAX)
+            if not task.done():
+                await self._say_will()
         finally:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, *([] if kind is None else [BrokerError])):
                 await task
+
+    async def _say_will(self) -> None:
+        """Publish the last will: what says as much still waits, and a goodbye keeps the broker from it."""
+        if self._connection is None or self._will is None:
+            return
+        topic, payload, retain = self._will
+        with contextlib.suppress(LostError, TimeoutError):
+            async with asyncio.timeout(CLOSE_S_MAX):
+                now_ns = self._clock.monotonic_ns()
+                await self._connection.send([Publication(topic, payload, 0, retain, now_ns)])
 
     # The connection.
 

@@ -86,8 +86,7 @@ class Outbox:
             This is not the first connection.
         """
         if again:
-            for kept in list(self._retained.values()):
-                await connection.publish(kept)
+            self._put_again()
         for number in self._unconfirmed:
             self._assure(connection, group, number)
         self._pending.extendleft(reversed(self._writing))
@@ -111,6 +110,22 @@ class Outbox:
                 self._pending.popleft()
                 self._fill(connection, group)
         await self.idle.wait()
+
+    def discard(self) -> None:
+        """Drop all that waits: it is all of QoS 0, and what follows it goes another way."""
+        gone = [*self._writing, *self._pending, *self._box.take(len(self._box))]
+        self._writing, self._pending = [], deque()
+        self.stale += sum(map(_count, gone))
+        self._rest()
+
+    def _put_again(self) -> None:
+        """Let the newest retained publications go again, before what waits: it may be of the same topics."""
+        unconfirmed = {id(each) for each in self._unconfirmed.values()}
+        kept = [each for each in self._retained.values() if id(each) not in unconfirmed]
+        self._pending.extendleft(each for each in reversed(kept) if not each.qos)
+        waiting = self._assured.take(len(self._assured))
+        for each in [*(each for each in kept if each.qos), *waiting]:
+            self._assured.put(each)
 
     def _sort_out(self) -> None:
         """Take what is next and of QoS 0 for one write."""

@@ -100,9 +100,16 @@ class Reader:
 
     def read(self) -> None:
         """Read what has come by now, for somebody who is about to work on it; a bounded amount."""
+        more = False
         for _ in range(READS_MAX):
-            if self._sock is None or not self._take_in()[0]:
+            if self._sock is None:
                 return
+            count, more = self._take_in()
+            if not count:
+                break
+        if more and self._sock is not None and self._timer is None:  # no poll tells of it
+            self._loop.remove_reader(self._fd)
+            self._timer = self._loop.call_later(0.0, self._wake)
 
     def _wake(self) -> None:
         """Read what has come, and settle when to look again."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from server import realtime
-from server.clock import SystemClock
+from server.clock import STEP_NS, SystemClock
 from server.config import Config, load
 from server.deadlines import DeadlineReport, Stage
 from server.deadlines.history import Collections, rss_bytes
@@ -58,7 +58,8 @@ class Server:
         self._started_ms = clock.utc_ns() // 1_000_000
         self._root = config.broker.root
         self._stop = asyncio.Event()
-        self._identifier = config.broker.client_id or f"kinefuse-{os.getpid()}"
+        # In a container every process has the same number.
+        self._identifier = config.broker.client_id or f"kinefuse-{os.getpid()}-{os.urandom(3).hex()}"
         will = Will(f"{self._root}/server/status", encode(ServerStatus(self._started_ms, "offline")))
         self._inbox = Inbox[Arrivals](
             config.server.inbox_messages_max, config.server.inbox_bytes_max, size=size, count=count
@@ -86,6 +87,7 @@ class Server:
             Vitals(clock.monotonic_ns, lambda: self._lag.turned_ns, lambda: self._link.connected),
         )
         self._status = ServerStatus(self._started_ms, "online")
+        self._is_ahead = False  # of the system's clock
         self._ticked_s = self._rate_hz = 0.0  # the tick before: when, and messages a second
 
     def stop(self) -> None:
@@ -183,6 +185,7 @@ class Server:
         while True:
             next_s += REPORT_S
             await asyncio.sleep(max(0.0, next_s - asyncio.get_running_loop().time()))
+            self._follow()
             deadlines = self._work.deadlines
             deadlines.history.doing.rss_mib = round(rss_bytes() / 2**20, 1)
             figures = self._work.figures()
@@ -193,6 +196,18 @@ class Server:
             if next_s >= status_s:
                 status_s = next_s + STATUS_S
                 self._tell("online")
+
+    def _follow(self) -> None:
+        """Follow the system's clock where it has gone ahead; say so where it has gone back."""
+        step_ns = self._clock.follow()
+        if step_ns > STEP_NS:
+            told = f"the system's clock went ahead by {step_ns * 1e-9:.0f} s"
+            print(f"kinefuse: {told}", file=sys.stderr, flush=True)
+        elif step_ns < -STEP_NS and not self._is_ahead:
+            back_s = -step_ns * 1e-9
+            told = f"the system's clock was set back by {back_s:.0f} s: what is published stays ahead by that"
+            print(f"kinefuse: {told} until the server is started again", file=sys.stderr, flush=True)
+        self._is_ahead = step_ns < -STEP_NS
 
     def _tell(self, state: Literal["online", "offline"]) -> None:
         figures = self._work.figures()
@@ -227,7 +242,7 @@ class Server:
             told = report.stages[stage]
             stages[stage] = StageCounts(told.budget_ms / 1e3, told.total.misses, *histogram.cumulative())
         return Snapshot(
-            t_s=report.t_ms / 1e3,
+            t_s=self._clock.system_utc_ns() * 1e-9,
             stages=stages,
             streams=figures.streams,
             faults=figures.faults,
@@ -251,7 +266,14 @@ class Server:
     def _further(self, number: int) -> Link:
         """Return a connection that only publishes."""
         identifier = f"{self._identifier}-{number}"
-        return Link(self._config.broker, identifier=identifier, on_sent=self._sent, clock=self._clock)
+        link = Link(
+            self._config.broker,
+            identifier=identifier,
+            on_sent=self._sent,
+            on_disconnect=lambda _: link.discard(),
+            clock=self._clock,
+        )
+        return link
 
     def _changed(self) -> None:
         self._tell("online")

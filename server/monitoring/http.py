@@ -1,5 +1,6 @@
 """The HTTP side, in threads of its own: it reads the newest snapshot and plain values, and waits for none."""
 
+import contextlib
 import errno
 import socket
 import threading
@@ -82,7 +83,7 @@ class Monitor:
             return self
         host = self._metrics.host
         try:
-            self._server = _Server(host, port)
+            self._server = _Server(host, port, self._vitals.monotonic_ns)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 problem = f'is "{host}", where port {port} cannot be served: {error.strerror or error}'
@@ -142,7 +143,9 @@ class _Server(ThreadingMixIn, WSGIServer):
     block_on_close = False
     request_queue_size = REQUESTS_MAX
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, monotonic_ns: Callable[[], int]) -> None:
+        self._monotonic_ns = monotonic_ns
+        self._ends_ns: dict[Any, int] = {}  # of the requests that are being answered
         self._room = threading.BoundedSemaphore(REQUESTS_MAX)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), _Handler)
@@ -163,17 +166,27 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer, and make room."""
+        self._ends_ns[request] = self._monotonic_ns() + int(REQUEST_S_MAX * 1e9)
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self._ends_ns.pop(request, None)
             self._room.release()
+
+    def service_actions(self) -> None:
+        """Hang up on who takes too long, however often he sends a byte."""
+        now_ns = self._monotonic_ns()
+        for request, end_ns in list(self._ends_ns.items()):
+            if now_ns > end_ns:
+                with contextlib.suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: a client that hangs up half way is no fault of ours."""
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = REQUEST_S_MAX
+    timeout = REQUEST_S_MAX  # of each read; of the whole see _Server
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the base's name)
         """Say nothing: requests are no events."""

@@ -6,7 +6,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
@@ -31,6 +31,8 @@ STABLE_S: Final = 60.0  # who has lived so long starts the backoff anew
 BUGS_MAX: Final = 5  # within
 BUGS_S: Final = 60.0
 END_S: Final = 0.5
+
+Name = TypeVar("Name", bound=str)
 
 
 class Member:
@@ -79,6 +81,7 @@ class Member:
     ) -> None:
         self.name = f"worker {number + 1}"
         self.figures = Figures()
+        self.past = Figures()  # what earlier lives counted
         self.refused: dict[str, int] = {}  # in all its lives
         self.lost = 0
         self.ready = asyncio.Event()
@@ -92,7 +95,7 @@ class Member:
         self._state: Literal["starting", "running", "restarting"] = "starting"
         self._restarts = 0
         self._queue = Inbox[Part](
-            max(16, config.server.inbox_messages_max // share),
+            max(BATCH_MAX, config.server.inbox_messages_max // share),
             max(config.server.payload_bytes_max + 2**17, config.server.inbox_bytes_max // share),
             size=part_size,
             count=part_count,
@@ -248,7 +251,10 @@ class Member:
         for _, parts in self._on_way:
             self._on_done(parts)
         self._on_way.clear()
-        workouts, self.figures = self.figures.workouts, Figures()
+        workouts, gone, self.figures = self.figures.workouts, self.figures, Figures()
+        _add(self.past.given_up, gone.given_up)
+        _add(self.past.faults, gone.faults)
+        self.past.recoveries += gone.recoveries
         self._before = self.refused
         self._state = "restarting"
         self.ready.clear()
@@ -275,7 +281,7 @@ class Member:
                 await self._child.stop(END_S)
 
 
-def _add(total: dict[str, int], more: dict[str, int]) -> None:
+def _add(total: dict[Name, int], more: dict[Name, int]) -> None:
     for reason, count in more.items():
         total[reason] = total.get(reason, 0) + count
 

@@ -128,7 +128,7 @@ class Pool:
         """Return how all are together."""
         total = Figures()
         given_up, streams, faults = Counter[str](), Counter[StreamState](), Counter[Cause]()
-        for own in (member.figures for member in self._members):
+        for own in (each for member in self._members for each in (member.figures, member.past)):
             total.devices += own.devices
             total.athletes += own.athletes
             total.workouts += own.workouts

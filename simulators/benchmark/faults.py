@@ -101,7 +101,10 @@ FAULTS: Final[dict[str, tuple[str, Strike]]] = {
 async def run(name: str, asked: Asked, subject: Subject, made: Recordings) -> Fault:
     """Run a fleet that a fault befalls; the run's length is that of the fault."""
     what, strike = FAULTS[name]
-    longer = msgspec.structs.replace(asked, seconds=BEFORE_S + DURING_S + AFTER_S)
+    settings = asked.settings
+    if name == "worker" and not any(each.replace(" ", "").startswith("workers=") for each in settings):
+        settings = (*settings, "workers=2")
+    longer = msgspec.structs.replace(asked, seconds=BEFORE_S + DURING_S + AFTER_S, settings=settings)
 
     def script(driver: Driver, from_ns: int) -> None:
         begin_ns = from_ns + BEFORE_S * 10**9

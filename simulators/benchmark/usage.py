@@ -11,8 +11,8 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 class Usage(msgspec.Struct, frozen=True):
     """What a process and its children have used until now.
 
-    ``waited_s`` is how long they could have run while no core was free. ``own_mb`` is anonymous memory: what
-    they hold that is in no file. Pages of files count in ``rss_mb`` alone, and come and go as the kernel likes.
+    ``waited_s`` is how long they could have run while no core was free. ``own_mb`` is what they hold that
+    is in no file; pages of files, which count in ``rss_mb`` alone, come and go as the kernel likes.
     """
 
     cpu_s: float

@@ -236,9 +236,7 @@ async def told_of_runs(
                 stage.send(bad[0], bad[1], retain=bad[2])
             await stage.link.flush()
             if second == 10:
-                pid = stage.server.pid
-                assert pid is not None
-                before_kib = own_kib(pid)
+                before_kib = own_kib(stage.server)
         for name in names:
             stage.send(f"command/{name}", {"action": "stop", "id": f"end-{name}", "t": T0 + seconds * S})
         heard: list[Incoming] = []
@@ -251,7 +249,7 @@ async def told_of_runs(
             for name in names:
                 topic = f"{stage.broker.root}/athletes/{name}/{last}"
                 told[name] += [arrival.payload for arrival in heard if arrival.topic == topic]
-        grown_kib = own_kib(pid) - before_kib
+        grown_kib = own_kib(stage.server) - before_kib
         return told, await stage.end(), grown_kib
 
 

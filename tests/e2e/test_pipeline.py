@@ -130,7 +130,7 @@ MALFORMED = (
     ("hr", b'{"bpm": 1e9}'),
     ("hr", b'{"bpm": "fast"}'),
     ("hr", b"\xff\xfe\x00"),
-    ("hr", b"[" * 100_000),
+    ("hr", b"[" * 1_000_000),  # kept, those of the second half alone would be 25 MB
     ("hr", b'{"t": "9999999999999999999", "bpm": 60}'),
     ("hr", b'{"t": 9223372036854775807, "bpm": 61}'),
     ("gnss", b'{"lat": NaN, "lon": 0}'),
@@ -150,7 +150,7 @@ async def test_a_thousand_malformed_messages_change_no_metric_and_are_counted_by
     assert quiet[0] == loud[0]
     assert sum(loud[1].refused.values()) == 1000
     assert set(loud[1].refused) >= {"json", "schema", "time", "kind", "short_header", "too_deep"}
-    assert loud[2] < 4096, "memory grew by more than 4 MiB"
+    assert loud[2] < 16 * 1024, "memory grew by more than 16 MiB"
 
 
 async def metrics_of_a_workout(malformed: int) -> tuple[list[bytes], DeviceHealth, int]:
@@ -184,7 +184,6 @@ async def metrics_of_a_workout(malformed: int) -> tuple[list[bytes], DeviceHealt
                     if each.topic.endswith("/health")
                 )
 
-            assert server.pid is not None
             before_kib = 0
             sent = 0
             for second in range(seconds):
@@ -197,10 +196,10 @@ async def metrics_of_a_workout(malformed: int) -> tuple[list[bytes], DeviceHealt
                 send("gnss", samples.encode(Gnss(t=t_ns, lat=10.0 + second * 3e-5, lon=20.0)))
                 if second == seconds // 2:  # buffers have the size that such messages ask for
                     await link.flush()
-                    before_kib = own_kib(server.pid)
+                    before_kib = own_kib(server)
             send("command", samples.encode(Command("stop", "end", t=t0_ns + seconds * SECOND)))
             sort(await hear(link, lambda each: each.topic.endswith("/reply/end")))
-            grown_kib = own_kib(server.pid) - before_kib
+            grown_kib = own_kib(server) - before_kib
             wanted = malformed
             while not health or sum(health[-1].refused.values()) < wanted:
                 sort(await hear(link, lambda each: each.topic.endswith("/health")))

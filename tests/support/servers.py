@@ -80,8 +80,8 @@ def value(message: Live, metric: str) -> float | None:
 __all__ = ["PATIENCE_S", "command", "finished", "live", "running", "serving", "status", "value", "workout"]
 
 
-def own_kib(pid: int) -> int:
+def own_kib(child: Child) -> int:
     """Return the anonymous memory of a process, KiB: pages of files come and go as the kernel likes."""
-    found = re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    found = re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{child.pid}/status").read_text())
     assert found
     return int(found[1])

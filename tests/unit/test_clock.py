@@ -16,15 +16,17 @@ def test_utc_is_the_systems_at_first_and_runs_with_the_monotonic_clock() -> None
     assert abs(after - before) < 50_000_000
 
 
-def test_a_step_of_the_systems_clock_is_taken_over_only_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("step_s", "followed_s"), [(3600, 3600), (0.5, 0), (-3600, 0)])
+def test_a_systems_clock_that_goes_ahead_is_followed_and_one_that_goes_back_is_not(
+    step_s: float, followed_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = SystemClock()
     real = time.time_ns
-    hour_ns = 3_600_000_000_000
-    monkeypatch.setattr(time, "time_ns", lambda: real() + hour_ns)
-    assert abs(clock.utc_ns() - real()) < 50_000_000
-    assert abs(clock.error_ns() - hour_ns) < 50_000_000
-    assert abs(clock.anchor() - hour_ns) < 50_000_000
-    assert abs(clock.utc_ns() - real() - hour_ns) < 50_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: real() + int(step_s * 1e9))
+    assert abs(clock.utc_ns() - real()) < 50_000_000, "not by itself"
+    assert clock.follow() == pytest.approx(step_s * 1e9, abs=50_000_000)
+    assert clock.utc_ns() - real() == pytest.approx(followed_s * 1e9, abs=50_000_000)
+    assert clock.system_utc_ns() - real() == pytest.approx(step_s * 1e9, abs=50_000_000)
 
 
 def test_a_manual_clock_stands_until_it_is_told_to_move() -> None:

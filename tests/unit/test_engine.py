@@ -1,5 +1,7 @@
 """The engine, fed message by message: who is enrolled, what is refused, what harms nobody."""
 
+from collections import Counter
+
 import msgspec
 import pytest
 
@@ -7,7 +9,7 @@ from fusion._core import lib
 from server.codecs import imu_json, samples, sensor_logger
 from server.codecs.sensor_logger import Reading
 from server.config import Config
-from server.engine import END_NS, LOOK_SILENT_NS, STEPS_MAX, Engine
+from server.engine import END_NS, LOOK_SILENT_NS, ORDERS_MAX, STEPS_MAX, Engine
 from server.envelopes import Incoming, Outgoing
 from server.messages import Birth, Clock, Command, Gnss, HeartRate, ImuJson, Live, Packet, Reply, Workout
 from server.schedule import LIFESPAN_NS, SAMPLES_MAX, SILENT_NS
@@ -329,3 +331,18 @@ def test_a_live_message_is_held_to_the_end_to_end_budget_unless_it_is_of_a_recor
     caused = {each.caused_ns for each in out if each.topic.endswith("/live")}
     assert caused
     assert (caused == {0}) is recorded
+
+
+def test_commands_that_wait_are_bounded_and_the_others_are_answered() -> None:
+    desk = Desk()
+    desk.send("in/x/hr", HeartRate(bpm=60.0))
+    laps = [b'{"id": "c%d", "action": "lap"}' % number for number in range(1000)]
+    flood = [Incoming(f"{ROOT}/command/x", lap, False, desk.now_ns, 0) for lap in laps]
+    out = desk.engine.advance(flood, desk.now_ns)
+    told = [msgspec.json.decode(each.payload, type=Reply) for each in out if "/reply/" in each.topic]
+    assert Counter(each.reason for each in told if not each.ok) == {"too_many": 1000 - ORDERS_MAX}
+    while desk.engine.behind:
+        out += desk.engine.advance([], desk.now_ns)
+    told = [msgspec.json.decode(each.payload, type=Reply) for each in out if "/reply/" in each.topic]
+    assert sum(each.ok for each in told) == ORDERS_MAX
+    assert on(desk.send("command/x", Command("lap", "again")), "/reply/again")

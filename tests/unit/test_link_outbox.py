@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server import connection, mqtt, replay
+from server import connection, frames, mqtt, replay
 from server.config import Broker
 from server.errors import BrokerError
 from simulators import fleet, scenarios
@@ -90,3 +90,35 @@ async def test_a_simulation_and_a_replay_give_up_where_no_broker_answers(
     recording: Any = SimpleNamespace(device="d", athlete="d")
     with pytest.raises(BrokerError, match="no broker answers"):
         await asyncio.wait_for(replay._play(recording, broker, 1.0, as_json=False), 10)
+
+
+async def test_after_a_reconnect_what_is_retained_goes_again_at_once_and_before_what_is_newer() -> None:
+    link = mqtt.Link(Broker(port=1))
+    for number in range(30):
+        link.publish(f"workout/{number}", b"{}", qos=1, retain=True)
+    link._outbox.close()
+    first = Unconfirming()
+    first.confirmed.set()
+    await asyncio.wait_for(link._serve(first), 5)  # type: ignore[arg-type]
+    link._outbox._box = type(link._outbox._box)()  # open again
+    link.losses = 1
+    link.publish("workout/3", b"new", qos=1, retain=True)
+    link.publish("live", b"")
+    second = Unconfirming()
+    serving = asyncio.create_task(link._serve(second))  # type: ignore[arg-type]
+    async with asyncio.timeout(5):
+        while "live" not in second.taken:  # noqa: ASYNC110  (a fake: there is nothing to wait on)
+            await asyncio.sleep(0)
+    assert len(second.taken) <= connection.WINDOW + 1, "live waits for no confirmation"
+    second.confirmed.set()
+    link._outbox.close()
+    await asyncio.wait_for(serving, 5)
+    kept = [topic for topic in second.taken if topic != "live"]
+    assert kept == [*(f"workout/{number}" for number in range(30)), "workout/3"]
+
+
+def test_a_bundle_of_any_number_of_messages_can_be_taken_apart() -> None:
+    topics = [f"athletes/a{number}/live" for number in range(5000)]
+    joined = frames.publish([(topic, b"{}", False) for topic in topics])
+    bundle = connection.Bundle(joined, (0,) * len(topics), 0)
+    assert [each.topic for each in bundle.publications()] == topics

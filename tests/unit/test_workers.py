@@ -19,7 +19,7 @@ from server.frames import FRAME, PAYLOAD_BYTES_MAX, Splitter, gather, packet_ids
 from server.messages import Birth, Death, HeartRate
 from server.workers import member as members
 from server.workers import routing
-from server.workers.member import Member
+from server.workers.member import BATCH_MAX, Member
 from server.workers.routing import Births, Part, Router
 from server.workers.wire import Answer
 from tests.support.brokers import soon
@@ -156,7 +156,7 @@ class Parent:
 
 def test_who_cannot_follow_loses_the_oldest_which_is_counted_and_confirmed() -> None:
     parent = Parent(Config(server=Server(inbox_messages_max=16)))
-    parts = [parent.send("hr", samples.encode(HeartRate(bpm=60.0))) for _ in range(20)]
+    parts = [parent.send("hr", samples.encode(HeartRate(bpm=60.0))) for _ in range(BATCH_MAX + 4)]
     assert parent.done == parts[:4]
     assert parent.member.lost == parent.member.status.lost == 4
 
