@@ -15,6 +15,10 @@ PARTS: Final[dict[str, tuple[str, str]]] = {
         "simulators.evaluation.heart:evaluate",
         "heart rate without its strap, with light astray, and beats",
     ),
+    "gnss": (
+        "simulators.evaluation.gnss:evaluate",
+        "distance and ascent while GNSS is lost, at stops, in a city, over hills",
+    ),
 }
 
 
