@@ -30,7 +30,7 @@ LIFT_MPS = 0.4  # stairs are climbed at 0.2 to 0.35 m/s; the slowest lifts go 0.
 GAP_S = 15.0  # heights that are missing for longer tell of no climb
 SLOTS = 15
 SIGMA = 0.3  # one sigma: constant, and
-SIGMA_SHARE = 0.07  # of the count
+SIGMA_SHARE = 0.02  # of the count
 BARO = int(Source.BARO)
 
 FIELDS: list[tuple[Any, ...]] = [
@@ -94,7 +94,10 @@ def _advance(state: Records, rows: timer.Rows, t_ns: timer.Times, height_m: Floa
     span_s = (t_ns - state["floor_begin_ns"][rows]) * 1e-9
     rise = height_m - state["floor_begin_m"][rows]
     walked = state["floor_steps"][rows] * STEP_RISE_M >= rise
-    lift = ~walked & (rise > LIFT_MPS * np.maximum(span_s, SPAN_S))
+    # One that goes down is a lift too: as it stops, the filter swings back.
+    lift = (np.abs(rise) > LIFT_MPS * np.maximum(span_s, SPAN_S)) & (
+        state["floor_steps"][rows] * STEP_RISE_M < np.abs(rise)
+    )
     ends = (span_s >= SPAN_S) & (walked | lift | (span_s >= 2.0 * SPAN_S)) | last
     if not ends.any():
         return

@@ -15,6 +15,8 @@ PARTS: Final[dict[str, tuple[str, str]]] = {
         "simulators.evaluation.heart:evaluate",
         "heart rate without its strap, with light astray, and beats",
     ),
+    "floors": ("simulators.evaluation.floors:evaluate", "which floor, floors climbed, and lifts"),
+    "bank": ("simulators.evaluation.bank:evaluate", "the Kalman bank and its models against filterpy"),
 }
 
 
