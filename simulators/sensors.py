@@ -257,7 +257,7 @@ class Barometer:
         share = (1.0 - 2.25577e-5 * altitude_m) ** 5.25588
         drift_pa = float(self._drift.at(t_s)[0])
         noise_pa = self.NOISE_PA * float(self._rng.standard_normal())
-        return self._sea_pa * share + drift_pa + noise_pa
+        return float(self._sea_pa * share + drift_pa + noise_pa)
 
 
 def read_power(state: State, rng: np.random.Generator) -> Power:

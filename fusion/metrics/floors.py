@@ -68,9 +68,7 @@ def from_heights(state: Records, step: altitude.Step) -> None:
         return
     baro = altitude.source(Picked(state, rows)) == BARO
     rows = rows[baro]
-    t_ns, height, shift = (
-        column[step.counted][baro] for column in (step.t_ns, step.height_m, step.shift_m)
-    )
+    t_ns, height, shift = (column[step.counted][baro] for column in (step.t_ns, step.height_m, step.shift_m))
     state["floor_begin_m"][rows] += shift
     begin_ns = state["floor_begin_ns"][rows]
     begins = (begin_ns == 0) | (t_ns - begin_ns > GAP_S * 1e9)
@@ -89,7 +87,9 @@ def settle(state: Records, row: int) -> None:
             _advance(state, rows, t_ns, state["alt_x"][rows, 0], last=True)
 
 
-def _advance(state: Records, rows: timer.Rows, t_ns: timer.Times, height_m: Floats, last: bool = False) -> None:
+def _advance(
+    state: Records, rows: timer.Rows, t_ns: timer.Times, height_m: Floats, last: bool = False
+) -> None:
     """Close the spans that are long enough, or all at the ``last``, and open the next ones."""
     span_s = (t_ns - state["floor_begin_ns"][rows]) * 1e-9
     rise = height_m - state["floor_begin_m"][rows]

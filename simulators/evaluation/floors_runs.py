@@ -184,7 +184,7 @@ def lifts(seed: int) -> Run:
 
 
 class Played(NamedTuple):
-    """What came of runs: floors at the end, their sigmas, and relative heights second by second, NaN before."""
+    """What came of runs: floors, their sigmas, and relative heights by the second, NaN before."""
 
     floors: Floats
     sigma: Floats
@@ -210,7 +210,9 @@ def play(runs: Sequence[Run], *, steps: bool = True) -> Played:
             if np.isfinite(run.pressure_pa[second]):
                 baro.append((row, now_ns, run.pressure_pa[second]))
         table.step(rows, np.full(len(runs), now_ns), Measurements.of(baro=baro, windows=windows))
-        heights[:, second] = np.where(table.state["alt_t_ns"][rows] > 0, table.state["alt_x"][rows, 0], np.nan)
+        heights[:, second] = np.where(
+            table.state["alt_t_ns"][rows] > 0, table.state["alt_x"][rows, 0], np.nan
+        )
     ends = [table.end(row, START_NS + (longest + 1) * 10**9) for row in range(len(runs))]
     floors = np.array([end.values["floors"] for end in ends], dtype=float)
     return Played(floors, np.array([end.sigma.get("floors", np.nan) for end in ends]), heights)
