@@ -62,7 +62,7 @@ def evaluate(_options: Options) -> Section:
             f"{one.name}: largest difference from filterpy",
             1.0,
             one.difference / CLOSE,
-            "1e-9",
+            "× 1e-9",
             one.updates,
         )
         for one in found
