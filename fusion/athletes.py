@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fusion import design, intake, timer
 from fusion.history import History
 from fusion.measurements import Estimates, Measurements, Records, Source, Sport, due
-from fusion.metrics import METRICS, ascent, distance, energy, gap, moving
+from fusion.metrics import METRICS, ascent, distance, energy, floors, gap, moving
 from fusion.metrics.metric import estimates
 from fusion.models import altitude, position
 from fusion.rounds import rounds
@@ -22,7 +22,7 @@ from fusion.state import STATE, TOTALS
 from fusion.summary import WorkoutSummary, absorb_heights, absorb_track, summarise
 from fusion.table import Picked, grown
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 ZONES_DEFAULT = (0.6, 0.7, 0.8, 0.9)
 SEXES = ("unknown", "female", "male")
 
@@ -141,6 +141,7 @@ class Athletes:
         one["track_doppler_mps"] = np.nan
         one["path_fills"] = 0
         ascent.turn(one, "climb")
+        floors.turn(one)
         return True
 
     def end(self, row: int, t_ns: int) -> WorkoutSummary:
@@ -157,6 +158,7 @@ class Athletes:
         self.pause(row, t_ns)
         self._flush_track(int(one["track_slot"]), everything=True)
         self._flush_heights(int(one["climb_slot"]), everything=True)
+        floors.settle(self.state, row)
         summary = summarise(self.state[row : row + 1].copy(), t_ns)
         self._close(row)
         one["open"] = 0
@@ -243,6 +245,7 @@ class Athletes:
                 windows = windows[~before]
             step, full = altitude.absorb(self.state, e, self._heights)
             ascent.from_heights(self.state, step)
+            floors.from_heights(self.state, step)
             for slot in full:
                 self._flush_heights(slot)
         if len(windows):

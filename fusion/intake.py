@@ -12,7 +12,7 @@ from fusion import timer
 from fusion.kalman import Floats, Mask
 from fusion.kernel import Kernel, choose
 from fusion.measurements import DTYPES, DUE, Source
-from fusion.metrics import METRICS, distance, energy, moving
+from fusion.metrics import METRICS, distance, energy, floors, moving
 from fusion.metrics import speed as speed_metric
 from fusion.metrics.metric import evaluate
 from fusion.models import altitude, body, cadence, effort, heart_rate, power, speed
@@ -47,8 +47,9 @@ def _on_foot(
 
 
 def _increment(s: Fields, w: Fields) -> list[Any]:
-    """Take in the velocity increment of a window."""
+    """Take in the velocity increment and the steps of a window."""
     altitude.gather(s, w)
+    floors.walk(s, w["t_ns"], w["steps"])
     return []
 
 
@@ -84,6 +85,7 @@ def _heart_rate(s: Fields, m: Fields) -> list[Any]:
 def _cadence(s: Fields, m: Fields) -> list[Any]:
     """Take in a cadence."""
     t_ns, steps, use = cadence.absorb(s, m)
+    floors.walk(s, t_ns, steps, use)
     _on_foot(s, t_ns, steps, s["cadence_spm"], steps < 0.0, Source.CADENCE, use)
     return []
 

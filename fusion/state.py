@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fusion import timer
-from fusion.metrics import ascent, distance, energy, moving
+from fusion.metrics import ascent, distance, energy, floors, moving
 from fusion.models import altitude, body, cadence, effort, heart_rate, position, power, speed
 
 ZONES_MAX = 9
@@ -30,6 +30,7 @@ TOTALS = (
     *distance.TOTALS,
     *moving.TOTALS,
     *energy.TOTALS,
+    *floors.TOTALS,
     "speed_max_mps",
 )
 STATE = np.dtype(
@@ -47,6 +48,7 @@ STATE = np.dtype(
         *distance.FIELDS,
         *moving.FIELDS,
         *ascent.FIELDS,
+        *floors.FIELDS,
         *energy.FIELDS,
     ],
     align=True,

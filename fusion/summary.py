@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fusion import timer
 from fusion.history import Smoothed
 from fusion.measurements import Reason, Records, Source
-from fusion.metrics import ascent, climb, distance, energy, steps
+from fusion.metrics import ascent, climb, distance, energy, floors, steps
 from fusion.metrics import moving as moving_metric
 from fusion.models import altitude, position
 
@@ -102,6 +102,10 @@ def summarise(one: Records, t_ns: int) -> WorkoutSummary:
     page.put("moving_s", moving, sigma, s["moving_source"] if told else Source.CLOCK)
     _way(page, one, moving)
     _heights(page, one)
+    if floors.known(one)[0]:
+        page.put("floors", float(s["floors"]), float(floors.sigma_of(one)[0]), Source.BARO)
+    else:
+        page.lack(Reason.NO_SOURCE, "floors")
     _heart(page, s)
     _effort(page, one)
     return WorkoutSummary(page.values, page.sigma, page.reasons, page.sources)

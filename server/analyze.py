@@ -135,6 +135,7 @@ _ROWS = (
     ("speed_max_mps", "top speed", "m/s", 2),
     ("ascent_m", "ascent", "m", 0),
     ("descent_m", "descent", "m", 0),
+    ("floors", "floors", "", 0),
     ("heart_rate_mean_bpm", "mean heart rate", "bpm", 0),
     ("heart_rate_max_bpm", "top heart rate", "bpm", 0),
     ("steps", "steps", "", 0),

@@ -227,6 +227,7 @@ class Summary(Struct):
     speed_max_mps: float | None = None
     ascent_m: float | None = None
     descent_m: float | None = None
+    floors: int | None = None
     altitude_min_m: float | None = None
     altitude_max_m: float | None = None
     heart_rate_mean_bpm: float | None = None

@@ -20,7 +20,7 @@ _REASONS: tuple[Any, ...] = tuple(reason.name.lower() for reason in Reason)
 assert set(_REASONS[1:]) == set(get_args(ReasonName)), "the wire and the models name the same reasons"
 
 _WITHOUT = tuple(Metric(None, reason=reason) for reason in _REASONS)  # they are all alike: made once
-_WHOLE = {"steps", "heart_rate_zone"}
+_WHOLE = {"steps", "heart_rate_zone", "floors"}
 _DECIMALS = {"distance": 2, "elapsed": 3, "moving": 3, "speed": 3, "altitude": 2, "ascent": 2, "descent": 2}
 
 

@@ -109,8 +109,9 @@ class Workouts:
         values: dict[str, Any] = {
             name: value if value is None else round(value, 3) for name, value in summary.values.items()
         }
-        if values.get("steps") is not None:
-            values["steps"] = round(values["steps"])
+        for name in ("steps", "floors"):
+            if values.get(name) is not None:
+                values[name] = round(values[name])
         state.state = "ended"
         state.elapsed_s = values["elapsed_s"]
         state.moving_s = values["moving_s"]

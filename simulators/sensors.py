@@ -249,11 +249,15 @@ class Barometer:
         self._drift = _Drift(1, self.DRIFT_PA, self.DRIFT_S, rng)
 
     def read(self, state: State) -> Baro:
-        """Return the pressure at a state of one instant; height by the ICAO standard atmosphere."""
-        share = (1.0 - 2.25577e-5 * float(state.altitude_m[0])) ** 5.25588
-        drift_pa = float(self._drift.at(float(state.t_s[0]))[0])
+        """Return the pressure at a state of one instant."""
+        return Baro(pressure_pa=round(self.pressure_pa(float(state.altitude_m[0]), float(state.t_s[0])), 2))
+
+    def pressure_pa(self, altitude_m: float, t_s: float) -> float:
+        """Return the pressure that is told at a height, Pa, by the ICAO standard atmosphere."""
+        share = (1.0 - 2.25577e-5 * altitude_m) ** 5.25588
+        drift_pa = float(self._drift.at(t_s)[0])
         noise_pa = self.NOISE_PA * float(self._rng.standard_normal())
-        return Baro(pressure_pa=round(self._sea_pa * share + drift_pa + noise_pa, 2))
+        return float(self._sea_pa * share + drift_pa + noise_pa)
 
 
 def read_power(state: State, rng: np.random.Generator) -> Power:

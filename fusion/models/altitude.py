@@ -72,6 +72,7 @@ LATE_NS = 2_000_000_000
 SPACING_NS = 200_000_000  # heights of one kind that follow faster tell nothing new
 GAP_S = 60.0
 GATE = Gate(inflate=9.0, reject=200.0)
+LURCH_MPS = 1.0  # that the rate may have changed by where pressures beyond the gate lie on one side: a lift
 
 FIELDS: list[tuple[Any, ...]] = [
     ("alt_x", np.float64, (STATES,)),
@@ -82,6 +83,7 @@ FIELDS: list[tuple[Any, ...]] = [
     ("alt_source", np.int32),  # what r rests on: NONE, BARO or GNSS
     ("alt_rejects", np.int32),
     ("alt_nis", np.float64),
+    ("alt_beyond", np.int8),  # on which side of the gate the newest pressure was: 1 above, -1 below, 0 within
     ("alt_slow_m", np.float64),  # slow error of the satellite height
     # Of the velocity increments since the newest height: how long they cover, their sum, the sum of each
     # times its moment since that height, and the sum of their variances.
@@ -233,6 +235,10 @@ def absorb(state: Records, e: Records, history: History) -> tuple[Step, list[int
     way = _way(state, rows, (t_ns - before_ns) * 1e-9)
     old_x, old_P = of_rows(state["alt_x"][rows]), of_rows(state["alt_P"][rows])
     x, P = predict(old_x.copy(), old_P.copy(), way)
+    lurch = _lurch(state, rows, e, x, P, way[0])
+    if lurch.any():
+        drive(P, 0, 1, scaled_white_noise(way[0], lurch))
+        way[1] += lurch  # the smoother's too
     x, P, taken, anew, shift = _heights(state, rows, e, t_ns, x, P)
     x = np.minimum(np.maximum(x, -1e6), 1e6)
     state["alt_x"][rows] = np.where(taken, x, old_x).T
@@ -317,6 +323,22 @@ def _heights(
     state["alt_source"][rows] = np.where(anew & ~on_baro, told, source)
     x, P = np.where(anew, fresh_x, new_x), np.where(anew, fresh_P, new_P)
     return x, P, taken | anew, anew, np.where(anew, shift, 0.0)
+
+
+def _lurch(state: Records, rows: timer.Rows, e: Records, x: Floats, P: Floats, dt_s: Floats) -> Floats:
+    """Return what to add to the density of acceleration of the way to each height, (n,), m^2/s^3.
+
+    One pressure beyond the gate is taken for noise and counts less. A second one on the same side tells of
+    a lift that starts or stops: if that counted less as well, the height would go on at the old rate.
+    """
+    use = (e["kind"] == BARO_EVENT) & (state["alt_source"][rows] == Source.BARO)
+    residual = e["z"] - x[0]
+    nis = residual * residual / (P[0, 0] + e["variance"])
+    beyond = (nis > GATE.inflate) & (nis <= GATE.reject)
+    side = np.where(beyond, np.sign(residual), 0.0).astype(np.int8)
+    again = use & beyond & (state["alt_beyond"][rows] == side)
+    state["alt_beyond"][rows] = np.where(use, side, state["alt_beyond"][rows])
+    return np.where(again, LURCH_MPS**2 / np.maximum(dt_s, 0.1), 0.0)
 
 
 def _fresh(

@@ -19,6 +19,8 @@ PARTS: Final[dict[str, tuple[str, str]]] = {
         "simulators.evaluation.gnss:evaluate",
         "distance and ascent while GNSS is lost, at stops, in a city, over hills",
     ),
+    "floors": ("simulators.evaluation.floors:evaluate", "which floor, floors climbed, and lifts"),
+    "bank": ("simulators.evaluation.bank:evaluate", "the Kalman bank and its models against filterpy"),
 }
 
 

@@ -14,7 +14,7 @@ from fusion.state import STATE
 from tests.support.athlete_table import START_NS
 
 SECOND_NS = 10**9
-TOTALS = ("steps", "distance", "ascent", "descent", "energy", "elapsed", "moving")
+TOTALS = ("steps", "distance", "ascent", "descent", "floors", "energy", "elapsed", "moving")
 KINDS = Measurements._fields
 MAYBE_NAN = {  # fields that say with NaN that nothing was told
     *("cadence_rpm", "cadence_spm", "track_doppler_mps", "pos_doppler_mps"),

@@ -1,46 +1,14 @@
 """The heart's modes are filterpy's interacting multiple model, and each row is its own."""
 
 import numpy as np
-from filterpy.kalman import IMMEstimator, KalmanFilter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusion.kalman import Floats
 from fusion.models import heart_modes
-from fusion.models.heart_modes import MODES, RATE_DENSITY, SHARES, SLOPE_DENSITY, TAU_S
+from simulators.evaluation.bank_cases import drawn, filterpy_s
 
 seeds = st.integers(0, 2**32 - 1)
-
-
-def drawn(rng: np.random.Generator, n: int) -> tuple[Floats, Floats]:
-    """Return modes and shares of n rows."""
-    modes = np.empty((5, 3, n))
-    modes[0], modes[1] = rng.uniform(50.0, 180.0, (3, n)), rng.normal(0.0, 1.0, (3, n))
-    modes[2], modes[4] = rng.uniform(0.5, 50.0, (2, 3, n))
-    modes[3] = rng.uniform(-0.9, 0.9, (3, n)) * np.sqrt(modes[2] * modes[4])
-    shares = rng.uniform(0.01, 1.0, (3, n))
-    return modes, shares / shares.sum(axis=0)
-
-
-def filterpy_s(modes: Floats, shares: Floats, dt_s: float) -> IMMEstimator:
-    """Return the same of one row as filterpy has it, with the same decays."""
-    filters = []
-    for j in MODES:
-        one = KalmanFilter(dim_x=2, dim_z=1)
-        one.x = modes[:2, j].copy()
-        one.P = np.array([[modes[2, j], modes[3, j]], [modes[3, j], modes[4, j]]])
-        tau, q = TAU_S[j], SLOPE_DENSITY[j]
-        a = heart_modes.decay(np.array(dt_s / tau))
-        way = tau * (1.0 - a)
-        one.F = np.array([[1.0, way], [0.0, a]])
-        q00 = q * tau**3 * np.maximum(dt_s / tau - 2.0 * (1.0 - a) + 0.5 * (1.0 - a * a), 0.0)
-        q01, q11 = 0.5 * q * way**2, 0.5 * q * tau * (1.0 - a * a)
-        one.Q = np.array([[q00 + RATE_DENSITY[j] * dt_s, q01], [q01, q11]])
-        one.H = np.array([[1.0, 0.0]])
-        filters.append(one)
-    keep = heart_modes.decay(np.array(dt_s / heart_modes.MEMORY_S))
-    chain = keep * np.eye(3) + (1.0 - keep) * np.array(SHARES)
-    return IMMEstimator(filters, shares, chain)
 
 
 @settings(max_examples=40, deadline=None)

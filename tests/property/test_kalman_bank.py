@@ -1,132 +1,21 @@
 """The bank is a Kalman filter, for every row alike: filterpy, one row at a time, is the oracle."""
 
-from collections.abc import Callable
 from types import ModuleType
-from typing import NamedTuple
 
 import numpy as np
 import pytest
-from filterpy.common import Q_continuous_white_noise, van_loan_discretization
 from filterpy.kalman import KalmanFilter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusion.kalman import Floats, Gate, Row, diagonal, of_rows, update
+from fusion.kalman import Gate, diagonal, of_rows, update
 from fusion.models import altitude, position
+from simulators.evaluation.bank_cases import CASES, Case, of_some, oracle_of, run, run_oracle, start, stream
 
 CLOSE = 1e-9
 
-
-class Matrices(NamedTuple):
-    """A model's step of dt: F, Q and the known input u, as the literature has them."""
-
-    F: Floats
-    Q: Floats
-    u: Floats
-
-
-class Case(NamedTuple):
-    """A model: its size, its prediction by the bank, and the same by independent matrices, for one way."""
-
-    states: int
-    sigma: tuple[float, ...]  # of each state at the start
-    way: Callable[[np.random.Generator, int], Floats]  # (w, n), the first of which is dt
-    predict: Callable[[Floats, Floats, Floats], tuple[Floats, Floats]]
-    matrices: Callable[[Floats], Matrices]
-    seen: tuple[tuple[int, ...], ...]  # states that a measurement sees
-
-
-def steps_s(rng: np.random.Generator, n: int) -> Floats:
-    """Irregular steps, now and then none at all."""
-    return np.where(rng.random(n) < 0.1, 0.0, rng.exponential(1.0, n))
-
-
-def position_matrices(way: Floats) -> Matrices:
-    """The continuous model, made discrete by van Loan's exponential; each axis, and the scale, on its own."""
-    dt, density = way
-    T = position.SCALE_TIME_S
-    F, Q = np.eye(5), np.zeros((5, 5))
-    f, q = van_loan_discretization(np.array([[0.0, 1.0], [0.0, 0.0]]), np.array([[0.0], [density**0.5]]), dt)
-    for axis in (0, 1):
-        at = np.ix_([axis, axis + 2], [axis, axis + 2])
-        F[at], Q[at] = f, q
-    spread = position.SCALE_SIGMA * (2.0 / T) ** 0.5
-    f, q = van_loan_discretization(np.array([[-1.0 / T]]), np.array([[spread]]), dt)
-    F[4, 4], Q[4, 4] = f[0, 0], q[0, 0]
-    return Matrices(F, Q, np.zeros(5))
-
-
-def altitude_matrices(way: Floats) -> Matrices:
-    dt, density, span, rise, dv, drift = way
-    F = np.array([[1, dt, -0.5 * dt * span, 0], [0, 1, -span, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
-    Q = np.zeros((4, 4))
-    Q[:2, :2] = Q_continuous_white_noise(2, dt, density)
-    Q[2, 2], Q[3, 3] = altitude.BIAS_DENSITY * span, drift
-    return Matrices(F, Q, np.array([rise, dv, 0.0, 0.0]))
-
-
-def altitude_way(rng: np.random.Generator, n: int) -> Floats:
-    dt = steps_s(rng, n)
-    return np.array(
-        [dt, rng.uniform(1e-3, 1.0, n), dt * rng.random(n), rng.normal(size=n), rng.normal(size=n), 0.01 * dt]
-    )
-
-
-CASES = {
-    "position": Case(
-        5,
-        (10.0, 10.0, 5.0, 5.0, 0.05),
-        lambda rng, n: np.array([steps_s(rng, n), rng.uniform(0.1, 6.0, n)]),
-        lambda x, P, way: position.predict(x, P, way[0], way[1]),
-        position_matrices,
-        ((0,), (1,), (2, 3, 4), (2, 3)),
-    ),
-    "altitude": Case(
-        4, (3.0, 1.0, 0.03, 80.0), altitude_way, altitude.predict, altitude_matrices, ((0,), (0, 3))
-    ),
-}
 models = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 seeds = st.integers(0, 2**32 - 1)
-
-
-class Stream(NamedTuple):
-    """What happens to n rows at one moment: a step, and a scalar measurement of some of them."""
-
-    way: Floats
-    H: Row
-    z: Floats
-    R: Floats
-    use: np.ndarray[tuple[int], np.dtype[np.bool_]]
-
-
-def start(case: Case, rng: np.random.Generator, n: int) -> tuple[Floats, Floats]:
-    sigma = np.array(case.sigma)[:, None]
-    return sigma * rng.normal(size=(case.states, n)), diagonal(*(s * s for s in case.sigma), n=n)
-
-
-def stream(case: Case, rng: np.random.Generator, n: int, length: int) -> list[Stream]:
-    told = []
-    for _ in range(length):
-        seen = case.seen[rng.integers(len(case.seen))]
-        H = tuple((state, None if len(seen) == 1 else rng.normal(size=n)) for state in seen)
-        z = 5.0 * rng.normal(size=n)
-        told.append(Stream(case.way(rng, n), H, z, rng.uniform(0.1, 9.0, n), rng.random(n) < 0.8))
-    return told
-
-
-def of_some(one: Stream, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Stream:
-    H = tuple((state, None if factor is None else factor[rows]) for state, factor in one.H)
-    return Stream(np.ascontiguousarray(one.way[:, rows]), H, one.z[rows], one.R[rows], one.use[rows])
-
-
-def run(
-    case: Case, x: Floats, P: Floats, told: list[Stream], gate: Gate | None = None
-) -> tuple[Floats, Floats]:
-    for one in told:
-        x, P = case.predict(x.copy(), P.copy(), one.way)
-        expected = sum(x[s] if f is None else x[s] * f for s, f in one.H)
-        x, P, _, _ = update(x, P, one.z - expected, one.H, one.R, one.use, gate)
-    return x, P
 
 
 @models
@@ -139,16 +28,8 @@ def test_a_stream_of_scalars_gives_what_filterpy_gives(case: Case, seed: int) ->
     told = stream(case, rng, n, 20)
     bank_x, bank_P = run(case, x, P, told)
     for row in range(n):
-        oracle = KalmanFilter(dim_x=case.states, dim_z=1)
-        oracle.x, oracle.P = x[:, row].copy(), P[:, :, row].copy()
-        for one in told:
-            m = case.matrices(one.way[:, row])
-            oracle.predict(u=m.u, B=np.eye(case.states), F=m.F, Q=m.Q)
-            H = np.zeros((1, case.states))
-            for state, factor in one.H:
-                H[0, state] = 1.0 if factor is None else factor[row]
-            if one.use[row]:
-                oracle.update(one.z[row], R=one.R[row], H=H)
+        oracle = oracle_of(case, x[:, row], P[:, :, row])
+        run_oracle(case, oracle, told, row)
         np.testing.assert_allclose(bank_x[:, row], oracle.x, rtol=CLOSE, atol=CLOSE)
         np.testing.assert_allclose(bank_P[:, :, row], oracle.P, rtol=CLOSE, atol=CLOSE)
 

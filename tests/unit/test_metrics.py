@@ -18,7 +18,7 @@ from tests.support.athlete_table import START_NS, athlete, beat, errors, fix, se
 
 NAMES = (
     "heart_rate heart_rate_zone steps cadence speed pace distance altitude ascent descent "
-    "energy elapsed moving"
+    "floors energy elapsed moving"
 )
 
 
