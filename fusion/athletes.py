@@ -16,13 +16,13 @@ from fusion.history import History
 from fusion.measurements import Estimates, Measurements, Records, Source, Sport, due
 from fusion.metrics import METRICS, ascent, distance, energy, gap, moving
 from fusion.metrics.metric import estimates
-from fusion.models import altitude, position
+from fusion.models import altitude, choice, position, receivers
 from fusion.rounds import rounds
 from fusion.state import STATE, TOTALS
 from fusion.summary import WorkoutSummary, absorb_heights, absorb_track, summarise
 from fusion.table import Picked, grown
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 ZONES_DEFAULT = (0.6, 0.7, 0.8, 0.9)
 SEXES = ("unknown", "female", "male")
 
@@ -103,7 +103,8 @@ class Athletes:
         one["zones"] = np.inf
         one["zones"][: len(bounds)] = bounds
         one["pause_ns"] = timer.NEVER_NS
-        one["body_device"] = -1
+        choice.clear(one)
+        one["hr_device"] = one["other_device"] = one["other_baro"] = choice.NOBODY
         one["track_slot"] = one["climb_slot"] = -1
         one["cadence_rpm"] = one["cadence_spm"] = one["track_doppler_mps"] = np.nan
         one["pos_doppler_mps"] = np.nan
@@ -211,6 +212,7 @@ class Athletes:
             By metric name, n values each in the order of ``rows``.
         """
         chosen = self._bodies(m.windows)
+        m = m._replace(gnss=self._receivers(m.gnss), baro=self._barometers(m.baro))
         self._altitudes(chosen, m)
         if len(m.gnss):
             self._positions(m.gnss, rows, due_ns)
@@ -231,6 +233,25 @@ class Athletes:
             return windows
         (chosen,) = self._kernels.window(self.state, windows)
         return windows if chosen.all() else windows[chosen]
+
+    def _receivers(self, gnss: Records) -> Records:
+        """Return the fixes of the receivers that speak for their athletes."""
+        if not len(gnss):
+            return gnss
+        before = self.state["gnss_device"][gnss["row"]]
+        (spoke,) = self._kernels.receiver(self.state, gnss)
+        return receivers.speaking(self.state, gnss, before, spoke)
+
+    def _barometers(self, baro: Records) -> Records:
+        """Return the pressures of the barometers that speak for their athletes, on the scale of one."""
+        if not len(baro):
+            return baro
+        speaks, pressure_pa = self._kernels.barometer(self.state, baro)
+        if speaks.all() and (pressure_pa == baro["pressure_pa"]).all():
+            return baro
+        chosen: Records = baro[speaks]
+        chosen["pressure_pa"] = pressure_pa[speaks]
+        return chosen
 
     def _altitudes(self, windows: Records, m: Measurements) -> None:
         for e in altitude.heights(m.baro, m.gnss) if len(m.baro) or len(m.gnss) else ():

@@ -6,7 +6,19 @@ import numpy as np
 
 from fusion import timer
 from fusion.metrics import ascent, distance, energy, moving
-from fusion.models import altitude, body, cadence, effort, heart_rate, position, power, speed
+from fusion.models import (
+    altitude,
+    barometers,
+    body,
+    cadence,
+    choice,
+    effort,
+    heart_rate,
+    position,
+    power,
+    receivers,
+    speed,
+)
 
 ZONES_MAX = 9
 
@@ -36,6 +48,9 @@ STATE = np.dtype(
     [
         *_PROFILE,
         *timer.FIELDS,
+        *choice.FIELDS,
+        *receivers.FIELDS,
+        *barometers.FIELDS,
         *effort.FIELDS,
         *heart_rate.FIELDS,
         *position.FIELDS,
