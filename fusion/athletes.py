@@ -16,7 +16,7 @@ from fusion.history import History
 from fusion.measurements import Estimates, Measurements, Records, Source, Sport, due
 from fusion.metrics import METRICS, ascent, distance, energy, gap, moving
 from fusion.metrics.metric import estimates
-from fusion.models import altitude, choice, position, receivers
+from fusion.models import altitude, choice, consistency, position, receivers
 from fusion.rounds import rounds
 from fusion.state import STATE, TOTALS
 from fusion.summary import WorkoutSummary, absorb_heights, absorb_track, summarise
@@ -261,7 +261,10 @@ class Athletes:
                 before = windows["t_ns"] <= height_ns[windows["row"]]
                 self._kernels.increment(self.state, windows[before])
                 windows = windows[~before]
+            told = e["row"].astype(np.intp)
+            before = self.state["alt_nis"][told]
             step, full = altitude.absorb(self.state, e, self._heights)
+            consistency.learn(self.state, "altitude", told, before, self.state["alt_nis"][told], 1)
             ascent.from_heights(self.state, step)
             for slot in full:
                 self._flush_heights(slot)
@@ -273,7 +276,12 @@ class Athletes:
         of_row = np.zeros(len(state), dtype=np.int64)
         of_row[rows] = due_ns
         for fixes in rounds(gnss):
+            told = fixes["row"].astype(np.intp)
+            before = state["pos_nis"][told]
             step, full = position.absorb(state, fixes, of_row, self._track)
+            goes_on = state["pos_fixes"][told] > 1
+            told, before = told[goes_on], before[goes_on]
+            consistency.learn(state, "position", told, before, state["pos_nis"][told], 2)
             between = gap.between(state, step, distance.from_fixes(state, step))
             if len(between.rows):
                 moving.over_gaps(state, between)

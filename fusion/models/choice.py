@@ -79,9 +79,7 @@ def speaks(
     spoke: Mask = same | takes
     _remember_rival(s, kind, device, t_ns, since_ns, use & ~spoke & better, use)
     before = s[f"{kind}_rank"]
-    s[f"{kind}_rank"] = np.where(
-        takes, rank, np.where(same, before + RANK_SHARE * (rank - before), before)
-    )
+    s[f"{kind}_rank"] = np.where(takes, rank, np.where(same, before + RANK_SHARE * (rank - before), before))
     s[f"{kind}_begin_ns"] = np.where(spoke, begin_ns, s[f"{kind}_begin_ns"])
     s[f"{kind}_device"] = np.where(spoke, device, s[f"{kind}_device"])
     s[f"{kind}_heard_ns"] = np.where(spoke, np.maximum(t_ns, heard_ns), heard_ns)
