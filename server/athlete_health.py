@@ -96,7 +96,7 @@ class FusionHealth:
 
 
 def speakers(state: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return when each row was told anything, (n,), and which devices speak, (n, k), in order of SPEAKS_FOR."""
+    """Return when each row was told anything, (n,), and who speaks, (n, k), in the order of SPEAKS_FOR."""
     heard_ns = np.stack([state[heard] for _, heard in SPEAKS_FOR.values()], axis=1)
     devices = np.stack([state[device] for device, _ in SPEAKS_FOR.values()], axis=1)
     newest_ns = heard_ns.max(axis=1)

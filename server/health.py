@@ -1,4 +1,4 @@
-"""How the devices, the fusion of each athlete and the server itself are: what came, what was lost, what was refused and why."""
+"""How devices, athletes' fusion and the server itself are: what came, was lost, or was refused and why."""
 
 from math import isfinite
 from typing import Any

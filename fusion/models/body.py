@@ -1,7 +1,7 @@
 """What the athlete's body does, by the best-placed inertial device: steps, stride rhythm, standing still.
 
-Of several devices on one athlete one speaks (fusion/models/choice.py), so that both feet, wrist and hip do not
-double a step: that of the best rank by its placement. One that loses half of its samples ranks behind
+Of several devices on one athlete one speaks (fusion/models/choice.py), so that both feet, wrist and hip do
+not double a step: that of the best rank by its placement. One that loses half of its samples ranks behind
 the others.
 """
 

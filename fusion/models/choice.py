@@ -1,10 +1,10 @@
 """Which of an athlete's devices speaks, where several measure the same.
 
 One speaks at a time, so that nothing is counted twice. It goes on for as long as it is heard; where it falls
-silent the next one that is heard takes over. A better one takes over at once in the first HOLD_NS of all; later
-only once it was heard and was better for HOLD_NS, without a silence: who comes and goes is not taken back.
-What is better the caller says: a rank by placement and losses, or an accuracy. The rank of who speaks is
-a mean, so one bad moment does not cost it its place; a rival has to be better all the time.
+silent the next one that is heard takes over. A better one takes over at once in the first HOLD_NS of all;
+later only once it was heard and was better for HOLD_NS, without a silence: who comes and goes is not taken
+back. What is better the caller says: a rank by placement and losses, or an accuracy. The rank of who speaks
+is a mean, so one bad moment does not cost it its place; a rival has to be better all the time.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fusion import timer
-from fusion.kalman import Floats, Mask
+from fusion.kalman import Mask
 from fusion.table import Fields
 
 KINDS = ("body", "gnss", "baro", "speed", "power", "crank", "gait")

@@ -1,8 +1,8 @@
 """How well each Kalman model fits what it is told: its innovations, squared, over their variances (NIS).
 
-For a filter whose noises are right the NIS of a measurement of d numbers is chi-square of d, so its mean over d is
-1 (Bar-Shalom, Li and Kirubarajan 2001, 5.4). A mean that forgets, of WINDOW measurements, weighs as many as
-2 WINDOW - 1 equal ones; above its 95 % bound the filter is surer than it may be, below it is too careful.
+For a filter whose noises are right the NIS of a measurement of d numbers is chi-square of d, so its mean over
+d is 1 (Bar-Shalom, Li and Kirubarajan 2001, 5.4). A mean that forgets, of WINDOW measurements, weighs as many
+as 2 WINDOW - 1 equal ones; above its 95 % bound the filter is surer than it may be, below it is too careful.
 Innovations that are alike from one to the next, as of receivers that smooth, stray from 1 further than that.
 """
 

@@ -1,9 +1,9 @@
 """Several satellite receivers on one athlete, a phone and a watch: one of them speaks, in one plane.
 
 Fixes of both would zigzag between their slow errors, which are metres apart. So one speaks at a time
-(fusion/models/choice.py): who tells at most half of the other's error takes over, and whoever is heard once it is
-silent. While another receiver is heard, its offset from the track is learnt; when it takes over the plane is moved
-by it, so that the change of hands is no way. Within one step one receiver speaks.
+(fusion/models/choice.py): who tells at most half of the other's error takes over, and whoever is heard once
+it is silent. While another receiver is heard, its offset from the track is learnt; when it takes over the
+plane is moved by it, so that the change of hands is no way. Within one step one receiver speaks.
 """
 
 from typing import Any

@@ -15,6 +15,10 @@ PARTS: Final[dict[str, tuple[str, str]]] = {
         "simulators.evaluation.heart:evaluate",
         "heart rate without its strap, with light astray, and beats",
     ),
+    "intervals": (
+        "simulators.evaluation.intervals:evaluate",
+        "whether 90 % intervals hold, and how well the models fit",
+    ),
 }
 
 

@@ -16,9 +16,11 @@ from tests.support.athlete_table import athlete, fix, step
 def told(engine: Engine, seconds: int) -> list[tuple[float, AthleteHealth]]:
     found = []
     for t_s, out in rehearse(engine, cast("walk"), seconds, ticks=4):
-        for message in out:
-            if message.topic == "kinefuse/v1/athletes/walker/health":
-                found.append((t_s, msgspec.json.decode(message.payload, type=AthleteHealth)))
+        found += [
+            (t_s, msgspec.json.decode(message.payload, type=AthleteHealth))
+            for message in out
+            if message.topic == "kinefuse/v1/athletes/walker/health"
+        ]
     return found
 
 

@@ -38,7 +38,7 @@ def speakers(seconds: int, worn: dict[int, set[int]], lossy: tuple[int, ...] = (
 
 
 def test_both_feet_a_hip_and_a_wrist_do_not_double_a_step() -> None:
-    spoke, steps = speakers(300, dict.fromkeys((WRIST, HIP, OTHER_FOOT, FOOT), set[int]()))
+    spoke, steps = speakers(300, {device: set() for device in (WRIST, HIP, OTHER_FOOT, FOOT)})
     assert spoke[-1] in (FOOT, OTHER_FOOT)
     assert len(set(spoke)) == 1
     assert steps == pytest.approx(300 * SPM / 60, abs=2)
