@@ -55,10 +55,10 @@ class Tally(msgspec.Struct):
         if not (np.isfinite(error) and np.isfinite(sigma)):
             return
         self.count += 1
-        self.inside += abs(error) <= NORMAL_90 * sigma
-        self.error += abs(error)
-        self.sigma += sigma
-        self.z2 += min((error / max(sigma, 1e-9)) ** 2, 100.0)
+        self.inside += int(abs(error) <= NORMAL_90 * sigma)
+        self.error += float(abs(error))
+        self.sigma += float(sigma)
+        self.z2 += float(min((error / max(sigma, 1e-9)) ** 2, 100.0))
 
     def join(self, other: "Tally") -> None:
         """Add another one's moments."""
@@ -78,8 +78,8 @@ class Fit(msgspec.Struct):
         if np.isfinite(nis):
             bounds = consistency.MODELS[model]
             self.count += 1
-            self.above += nis > bounds.high
-            self.below += nis < bounds.low
+            self.above += int(nis > bounds.high)
+            self.below += int(nis < bounds.low)
 
     def join(self, other: "Fit") -> None:
         """Add another one's moments."""
