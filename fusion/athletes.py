@@ -16,7 +16,7 @@ from fusion.history import History
 from fusion.measurements import Estimates, Measurements, Records, Source, Sport, due
 from fusion.metrics import METRICS, ascent, distance, energy, floors, gap, moving
 from fusion.metrics.metric import estimates
-from fusion.models import altitude, position
+from fusion.models import altitude, choice, consistency, position, receivers
 from fusion.rounds import rounds
 from fusion.state import STATE, TOTALS
 from fusion.summary import WorkoutSummary, absorb_heights, absorb_track, summarise
@@ -104,7 +104,8 @@ class Athletes:
         one["zones"] = np.inf
         one["zones"][: len(bounds)] = bounds
         one["pause_ns"] = timer.NEVER_NS
-        one["body_device"] = -1
+        choice.clear(one)
+        one["hr_device"] = one["other_device"] = one["other_baro"] = choice.NOBODY
         one["track_slot"] = one["climb_slot"] = -1
         one["cadence_rpm"] = one["cadence_spm"] = one["track_doppler_mps"] = np.nan
         one["pos_doppler_mps"] = np.nan
@@ -214,6 +215,7 @@ class Athletes:
             By metric name, n values each in the order of ``rows``.
         """
         chosen = self._bodies(m.windows)
+        m = m._replace(gnss=self._receivers(m.gnss), baro=self._barometers(m.baro))
         self._altitudes(chosen, m)
         if len(m.gnss):
             self._positions(m.gnss, rows, due_ns)
@@ -235,6 +237,25 @@ class Athletes:
         (chosen,) = self._kernels.window(self.state, windows)
         return windows if chosen.all() else windows[chosen]
 
+    def _receivers(self, gnss: Records) -> Records:
+        """Return the fixes of the receivers that speak for their athletes."""
+        if not len(gnss):
+            return gnss
+        before = self.state["gnss_device"][gnss["row"]]
+        (spoke,) = self._kernels.receiver(self.state, gnss)
+        return receivers.speaking(self.state, gnss, before, spoke)
+
+    def _barometers(self, baro: Records) -> Records:
+        """Return the pressures of the barometers that speak for their athletes, on the scale of one."""
+        if not len(baro):
+            return baro
+        speaks, pressure_pa = self._kernels.barometer(self.state, baro)
+        if speaks.all() and (pressure_pa == baro["pressure_pa"]).all():
+            return baro
+        chosen: Records = baro[speaks]
+        chosen["pressure_pa"] = pressure_pa[speaks]
+        return chosen
+
     def _altitudes(self, windows: Records, m: Measurements) -> None:
         for e in altitude.heights(m.baro, m.gnss) if len(m.baro) or len(m.gnss) else ():
             if len(windows):
@@ -243,7 +264,10 @@ class Athletes:
                 before = windows["t_ns"] <= height_ns[windows["row"]]
                 self._kernels.increment(self.state, windows[before])
                 windows = windows[~before]
+            told = e["row"].astype(np.intp)
+            before = self.state["alt_nis"][told]
             step, full = altitude.absorb(self.state, e, self._heights)
+            consistency.learn(self.state, "altitude", told, before, self.state["alt_nis"][told], 1)
             ascent.from_heights(self.state, step)
             floors.from_heights(self.state, step)
             for slot in full:
@@ -256,7 +280,12 @@ class Athletes:
         of_row = np.zeros(len(state), dtype=np.int64)
         of_row[rows] = due_ns
         for fixes in rounds(gnss):
+            told = fixes["row"].astype(np.intp)
+            before = state["pos_nis"][told]
             step, full = position.absorb(state, fixes, of_row, self._track)
+            goes_on = state["pos_fixes"][told] > 1
+            told, before = told[goes_on], before[goes_on]
+            consistency.learn(state, "position", told, before, state["pos_nis"][told], 2)
             between = gap.between(state, step, distance.from_fixes(state, step))
             if len(between.rows):
                 moving.over_gaps(state, between)

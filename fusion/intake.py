@@ -1,6 +1,7 @@
 """What each kind of measurement does to its athlete's row, and what is told of a row: kernels.
 
-Fixes and heights are not among them: they end in histories, and go through numpy in rounds.
+Fixes and heights are not among them, but for who tells them: they end in histories, and go through numpy in
+rounds.
 """
 
 from functools import cache
@@ -15,7 +16,7 @@ from fusion.measurements import DTYPES, DUE, Source
 from fusion.metrics import METRICS, distance, energy, floors, moving
 from fusion.metrics import speed as speed_metric
 from fusion.metrics.metric import evaluate
-from fusion.models import altitude, body, cadence, effort, heart_rate, power, speed
+from fusion.models import altitude, barometers, body, cadence, effort, heart_rate, power, receivers, speed
 from fusion.state import STATE
 from fusion.table import Fields
 
@@ -112,6 +113,8 @@ class Kernels(NamedTuple):
     power: Kernel
     heart_rate: Kernel
     cadence: Kernel
+    receiver: Kernel
+    barometer: Kernel
     live: Kernel
     totals: Kernel
 
@@ -119,7 +122,7 @@ class Kernels(NamedTuple):
 @cache
 def kernels() -> Kernels:
     """Return the kernels; they are recorded once, which takes a tenth of a second."""
-    windows, heart_rates, _, _, powers, cadences, speeds = DTYPES
+    windows, heart_rates, gnss, baro, powers, cadences, speeds = DTYPES
     return Kernels(
         window=Kernel(_window, STATE, windows),
         increment=Kernel(_increment, STATE, windows),
@@ -127,6 +130,8 @@ def kernels() -> Kernels:
         power=Kernel(_power, STATE, powers),
         heart_rate=Kernel(_heart_rate, STATE, heart_rates),
         cadence=Kernel(_cadence, STATE, cadences),
+        receiver=Kernel(receivers.choose, STATE, gnss),
+        barometer=Kernel(barometers.choose, STATE, baro),
         live=Kernel(_live, STATE, DUE),
         totals=Kernel(_totals, STATE, DUE),
     )

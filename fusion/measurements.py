@@ -47,7 +47,9 @@ HEART_RATE = _record(
     ("source", np.int32),
     ("lag_s", np.float64),
 )
+# ``device`` is the device's row, as above.
 GNSS = _record(
+    ("device", np.int32),
     ("lat_deg", np.float64),
     ("lon_deg", np.float64),
     ("alt_m", np.float64),
@@ -57,10 +59,10 @@ GNSS = _record(
     ("v_acc_m", np.float64),
     ("speed_acc_mps", np.float64),
 )
-BARO = _record(("pressure_pa", np.float64))
-POWER = _record(("watts", np.float64))
-CADENCE = _record(("rpm", np.float64), ("spm", np.float64))
-SPEED = _record(("speed_mps", np.float64), ("source", np.int32))  # wheel and foot
+BARO = _record(("device", np.int32), ("pressure_pa", np.float64))
+POWER = _record(("device", np.int32), ("watts", np.float64))
+CADENCE = _record(("device", np.int32), ("rpm", np.float64), ("spm", np.float64))
+SPEED = _record(("device", np.int32), ("speed_mps", np.float64), ("source", np.int32))  # wheel and foot
 
 
 def due(rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> Records:

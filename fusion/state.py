@@ -6,7 +6,20 @@ import numpy as np
 
 from fusion import timer
 from fusion.metrics import ascent, distance, energy, floors, moving
-from fusion.models import altitude, body, cadence, effort, heart_rate, position, power, speed
+from fusion.models import (
+    altitude,
+    barometers,
+    body,
+    cadence,
+    choice,
+    consistency,
+    effort,
+    heart_rate,
+    position,
+    power,
+    receivers,
+    speed,
+)
 
 ZONES_MAX = 9
 
@@ -37,6 +50,10 @@ STATE = np.dtype(
     [
         *_PROFILE,
         *timer.FIELDS,
+        *choice.FIELDS,
+        *receivers.FIELDS,
+        *consistency.FIELDS,
+        *barometers.FIELDS,
         *effort.FIELDS,
         *heart_rate.FIELDS,
         *position.FIELDS,

@@ -24,22 +24,22 @@ OPTICAL_SIGMA_BPM = 3.0  # wrist PPG in motion, Gillinov et al. 2017, doi 10.124
 
 def measurement(packet: Packet, device: Device) -> Item | None:
     """Return what a packet measured, or None when it holds no measurement; when, the schedule finds out."""
-    row, t_ns = device.athlete.row, 0
+    row, t_ns, number = device.athlete.row, 0, device.row
     match packet:
         case HeartRate():
             return _heart_rate(packet, device)
         case Gnss():
-            return Item(_GNSS, (row, t_ns, *_fix(packet)))
+            return Item(_GNSS, (row, t_ns, number, *_fix(packet)))
         case Baro():
-            return Item(_BARO, (row, t_ns, packet.pressure_pa))
+            return Item(_BARO, (row, t_ns, number, packet.pressure_pa))
         case Power():
-            return Item(_POWER, (row, t_ns, packet.watts))
+            return Item(_POWER, (row, t_ns, number, packet.watts))
         case Cadence():
-            return Item(_CADENCE, (row, t_ns, _or_nan(packet.rpm), _or_nan(packet.spm)))
+            return Item(_CADENCE, (row, t_ns, number, _or_nan(packet.rpm), _or_nan(packet.spm)))
         case Wheel():
-            return Item(_SPEED, (row, t_ns, packet.speed_mps, Source.WHEEL))
+            return Item(_SPEED, (row, t_ns, number, packet.speed_mps, Source.WHEEL))
         case Foot():
-            return Item(_SPEED, (row, t_ns, packet.speed_mps, Source.FOOT))
+            return Item(_SPEED, (row, t_ns, number, packet.speed_mps, Source.FOOT))
         case _:
             return None
 

@@ -83,7 +83,8 @@ class Engine:
         self.ingest = Ingest(config, self.registry, self.schedule, self.topics, self.pings, self._queue)
         self.deadlines = Deadlines(config.deadlines)
         self.health = Health(
-            config.broker.root, self.registry, self.timebase, self.schedule, self.streams, self.ingest
+            *(config.broker.root, self.registry, self.table, self.timebase),
+            *(self.schedule, self.streams, self.ingest),
         )
         self.ladder = Ladder(round(config.deadlines.end_to_end_ms * 1e6))
         self.given_up: Counter[str] = Counter()

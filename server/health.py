@@ -1,4 +1,4 @@
-"""How the devices and the server itself are: what came, what was lost, what was refused and why."""
+"""How devices, athletes' fusion and the server itself are: what came, was lost, or was refused and why."""
 
 from math import isfinite
 from typing import Any
@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion._core import lib
+from fusion.athletes import Athletes
 from fusion.timebase import TimeBase
+from server.athlete_health import FusionHealth
 from server.clock_kind import kind
 from server.deadlines import Streams
 from server.envelopes import Outgoing
@@ -32,6 +34,7 @@ class Health:
         self,
         root: str,
         registry: Registry,
+        table: Athletes,
         timebase: TimeBase,
         schedule: Schedule,
         streams: Streams,
@@ -39,6 +42,7 @@ class Health:
     ) -> None:
         self._root = root
         self._registry = registry
+        self._fusion = FusionHealth(root, registry, table)
         self._timebase = timebase
         self._streams = streams
         self._schedule = schedule
@@ -49,15 +53,16 @@ class Health:
     def due(self, utc_ns: int, every: int = 1) -> list[Outgoing]:
         """Return the health messages that are due at ``utc_ns``, of each device one of so many.
 
-        A device one of whose streams has changed is told of at once.
+        A device one of whose streams has changed is told of at once. The health of athletes is beside it.
         """
         changes = self._streams.look(utc_ns, self._timebase.state["jumps"])
         rows = list(dict.fromkeys(change.row for change in changes))
+        of_athletes = self._fusion.due(utc_ns, every)
         if utc_ns - self._looked_ns < LOOK_NS:
-            return self._tell(rows, utc_ns)
+            return of_athletes + self._tell(rows, utc_ns)
         self._looked_ns = utc_ns
         news = dict.fromkeys([*rows, *self._news(utc_ns, every).tolist()])
-        return self._tell(list(news), utc_ns)
+        return of_athletes + self._tell(list(news), utc_ns)
 
     def _news(self, utc_ns: int, every: int) -> NDArray[np.intp]:
         """Return the rows of devices of which there is something to tell, and whose turn it is."""

@@ -322,6 +322,31 @@ class DeviceHealth(Struct):
     intervals: dict[str, int] = {}  # between beats, by what they were: normal, missed, extra, ectopic, uneven
 
 
+ModelFit = Literal["good", "overconfident", "cautious"]
+
+
+class ModelHealth(Struct):
+    """How well a model fits: mean squared innovation over its variance, of the newest measurements.
+
+    1 where the model is right. ``overconfident``: above what chance makes of it, ``cautious``: below.
+    """
+
+    nis: float
+    fit: ModelFit
+
+
+class AthleteHealth(Struct):
+    """``athletes/{athlete}/health``: when a source or a fit changes, and once a minute.
+
+    ``sources``: which device speaks for what, of those that are heard.
+    """
+
+    t_ms: int
+    athlete: str
+    sources: dict[str, str]
+    models: dict[str, ModelHealth]
+
+
 class WorkerStatus(Struct):
     """One of the server's processes; ``lost`` counts arrivals that ended with one of its lives."""
 

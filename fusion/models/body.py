@@ -1,7 +1,8 @@
 """What the athlete's body does, by the best-placed inertial device: steps, stride rhythm, standing still.
 
-Of several devices on one athlete the one of the best rank speaks, for as long as it does; another takes over
-after 5 s of its silence, so that both feet, wrist and hip do not double a step.
+Of several devices on one athlete one speaks (fusion/models/choice.py), so that both feet, wrist and hip do
+not double a step: that of the best rank by its placement. One that loses half of its samples ranks behind
+the others.
 """
 
 from typing import Any, NamedTuple
@@ -10,19 +11,19 @@ import numpy as np
 
 from fusion import timer
 from fusion.kalman import Floats, Mask
+from fusion.models import choice
 from fusion.table import Fields
 
-SILENT_NS = 5_000_000_000
+SILENT_NS = choice.SILENT_NS
 OVERLAP_NS = 50_000_000
 STILL_ACCEL = 0.3  # m/s^2, root mean square of free acceleration
 STILL_GYRO = 0.15  # rad/s
 INTERVAL_RANGE_S = (0.2, 2.0)
 STEPS_MAX = 20  # in one window
 LOST_MIN_S = 0.045  # between neighbours; less is their samples' spacing
+POOR_RANK = 6.0  # worse is a device of whose time half is lost
 
 FIELDS: list[tuple[Any, ...]] = [
-    ("body_device", np.int32),  # -1: none
-    ("body_rank", np.int32),
     ("body_t_ns", np.int64),  # end of its newest window; 0: never
     ("body_steps", np.float64),  # of this workout
     ("body_interval_s", np.float64),  # between steps; 0 when not stepping
@@ -76,16 +77,14 @@ def _lost_steps(s: Fields, t_ns: timer.Times, duration_s: Floats, interval_s: Fl
 
 def _speaking(s: Fields, w: Fields, duration_s: Floats) -> tuple[Mask, Mask]:
     """Return which windows are of the device that speaks, and which do not repeat what another counted."""
-    now_ns, before_ns = w["t_ns"], s["body_t_ns"]
-    same = s["body_device"] == w["device"]
-    silent = (before_ns == 0) | (now_ns - before_ns > SILENT_NS)
-    better = (w["rank"] < s["body_rank"]) & (now_ns > before_ns)
-    speaks = same | silent | better
+    now_ns, before_ns, device = w["t_ns"], s["body_t_ns"], w["device"]
+    same = s["body_device"] == device
+    since_s = choice.since_own_ns(s, "body", device, now_ns) * 1e-9
+    rank = w["rank"] + np.where(since_s > 2.0 * duration_s, POOR_RANK, 0.0)
+    speaks = choice.speaks(s, "body", device, now_ns, rank, s["body_rank"] - 1.0)
     # Right after a change of device its window may reach back into what the other one counted.
     begins_ns = now_ns - (duration_s * 1e9).astype(np.int64)
     fresh = same | (begins_ns >= before_ns - OVERLAP_NS)
-    s["body_device"] = np.where(speaks, w["device"], s["body_device"])
-    s["body_rank"] = np.where(speaks, w["rank"], s["body_rank"])
     s["body_t_ns"] = np.where(speaks, np.maximum(now_ns, before_ns), before_ns)
     return speaks, fresh
 

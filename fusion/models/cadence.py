@@ -6,7 +6,7 @@ import numpy as np
 
 from fusion import timer
 from fusion.kalman import Floats, Mask
-from fusion.models import body
+from fusion.models import body, choice
 from fusion.table import Fields
 
 GAP_S = 15.0
@@ -25,8 +25,11 @@ TOTALS = ("cadence_steps", "cadence_stepping_s")
 
 def absorb(s: Fields, m: Fields) -> tuple[timer.Times, Floats, Mask]:
     """Take in a cadence of each row; return times, the steps each brought, 0 where an IMU counts, and use."""
+    t_ns, device = m["t_ns"], m["device"]
     revolving = (m["rpm"] >= 0.0) & (m["rpm"] <= 400.0)
     stepping = (m["spm"] >= 0.0) & (m["spm"] <= 400.0)
+    revolving = choice.speaks(s, "crank", device, t_ns, 0.0, -1.0, revolving)
+    stepping = choice.speaks(s, "gait", device, t_ns, 0.0, -1.0, stepping)
     rpm_in_time = s["cadence_rpm_ns"] - m["t_ns"] <= LATE_NS
     spm_in_time = s["cadence_spm_ns"] - m["t_ns"] <= LATE_NS
     s["late"] = s["late"] + (revolving & ~rpm_in_time | stepping & ~spm_in_time)

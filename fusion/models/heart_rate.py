@@ -61,6 +61,7 @@ FIELDS: list[tuple[Any, ...]] = [
     ("hr_strap_ns", np.int64),  # of the newest of a strap
     ("hr_light_ns", np.int64),  # of the newest of light, believed or not
     ("hr_source", np.int32),
+    ("hr_device", np.int32),  # that told the newest reading that was believed, a strap's before light's
     ("hr_lag_s", np.float64),  # that is not known, of the newest source
     ("hr_noise", np.float64, (2,)),  # factor of the variance, of strap and light
     ("hr_R", np.float64),  # variance of the newest reading, bpm^2
@@ -149,12 +150,15 @@ def absorb(s: Fields, m: Fields) -> Mask:
     rate_before = s["hr_x"][0]
     _forget(s, reading, first)
     taken = _filter(s, m, reading)
-    source = np.where(taken, m["source"], s["hr_source"])
+    # Light beside a strap teaches, but the strap speaks.
+    speaks = taken & ~(reading.optical & beside)
+    source = np.where(speaks, m["source"], s["hr_source"])
+    s["hr_device"] = np.where(speaks, m["device"], s["hr_device"])
     s["hr_source"] = np.where(reading.use & (s["lock_on"] != 0) & ~beside & ~taken, MODEL, source)
     s["hr_strap_ns"] = np.where(taken & ~reading.optical, t_ns, s["hr_strap_ns"])
     s["hr_light_ns"] = np.where(reading.use & reading.optical, t_ns, s["hr_light_ns"])
     unknown = np.where(reading.optical, OPTICAL_LAG_S, STRAP_LAG_S)
-    s["hr_lag_s"] = np.where(taken, np.where(known, KNOWN_LAG_S, unknown), s["hr_lag_s"])
+    s["hr_lag_s"] = np.where(speaks, np.where(known, KNOWN_LAG_S, unknown), s["hr_lag_s"])
     effort.learn(s, at_ns, s["hr_x"][0], dt_s, taken & ~anew)
     _count(s, t_ns, rate_before, taken)
     s["hr_t_ns"] = np.where(taken, t_ns, heard_ns)

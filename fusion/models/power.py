@@ -6,6 +6,7 @@ import numpy as np
 
 from fusion import timer
 from fusion.kalman import Mask
+from fusion.models import choice
 from fusion.table import Fields
 
 SHARE = 0.02  # one sigma of a power meter
@@ -24,6 +25,7 @@ TOTALS = ("power_area", "power_time_s")
 def absorb(s: Fields, m: Fields) -> tuple[timer.Times, Mask]:
     """Take in a power of each row; return to when each speaks, and which were used."""
     sane = (m["watts"] >= 0.0) & (m["watts"] <= 5_000.0)
+    sane = choice.speaks(s, "power", m["device"], m["t_ns"], 0.0, -1.0, sane)
     before_ns = s["power_t_ns"]
     in_time = before_ns - m["t_ns"] <= LATE_NS
     s["late"] = s["late"] + (sane & ~in_time)

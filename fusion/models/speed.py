@@ -6,6 +6,8 @@ import numpy as np
 
 from fusion import timer
 from fusion.kalman import Floats, Mask
+from fusion.measurements import Source, Sport
+from fusion.models import choice
 from fusion.table import Fields
 
 SHARE = 0.03  # one sigma: calibration of a foot pod, circumference of a wheel
@@ -23,6 +25,10 @@ FIELDS: list[tuple[Any, ...]] = [
 def absorb(s: Fields, m: Fields) -> tuple[timer.Times, Floats, Mask]:
     """Take in a speed of each row; return to when each speaks, the metres that count, and which were used."""
     sane = (m["speed_mps"] >= 0.0) & (m["speed_mps"] <= SPEED_MAX_MPS)
+    # A wheel on a ride, a foot pod else; both feet tell the same speed.
+    own = (m["source"] == int(Source.WHEEL)) == (s["sport"] == int(Sport.RIDE))
+    rank = np.where(own, 0.0, 1.0)
+    sane = choice.speaks(s, "speed", m["device"], m["t_ns"], rank, s["speed_rank"] - 0.9, sane)
     before_ns = s["sensor_t_ns"]
     in_time = before_ns - m["t_ns"] <= LATE_NS
     s["late"] = s["late"] + (sane & ~in_time)

@@ -12,6 +12,7 @@ import msgspec
 from server.codecs import samples
 from server.deadlines import DeadlineReport
 from server.messages import (
+    AthleteHealth,
     Birth,
     Command,
     Death,
@@ -39,6 +40,7 @@ TOPICS: Final[dict[str, Any]] = {
     "athletes/{athlete}/live": Live,
     "athletes/{athlete}/workout": Workout,
     "athletes/{athlete}/reply/{id}": Reply,
+    "athletes/{athlete}/health": AthleteHealth,
     "devices/{device}/health": DeviceHealth,
     "devices/{device}/ping": Ping,
     "server/status": ServerStatus,

@@ -21,6 +21,10 @@ PARTS: Final[dict[str, tuple[str, str]]] = {
     ),
     "floors": ("simulators.evaluation.floors:evaluate", "which floor, floors climbed, and lifts"),
     "bank": ("simulators.evaluation.bank:evaluate", "the Kalman bank and its models against filterpy"),
+    "intervals": (
+        "simulators.evaluation.intervals:evaluate",
+        "whether 90 % intervals hold, and how well the models fit",
+    ),
 }
 
 

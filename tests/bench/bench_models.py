@@ -89,8 +89,8 @@ def _step(n: int, *, inertial: bool = False) -> Callable[[], object]:
     m = Measurements.of(
         windows=windows,
         heart_rates=[(row, T0_NS + S, row, 140.0, 1.0, Source.STRAP, np.nan) for row in range(n)],
-        gnss=[(row, T0_NS + S, 48.0, 11.0, 500.0, 3.0, 1.57, 4.0, 6.0, 0.3) for row in range(n)],
-        baro=[(row, T0_NS + S, 95_000.0) for row in range(n)],
+        gnss=[(row, T0_NS + S, 0, 48.0, 11.0, 500.0, 3.0, 1.57, 4.0, 6.0, 0.3) for row in range(n)],
+        baro=[(row, T0_NS + S, 0, 95_000.0) for row in range(n)],
     )
     if inertial:
         m = m._replace(gnss=m.gnss[:0], baro=m.baro[:0])

@@ -12,6 +12,7 @@ import numpy as np
 from server.codecs import imu, imu_json, samples, sensor_logger
 from server.codecs.sensor_logger import Reading
 from server.messages import (
+    AthleteHealth,
     Baro,
     Battery,
     Birth,
@@ -29,6 +30,7 @@ from server.messages import (
     Lap,
     Live,
     Metric,
+    ModelHealth,
     Packet,
     Ping,
     Pong,
@@ -121,6 +123,12 @@ PUBLISHED: dict[str, Any] = {
     ),
     "reply": Reply(id="c-1", ok=False, reason="expired"),
     "ping": Ping(id="1764585664362463201", t_ms=1_764_585_664_362),
+    "athlete_health": AthleteHealth(
+        t_ms=1_764_585_664_362,
+        athlete="ada",
+        sources={"steps": "left-foot", "heart_rate": "strap"},
+        models={"heart_rate": ModelHealth(nis=1.08, fit="good")},
+    ),
     "health": DeviceHealth(
         t_ms=1_764_585_664_362,
         device="strap",

@@ -25,7 +25,7 @@ def plausible(rng: np.random.Generator, rows: int, second: int) -> Measurements:
             lat = 46.0 + 1e-5 * (3 * second + rng.normal())
             accuracy = float(rng.uniform(2, 9))
             told["gnss"].append(
-                (row, t_ns, lat, 8.0 + row, 500 + rng.normal(), rng.uniform(0, 5), 0.1, accuracy, 5.0, 0.5)
+                (row, t_ns, 0, lat, 8.0 + row, 500 + rng.normal(), rng.uniform(0, 5), 0.1, accuracy, 5.0, 0.5)
             )
         for quarter in range(4):
             end_ns = t_ns - 750_000_000 + quarter * 250_000_000
@@ -34,12 +34,12 @@ def plausible(rng: np.random.Generator, rows: int, second: int) -> Measurements:
             told["heart_rates"].append(
                 (row, t_ns - 300_000_000, 0, 140 + 5 * rng.normal(), np.nan, 1, np.nan)
             )
-        told["baro"].append((row, t_ns - 100_000_000, 95_000 + 10 * rng.normal()))
+        told["baro"].append((row, t_ns - 100_000_000, 0, 95_000 + 10 * rng.normal()))
         if second > 30:
-            told["power"].append((row, t_ns, 200 + 20 * rng.normal()))
-        told["cadence"].append((row, t_ns, 90.0, 170.0))
+            told["power"].append((row, t_ns, 0, 200 + 20 * rng.normal()))
+        told["cadence"].append((row, t_ns, 0, 90.0, 170.0))
         if rng.random() < 0.2:
-            told["speeds"].append((row, t_ns, 3.0, 6))
+            told["speeds"].append((row, t_ns, 0, 3.0, 6))
     return Measurements.of(**told)
 
 

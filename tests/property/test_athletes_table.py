@@ -51,6 +51,10 @@ class World:
             told[kind] = [(self.row, START_NS + max(round(t * 1e9), 0), *self.one(kind, t_s)) for t in stamps]
         return Measurements.of(**told)
 
+    def device(self) -> int:
+        """Return one of two, mostly the first."""
+        return 0 if self.steady else int(self.rng.random() < 0.3)
+
     def one(self, kind: str, t_s: int) -> tuple[Any, ...]:
         rng = self.rng
 
@@ -75,14 +79,30 @@ class World:
             hop = 0.01 if rng.random() < 0.02 else 1e-5
             lat = self.lat_deg + 3e-5 * t_s + hop * rng.normal()
             height, speed = maybe(500.0 + 3.0 * rng.normal()), maybe(rng.uniform(0.0, 6.0))
-            return lat, 8.0, height, speed, maybe(rng.normal()), maybe(5.0), maybe(8.0), maybe(0.3)
+            return (
+                self.device(),
+                lat,
+                8.0,
+                height,
+                speed,
+                maybe(rng.normal()),
+                maybe(5.0),
+                maybe(8.0),
+                maybe(0.3),
+            )
         if kind == "baro":
-            return (95_000.0 + 30.0 * rng.normal(),)
+            return (
+                self.device(),
+                95_000.0 + 30.0 * rng.normal(),
+            )
         if kind == "power":
-            return (max(rng.normal(150.0, 100.0), 0.0),)
+            return (
+                self.device(),
+                max(rng.normal(150.0, 100.0), 0.0),
+            )
         if kind == "cadence":
-            return maybe(rng.uniform(0.0, 100.0)), maybe(rng.uniform(0.0, 190.0))
-        return rng.uniform(0.0, 9.0), int(rng.choice([Source.WHEEL, Source.FOOT]))
+            return self.device(), maybe(rng.uniform(0.0, 100.0)), maybe(rng.uniform(0.0, 190.0))
+        return self.device(), rng.uniform(0.0, 9.0), int(rng.choice([Source.WHEEL, Source.FOOT]))
 
 
 def at(athletes: Athletes, t_s: float, m: Measurements, row: int = 0) -> Estimates:

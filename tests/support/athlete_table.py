@@ -18,10 +18,15 @@ def athlete(sport: Sport = Sport.RUN, profile: Profile | None = None) -> Athlete
     return table
 
 
-def step(table: Athletes, t_s: float, *, row: int = 0, **told: list[Told]) -> Estimates:
-    """Step a row to ``t_s``; each measurement begins with its time, s, and goes on as its dtype does."""
+def step(table: Athletes, t_s: float, *, row: int = 0, device: int = 0, **told: list[Told]) -> Estimates:
+    """Step a row to ``t_s``; each measurement begins with its time, s, and goes on as its dtype does.
+
+    Those of windows and heart rates tell their device, the others are all of ``device``.
+    """
     arrays = {
-        name: [(row, START_NS + round(one[0] * 1e9), *one[1:]) for one in rows] for name, rows in told.items()
+        name: [(row, START_NS + round(one[0] * 1e9), *own, *one[1:]) for one in rows]
+        for name, rows in told.items()
+        for own in [() if name in ("windows", "heart_rates") else (device,)]
     }
     due_ns = np.array([START_NS + round(t_s * 1e9)])
     return table.step(np.array([row]), due_ns, Measurements.of(**arrays))

@@ -132,7 +132,7 @@ def test_every_choice_on_the_wire_is_named() -> None:
 def test_every_message_has_an_example() -> None:
     shown = {info for info, _ in blocks("protocol", "json") if info}
     parts = {"Sample", "Clock", "Metric", "Cause", "WorkoutState", "Summary", "Lap", "ClockHealth"}
-    parts |= {"Figures", "StageReport", "Doing", "Miss", "StreamHealth", "WorkerStatus"}
+    parts |= {"Figures", "StageReport", "Doing", "Miss", "StreamHealth", "WorkerStatus", "ModelHealth"}
     assert shown == set(STRUCTS) - parts
 
 
@@ -342,9 +342,9 @@ def told_of_everything(seconds: int, t_ns: int) -> Measurements:
     lon_deg = 8.0 + 3e-5 * seconds
     return Measurements.of(
         heart_rates=[(0, t_ns, 0, 140.0, 1.0, int(Source.STRAP), np.nan)],
-        gnss=[(0, t_ns, 46.0, lon_deg, 500.0, 2.3, math.pi / 2, 4.0, 6.0, 0.3)],
-        baro=[(0, t_ns, 95_000.0)],
-        cadence=[(0, t_ns, math.nan, 170.0)],
+        gnss=[(0, t_ns, 0, 46.0, lon_deg, 500.0, 2.3, math.pi / 2, 4.0, 6.0, 0.3)],
+        baro=[(0, t_ns, 0, 95_000.0)],
+        cadence=[(0, t_ns, 0, math.nan, 170.0)],
     )
 
 

@@ -46,7 +46,7 @@ def climb(way_m: Floats, noise_m: float, seed: int, drift_m: float = 0.0) -> tup
     told = pressure_pa((way_m + drift)[:, None] + noise_m * rng.normal(size=(len(way_m), ROWS)))
     for i, pascals in enumerate(told):
         now_ns = START_NS + (i + 1) * 10**9
-        baro = [(row, now_ns, pascal) for row, pascal in enumerate(pascals)]
+        baro = [(row, now_ns, 0, pascal) for row, pascal in enumerate(pascals)]
         live = table.step(np.arange(ROWS), np.full(ROWS, now_ns), Measurements.of(baro=baro))["ascent"]
     ends = [table.end(row, START_NS + len(way_m) * 10**9).values["ascent_m"] for row in range(ROWS)]
     return live.value, live.sigma, np.array(ends, dtype=float)

@@ -50,7 +50,7 @@ def went(
         now_ns = START_NS + round(t * 1e9)
         nan = np.nan
         fixes = [
-            (row, now_ns, 46.0 + n / PER_LAT_M, 8.0 + e / PER_LON_M, nan, nan, nan, accuracy_m, nan, nan)
+            (row, now_ns, 0, 46.0 + n / PER_LAT_M, 8.0 + e / PER_LON_M, nan, nan, nan, accuracy_m, nan, nan)
             for row, (e, n) in enumerate(at.T)
         ]
         live = table.step(np.arange(ROWS), np.full(ROWS, now_ns), Measurements.of(gnss=fixes))

@@ -37,7 +37,7 @@ class Track:
             lon = (self.lon_deg + self.east_m[i] / per_lon + 180.0) % 360.0 - 180.0
             speed, accuracy = self.speed_mps[i], self.accuracy_m
             fixes = [
-                (row, now_ns, lat[row], lon[row], np.nan, speed[row], np.nan, accuracy, np.nan, np.nan)
+                (row, now_ns, 0, lat[row], lon[row], np.nan, speed[row], np.nan, accuracy, np.nan, np.nan)
                 for row in range(n)
             ]
             live = table.step(np.arange(n), np.full(n, now_ns), Measurements.of(gnss=fixes))

@@ -1,0 +1,114 @@
+"""How the fusion of each athlete is: which device speaks for what, and how well the models fit."""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion.athletes import Athletes
+from fusion.models import choice, consistency
+from server.envelopes import Outgoing
+from server.messages import AthleteHealth, ModelFit, ModelHealth
+from server.publications import encode
+from server.registry import Registry
+
+LOOK_NS: Final = 1_000_000_000
+PERIOD_NS: Final = 60_000_000_000  # a source that changes is told at the next look,
+FIT_NS: Final = 10_000_000_000  # a fit that changes after so long
+GONE_NS: Final = 30_000_000_000  # a device that was not heard for so long, while others were, speaks no more
+
+# What devices speak for, and the fields of an athlete's row that hold which, and when it was heard.
+SPEAKS_FOR: Final = {
+    "steps": ("body_device", "body_heard_ns"),
+    "position": ("gnss_device", "gnss_heard_ns"),
+    "pressure": ("baro_device", "baro_heard_ns"),
+    "speed": ("speed_device", "speed_heard_ns"),
+    "power": ("power_device", "power_heard_ns"),
+    "crank": ("crank_device", "crank_heard_ns"),
+    "cadence": ("gait_device", "gait_heard_ns"),
+    "heart_rate": ("hr_device", "hr_t_ns"),
+}
+FITS: Final[tuple[ModelFit, ...]] = ("good", "overconfident", "cautious")
+_UNKNOWN = -1
+
+_TOLD = np.dtype(
+    [
+        ("t_ns", np.int64),
+        ("newest_ns", np.int64),
+        ("devices", np.int32, (len(SPEAKS_FOR),)),
+        ("fits", np.int8, (len(consistency.MODELS),)),
+    ]
+)
+
+
+class FusionHealth:
+    """Tells of each athlete when something has changed, and once a minute while measurements come."""
+
+    def __init__(self, root: str, registry: Registry, table: Athletes) -> None:
+        self._root, self._registry, self._table = root, registry, table
+        self._looked_ns = 0
+        self._told = np.zeros(0, _TOLD)
+
+    def due(self, utc_ns: int, every: int = 1) -> list[Outgoing]:
+        """Return what is to be published at ``utc_ns``; every ``every``-th period's message only."""
+        if 0 <= utc_ns - self._looked_ns < LOOK_NS:
+            return []
+        self._looked_ns = utc_ns
+        count = len(self._registry.athlete_rows)
+        self._reserve(count)
+        told, state = self._told[:count], self._table.state[:count]
+        newest_ns, devices = speakers(state)
+        fits = _fits(state)
+        since_ns = utc_ns - told["t_ns"]
+        news = (devices != told["devices"]).any(axis=1)
+        news |= (fits != told["fits"]).any(axis=1) & (since_ns >= FIT_NS)
+        news |= (newest_ns > told["newest_ns"]) & (since_ns >= every * PERIOD_NS)
+        rows = np.flatnonzero(news)
+        told["t_ns"][rows], told["newest_ns"][rows] = utc_ns, newest_ns[rows]
+        told["devices"][rows], told["fits"][rows] = devices[rows], fits[rows]
+        return [self._message(row, utc_ns, devices[row], fits[row]) for row in rows.tolist()]
+
+    def _message(self, row: int, utc_ns: int, devices: NDArray[np.int32], fits: NDArray[np.int8]) -> Outgoing:
+        athlete, state = self._registry.athlete_rows[row], self._table.state[row]
+        message = AthleteHealth(
+            t_ms=utc_ns // 1_000_000,
+            athlete=athlete.id,
+            sources={
+                what: self._registry.device_rows[device].id
+                for what, device in zip(SPEAKS_FOR, devices.tolist(), strict=True)
+                if device != choice.NOBODY
+            },
+            models={
+                name: ModelHealth(nis=round(float(state[model.field]), 2), fit=FITS[fit])
+                for (name, model), fit in zip(consistency.MODELS.items(), fits.tolist(), strict=True)
+                if fit != _UNKNOWN
+            },
+        )
+        return Outgoing(f"{self._root}/athletes/{athlete.id}/health", encode(message))
+
+    def _reserve(self, count: int) -> None:
+        """Have a row for each athlete."""
+        if count > len(self._told):
+            told = np.zeros(max(count, 2 * len(self._told)), _TOLD)
+            told["devices"], told["fits"] = choice.NOBODY, _UNKNOWN
+            told[: len(self._told)] = self._told
+            self._told = told
+
+
+def speakers(state: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return when each row was told anything, (n,), and who speaks, (n, k), in the order of SPEAKS_FOR."""
+    heard_ns = np.stack([state[heard] for _, heard in SPEAKS_FOR.values()], axis=1)
+    devices = np.stack([state[device] for device, _ in SPEAKS_FOR.values()], axis=1)
+    newest_ns = heard_ns.max(axis=1)
+    gone = newest_ns[:, None] - heard_ns > GONE_NS
+    return newest_ns, np.where(gone, np.int32(choice.NOBODY), devices)
+
+
+def _fits(state: NDArray[Any]) -> NDArray[np.int8]:
+    """Return how well each model of each row fits, (n, k): index of FITS, or -1 where it is not known."""
+    columns = []
+    for name, model in consistency.MODELS.items():
+        nis = state[model.field]
+        fit = np.where(nis > model.high, 1, np.where(nis < model.low, 2, 0))
+        columns.append(np.where(consistency.known(state, name), fit, _UNKNOWN))
+    return np.stack(columns, axis=1).astype(np.int8)
