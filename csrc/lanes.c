@@ -509,23 +509,23 @@ static void order(kf_schedule *s, const kf_event *e)
         restart(s, e->athlete, t_ns);
     else if (ahead_ns <= -lifespan(s))
         t_ns = lane->watermark_ns;
-    advance_to(s, e->athlete, t_ns, why);
-    const bool late = t_ns < lane->stepped_ns;
+    /* What has the time of a start belongs to what it starts; of any other command, to what was before. */
+    const int64_t until_ns = starts ? t_ns - 1 : t_ns;
+    advance_to(s, e->athlete, until_ns, why);
+    const bool late = until_ns < lane->stepped_ns;
     if (!late && lane->dirty_ns != INT64_MAX)
         tell_rewind(s, e->athlete); /* so that it finds the totals as they are */
     const size_t before = s->job_count;
-    tell_step(s, e->athlete, KF_JOB_PARTIAL, t_ns, why);
+    tell_step(s, e->athlete, KF_JOB_PARTIAL, until_ns, why);
     if (!s->jobs[before].count) { /* nothing to take in */
         s->job_count = before;
         lane->jobs--;
         s->jobs_waiting--;
     }
     tell(s, e->athlete, KF_JOB_ORDER, t_ns, why)->index = e->index;
-    if (t_ns > lane->stepped_ns)
-        lane->stepped_ns = t_ns;
-    if (!late || !mark(s, lane, t_ns))
+    if (!late || !mark(s, lane, until_ns))
         return;
-    lane->deep_ns = t_ns < lane->deep_ns ? t_ns : lane->deep_ns; /* somebody waits for it */
+    lane->deep_ns = until_ns < lane->deep_ns ? until_ns : lane->deep_ns; /* somebody waits for it */
     if (is_ripe(s, lane))
         tell_rewind(s, e->athlete);
 }

@@ -82,9 +82,7 @@ class Athletes:
         self._heights = History(altitude.STATES, 6, altitude.transition)
         self.checkpoints: Checkpoints | None = None
         if bases:
-            self.checkpoints = Checkpoints(
-                bases, ("track_slot", self._track), ("climb_slot", self._heights)
-            )
+            self.checkpoints = Checkpoints(bases, ("track_slot", self._track), ("climb_slot", self._heights))
 
     def __len__(self) -> int:
         return self._count

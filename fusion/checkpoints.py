@@ -92,4 +92,3 @@ class Checkpoints:
             grown(table, len(state)) for table in (self._t_ns, self._rows, self._places)
         )
         self._t_ns[before:] = NONE_NS
-

@@ -40,11 +40,11 @@ class Place(NamedTuple):
 
     tenure: int  # of the slot: which of all that were ever opened; -1: the row had none
     dropped: int  # entries that were flushed by then
-    count: int  # entries that there were
+    held: int  # entries that there were
 
 
 class Dropped(NamedTuple):
-    """Entries that a flush forgot, or a slot that was taken away, for as long as `wind_back` may want them."""
+    """Entries that a flush forgot, or a whole slot, for as long as `wind_back` may want them."""
 
     tenure: int
     first: int  # how many were dropped before
@@ -231,9 +231,9 @@ class History:
         if to.tenure < 0:
             return
         slot = self.open(column, row)
-        self._tenure[slot], self._flushed[slot], self._count[slot] = to.tenure, to.dropped, to.count
-        if to.count:
-            self._entries[slot, : to.count] = np.concatenate(entries)[: to.count]
+        self._tenure[slot], self._flushed[slot], self._count[slot] = to.tenure, to.dropped, to.held
+        if to.held:
+            self._entries[slot, : to.held] = np.concatenate(entries)[: to.held]
 
     def _smoothed(self, entries: Records, end: int) -> Smoothed:
         """Smooth one section and return its first ``end`` entries."""

@@ -115,9 +115,9 @@ class Rewinds:
         """Return steps and commands in the order of time."""
         base_ns, until_ns = int(job.jobs["due_ns"][0]), int(job.jobs["received_ns"][0])
         if base_ns == FRESH_NS:
-            base_ns = min([*(done.t_ns for done in orders), *items["t_ns"][:1].tolist()])
+            base_ns = min([*(done.at_ns for done in orders), *items["t_ns"][:1].tolist()])
         phase_ns = int(self._schedule.lanes["phase_ns"][row])
         first_ns = (base_ns - phase_ns) // STEP_NS * STEP_NS + STEP_NS + phase_ns
         cuts = [_Cut(t_ns, _STEP, None) for t_ns in range(first_ns, until_ns + 1, STEP_NS)]
-        cuts += [_Cut(each.t_ns, _BEGIN if each.command is None else _ORDER, each) for each in orders]
+        cuts += [_Cut(each.at_ns, _BEGIN if each.command is None else _ORDER, each) for each in orders]
         return sorted(cuts, key=lambda cut: cut[:2])

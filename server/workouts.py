@@ -46,6 +46,12 @@ class Done(NamedTuple):
     sport: Sport | None = None
     id: str = ""  # of the workout that began by itself
 
+    @property
+    def at_ns(self) -> int:
+        """Return up to when measurements come before it: what has a start's time belongs to the workout."""
+        starts = self.command is None or self.command.action == "start"
+        return self.t_ns - 1 if starts else self.t_ns
+
 
 Result = tuple[Totals | None, list[Lap], Summary | None]  # what a revision is of
 
@@ -165,13 +171,13 @@ class Workouts:
     def wind_back(self, athlete: Athlete, t_ns: int) -> list[Done]:
         """Undo what was done at ``t_ns`` or later; return it in the order of time, for `redo`."""
         done = self._done.pop(athlete.id, [])
-        kept = [each for each in done if each.t_ns < t_ns]
-        undone = [each for each in done if each.t_ns >= t_ns]
+        kept = [each for each in done if each.at_ns < t_ns]
+        undone = [each for each in done if each.at_ns >= t_ns]
         if kept:
             self._done[athlete.id] = kept
         if undone:
             self._put_back(athlete, undone[0].before)
-        return sorted(undone, key=lambda each: each.t_ns)
+        return sorted(undone, key=lambda each: each.at_ns)
 
     def redo(self, athlete: Athlete, done: Done) -> None:
         """Do again what was undone; what was told of it stays told."""
@@ -193,15 +199,13 @@ class Workouts:
         return len(self._done.get(athlete.id, ())) <= DONE_MAX
 
     def results(self, athlete: Athlete, t_ns: int) -> dict[str, tuple[int, Result]]:
-        """Return revision and result at aligned time ``t_ns`` of workouts that may be revised, by their ids."""
+        """Return, by their ids, revision and result at ``t_ns`` of workouts that may be revised."""
         return {
             each.state.id: (each.state.revision, self._result(athlete, each, t_ns))
             for each in self._revisable(athlete)
         }
 
-    def revise(
-        self, athlete: Athlete, t_ns: int, before: dict[str, tuple[int, Result]]
-    ) -> list[Workout]:
+    def revise(self, athlete: Athlete, t_ns: int, before: dict[str, tuple[int, Result]]) -> list[Workout]:
         """Number the results that are not as `results` told them before; return what is to be told."""
         events = []
         for each in self._revisable(athlete):

@@ -24,7 +24,11 @@ Message = tuple[float, str, bytes]
 @cache
 def births() -> tuple[Message, ...]:
     return tuple(
-        (-1.0, f"in/{device.id}/status", samples.encode(Birth(placement="wrist", sport="run", clock=Clock(recorded=True))))
+        (
+            -1.0,
+            f"in/{device.id}/status",
+            samples.encode(Birth(placement="wrist", sport="run", clock=Clock(recorded=True))),
+        )
         for athlete in cast("demo")[:2]
         for device in athlete.devices
     )
@@ -81,7 +85,7 @@ def played(order: list[Message], rewind_s: float = 30.0, tick: int = 40) -> dict
 
 def results(told: dict[str, list[Workout]]) -> dict[str, tuple[object, ...]]:
     """Return laps and summary at the end, without the number of corrections."""
-    found = {}
+    found: dict[str, tuple[object, ...]] = {}
     for athlete, workouts in told.items():
         last = [each for each in workouts if each.summary is not None][-1]
         found[athlete] = (last.laps, last.summary, last.workout.elapsed_s, last.workout.moving_s)
