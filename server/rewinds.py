@@ -115,7 +115,7 @@ class Rewinds:
         """Return steps and commands in the order of time."""
         base_ns, until_ns = int(job.jobs["due_ns"][0]), int(job.jobs["received_ns"][0])
         if base_ns == FRESH_NS:
-            base_ns = min([*(done.at_ns for done in orders), *items["t_ns"][:1].tolist()])
+            base_ns = min([*(done.t_ns for done in orders), *items["t_ns"][:1].tolist()])
         phase_ns = int(self._schedule.lanes["phase_ns"][row])
         first_ns = (base_ns - phase_ns) // STEP_NS * STEP_NS + STEP_NS + phase_ns
         cuts = [_Cut(t_ns, _STEP, None) for t_ns in range(first_ns, until_ns + 1, STEP_NS)]
