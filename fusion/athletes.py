@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion import intake, timer
+from fusion import design, intake, timer
 from fusion.checkpoints import Checkpoints
 from fusion.history import History
 from fusion.measurements import Estimates, Measurements, Records, Source, Sport, due
@@ -74,6 +74,7 @@ class Athletes:
     """
 
     def __init__(self, limit: int = 16_384, bases: int = 0) -> None:
+        design.load()
         self._kernels = intake.kernels()
         self.state: Records = np.zeros(4, dtype=STATE)
         self._count = 0

@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
+def load() -> None:
+    """Import filterpy now: whoever works on live data cannot stand still for a second at the first fix."""
+    import filterpy.common
+    import filterpy.kalman  # noqa: F401
+
+
 @cache
 def white_noise(states: int) -> tuple[tuple[float, ...], ...]:
     """Return Q of a chain of integrators driven by continuous white noise of density 1, at dt = 1 s.

@@ -56,8 +56,8 @@ class Health:
         if utc_ns - self._looked_ns < LOOK_NS:
             return self._tell(rows, utc_ns)
         self._looked_ns = utc_ns
-        news = self._news(utc_ns, every)
-        return self._tell([*rows, *news[~np.isin(news, rows)].tolist()], utc_ns)
+        news = dict.fromkeys([*rows, *self._news(utc_ns, every).tolist()])
+        return self._tell(list(news), utc_ns)
 
     def _news(self, utc_ns: int, every: int) -> NDArray[np.intp]:
         """Return the rows of devices of which there is something to tell, and whose turn it is."""
@@ -65,11 +65,14 @@ class Health:
         links, told = self._schedule.links[:count], self._told[:count]
         news = (links["arrived_ns"] > told["t_ns"]) | (links["refused"] != told["refused"])
         news |= told["online"] & ~self._online(count, utc_ns)
-        periods = _period(np.arange(count), utc_ns) - _period(np.arange(count), told["t_ns"])
-        return np.flatnonzero(news & (periods >= every))
+        rows = np.flatnonzero(news)
+        periods = _period(rows, utc_ns) - _period(rows, told["t_ns"][rows])
+        return rows[periods >= every]
 
     def _tell(self, rows: list[int], utc_ns: int) -> list[Outgoing]:
         """Return the health of devices as it is published now."""
+        if not rows:
+            return []
         count = self._reserve()
         links, told = self._schedule.links[:count], self._told[:count]
         told["t_ns"][rows], told["refused"][rows] = utc_ns, links["refused"][rows]

@@ -33,7 +33,8 @@ from server.publishers import Publishers
 from server.work import Alone, Work
 from server.workers.pool import Pool
 
-TICK_S = 0.05  # the longest time between two ticks: steps without a packet fire on it
+TICK_S = 0.1  # the longest time between two ticks: steps without a packet fire on it
+FLUSH_S = 0.05  # the longest wait for the outbox, while there is a backlog
 PERIOD_S = 0.01  # from tick to tick, where messages are many,
 QUIET_PERIOD_S = 0.02  # and where they are few: a tick of many costs little more than one of few
 MANY_HZ = 15_000
@@ -155,7 +156,7 @@ class Server:
                 await asyncio.sleep(0)
             if work.behind:  # all wait in one line: let what was published leave before going on
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(TICK_S):
+                    async with asyncio.timeout(FLUSH_S):
                         await self._link.flush()
 
     async def _arrivals(self) -> list[Arrivals]:

@@ -26,7 +26,7 @@ from server.loop import run
 from server.workers.pipe import Pipe
 from server.workers.wire import Answer, Connected, End, Ended, Report, Tick, decode_for_worker, encode
 
-TICK_S: Final = 0.05  # the longest time between two ticks: steps without a packet fire on it
+TICK_S: Final = 0.1  # the longest time between two ticks: steps without a packet fire on it
 REPORT_NS: Final = 1_000_000_000
 REFUSED_EVERY: Final = 5  # reports: to add up what was refused takes a look at each device
 

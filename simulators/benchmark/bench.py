@@ -42,11 +42,11 @@ class Bench:
         self._print(", ".join(f"{name} {value}" for name, value in table.conditions().items()))
         for subject in self.subjects:
             usage = await fleet.empty(subject, settings)
-            self._empty_mb[subject.name] = usage.rss_mb
+            self._empty_mb[subject.name] = usage.own_mb
             self._print(
-                f"{subject.name} that knows nobody: RSS {usage.rss_mb:.1f} MB, Pss {usage.pss_mb:.1f} MB"
+                f"{subject.name} that knows nobody: RSS {usage.rss_mb:.1f} MB, its own {usage.own_mb:.1f} MB"
             )
-        self.told["empty_rss_mb"] = self._empty_mb
+        self.told["empty_own_mb"] = self._empty_mb
 
     async def each(self, asked: Sequence[Asked]) -> None:
         """Run each size; a peer that has failed badly is not asked for more."""

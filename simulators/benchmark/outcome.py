@@ -43,9 +43,9 @@ class Spent(msgspec.Struct, frozen=True):
     cpu_share: float
     waited_share: float
     rss_mb: float
-    pss_mb: float
+    own_mb: float
     base_rss_mb: float  # before anybody connected
-    base_pss_mb: float
+    base_own_mb: float
 
     @classmethod
     def between(cls, base: Usage, before: Usage, after: Usage, seconds: float) -> "Spent":
@@ -53,7 +53,7 @@ class Spent(msgspec.Struct, frozen=True):
         return cls(
             round(max(after.cpu_s - before.cpu_s, 0.0) / seconds, 4),
             round(max(after.waited_s - before.waited_s, 0.0) / seconds, 4),
-            *(round(mb, 2) for mb in (after.rss_mb, after.pss_mb, base.rss_mb, base.pss_mb)),
+            *(round(mb, 2) for mb in (after.rss_mb, after.own_mb, base.rss_mb, base.own_mb)),
         )
 
 

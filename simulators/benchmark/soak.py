@@ -21,8 +21,8 @@ class Sample(msgspec.Struct, frozen=True):
     """Memory at a moment of the run."""
 
     t_s: float
-    server_rss_mb: float
-    broker_rss_mb: float
+    server_mb: float
+    broker_mb: float
 
 
 class Soak(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ async def run(asked: Asked, subject: Subject, made: Recordings) -> Soak:
         def look(when_ns: int) -> None:
             server, broker = (Usage.of(pid) for pid in driver.stage.pids)
             t_s = (now_ns() - from_ns) * 1e-9
-            memory.append(Sample(round(t_s, 1), round(server.rss_mb, 2), round(broker.rss_mb, 2)))
+            memory.append(Sample(round(t_s, 1), round(server.own_mb, 2), round(broker.own_mb, 2)))
             again_ns = when_ns + EVERY_S * 10**9
             driver.at(again_ns, lambda: look(again_ns))
 
@@ -64,8 +64,8 @@ async def run(asked: Asked, subject: Subject, made: Recordings) -> Soak:
     settled = [each for each in memory if each.t_s >= quarter]
     p99 = [float("nan") if each.p99_ms is None else each.p99_ms for each in outcome.each_second]
     return Soak(
-        slope_per_h(settled, "server_rss_mb"),
-        slope_per_h(settled, "broker_rss_mb"),
+        slope_per_h(settled, "server_mb"),
+        slope_per_h(settled, "broker_mb"),
         round(float(np.nanmedian(p99[quarter : 2 * quarter])), 3),
         round(float(np.nanmedian(p99[-quarter:])), 3),
         memory,

@@ -22,7 +22,7 @@ def line(outcome: Outcome, empty_mb: float) -> str:
     return (
         f"{outcome.subject:<7}{n:>8}{outcome.per_s:>8.0f}{times}{outcome.updates.missing:>9}"
         f"{outcome.us_per_packet:>11.1f}{server.cpu_share:>6.0%}{server.waited_share:>6.0%}"
-        f"{server.rss_mb:>8.1f}{(server.rss_mb - empty_mb) * 1024 / n:>11.1f}"
+        f"{server.rss_mb:>8.1f}{(server.own_mb - empty_mb) * 1024 / n:>11.1f}"
         f"{outcome.broker.cpu_share:>8.0%}{outcome.load_cpu_share:>6.0%}{outcome.machine_idle:>6.0%}"
         f"{_ms(outcome.sent.lateness.p99_ms):>10}" + "".join(f"  {remark}" for remark in remarks(outcome))
     )

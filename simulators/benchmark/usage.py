@@ -11,14 +11,14 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 class Usage(msgspec.Struct, frozen=True):
     """What a process and its children have used until now.
 
-    ``waited_s`` is how long they could have run while no core was free. Of memory, ``pss_mb`` counts what is
-    shared by its share.
+    ``waited_s`` is how long they could have run while no core was free. ``own_mb`` is anonymous memory: what
+    they hold that is in no file. Pages of files count in ``rss_mb`` alone, and come and go as the kernel likes.
     """
 
     cpu_s: float
     waited_s: float
     rss_mb: float
-    pss_mb: float
+    own_mb: float
 
     @classmethod
     def of(cls, pid: int) -> "Usage":
@@ -65,4 +65,4 @@ def _one(pid: int) -> tuple[float, float, float, float]:
         return 0.0, 0.0, 0.0, 0.0
     kb = {line.split(":")[0]: int(line.split()[1]) for line in memory if line.endswith(" kB")}
     cpu_s = (int(fields[11]) + int(fields[12])) / TICKS_PER_S
-    return cpu_s, waited_ns * 1e-9, kb["Rss"] / 1024, kb["Pss"] / 1024
+    return cpu_s, waited_ns * 1e-9, kb["Rss"] / 1024, kb["Anonymous"] / 1024

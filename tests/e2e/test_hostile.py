@@ -25,7 +25,7 @@ from server.envelopes import Incoming
 from server.messages import Baro, DeviceHealth, Gnss, HeartRate, Reply, ServerStatus
 from server.mqtt import Link
 from tests.support.brokers import free_port, hear, running_broker, soon
-from tests.support.servers import command, live, running, serving, status, workout
+from tests.support.servers import command, live, own_kib, running, serving, status, workout
 
 S = 1_000_000_000
 T0 = 1_700_000_000 * S
@@ -60,11 +60,6 @@ class Scene(NamedTuple):
             lambda each: each.topic.endswith("/server/status") and status(each).state == "offline",
         )
         return status(heard[-1])
-
-    def rss_kib(self) -> int:
-        found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.server.pid}/status").read_text())
-        assert found
-        return int(found[1])
 
 
 @contextlib.asynccontextmanager
@@ -241,7 +236,9 @@ async def told_of_runs(
                 stage.send(bad[0], bad[1], retain=bad[2])
             await stage.link.flush()
             if second == 10:
-                before_kib = stage.rss_kib()
+                pid = stage.server.pid
+                assert pid is not None
+                before_kib = own_kib(pid)
         for name in names:
             stage.send(f"command/{name}", {"action": "stop", "id": f"end-{name}", "t": T0 + seconds * S})
         heard: list[Incoming] = []
@@ -254,7 +251,7 @@ async def told_of_runs(
             for name in names:
                 topic = f"{stage.broker.root}/athletes/{name}/{last}"
                 told[name] += [arrival.payload for arrival in heard if arrival.topic == topic]
-        grown_kib = stage.rss_kib() - before_kib
+        grown_kib = own_kib(pid) - before_kib
         return told, await stage.end(), grown_kib
 
 

@@ -21,11 +21,13 @@ def fix(second: int) -> bytes:
     """A runner on a bend: where fixes are missing the way is cut."""
     east_m, north_m = 3.0 * second, 0.1 * second * second
     lat, lon = 47.0 + north_m / 111_180, 8.0 + east_m / 76_000
-    return samples.encode(Gnss(t=T0 + second * S, lat=lat, lon=lon, h_acc=3.0))
+    return samples.encode(Gnss(t=T0 + second * S, lat=lat, lon=lon, h_acc_m=3.0))
 
 
 @pytest.mark.parametrize("kind", KINDS[:1])
-async def test_late_fixes_are_put_into_their_place_and_the_revision_is_heard(kind: str, tmp_path: Path) -> None:
+async def test_late_fixes_are_put_into_their_place_and_the_revision_is_heard(
+    kind: str, tmp_path: Path
+) -> None:
     def is_event(arrival: Incoming, event: str) -> bool:
         return arrival.topic.endswith("/workout") and workout(arrival).event == event
 

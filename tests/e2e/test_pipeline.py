@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import re
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
@@ -18,18 +17,21 @@ from server.mqtt import Link
 from simulators import scenarios
 from tests.support.brokers import KINDS, hear, running_broker
 from tests.support.recordings import recordings
-from tests.support.servers import command, finished, live, running, serving, status, value, workout
+from tests.support.servers import (
+    command,
+    finished,
+    live,
+    own_kib,
+    running,
+    serving,
+    status,
+    value,
+    workout,
+)
 
 DEMO_S = 25
 SETTLED_S = 12  # from here on the live figures are compared with the truth
 SECOND = 1_000_000_000
-
-
-def rss_kib(pid: int) -> int:
-    """Return the resident memory of a process, KiB."""
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    assert found
-    return int(found[1])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -195,10 +197,10 @@ async def metrics_of_a_workout(malformed: int) -> tuple[list[bytes], DeviceHealt
                 send("gnss", samples.encode(Gnss(t=t_ns, lat=10.0 + second * 3e-5, lon=20.0)))
                 if second == seconds // 2:  # buffers have the size that such messages ask for
                     await link.flush()
-                    before_kib = rss_kib(server.pid)
+                    before_kib = own_kib(server.pid)
             send("command", samples.encode(Command("stop", "end", t=t0_ns + seconds * SECOND)))
             sort(await hear(link, lambda each: each.topic.endswith("/reply/end")))
-            grown_kib = rss_kib(server.pid) - before_kib
+            grown_kib = own_kib(server.pid) - before_kib
             wanted = malformed
             while not health or sum(health[-1].refused.values()) < wanted:
                 sort(await hear(link, lambda each: each.topic.endswith("/health")))

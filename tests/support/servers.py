@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -77,3 +78,10 @@ def value(message: Live, metric: str) -> float | None:
 
 
 __all__ = ["PATIENCE_S", "command", "finished", "live", "running", "serving", "status", "value", "workout"]
+
+
+def own_kib(pid: int) -> int:
+    """Return the anonymous memory of a process, KiB: pages of files come and go as the kernel likes."""
+    found = re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found[1])

@@ -65,8 +65,8 @@ def test_a_stretch_is_as_bad_as_its_worst_second() -> None:
 
 def test_the_slope_of_memory_is_by_the_hour() -> None:
     samples = [soak.Sample(t_s, 100.0 + t_s / 360, 10.0) for t_s in (0.0, 10.0, 20.0, 30.0)]
-    assert soak.slope_per_h(samples, "server_rss_mb") == pytest.approx(10.0, abs=0.01)
-    assert soak.slope_per_h(samples, "broker_rss_mb") == pytest.approx(0.0, abs=0.01)
+    assert soak.slope_per_h(samples, "server_mb") == pytest.approx(10.0, abs=0.01)
+    assert soak.slope_per_h(samples, "broker_mb") == pytest.approx(0.0, abs=0.01)
 
 
 def test_percentiles_are_of_all_seconds_together() -> None:

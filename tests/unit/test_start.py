@@ -1,0 +1,28 @@
+"""What a server has ready before the first message comes."""
+
+import subprocess
+import sys
+
+LOADED = """
+import sys, time
+from server.config import Config
+from server.engine import Engine
+from server.envelopes import Incoming
+
+engine = Engine(Config(), time.monotonic_ns)
+before = set(sys.modules)
+now_ns = 1_790_000_000_000_000_000
+payload = b'{"lat": 10.0, "lon": 20.0, "alt_m": 100.0, "speed_mps": 3.0}'
+for second in range(90):
+    now_ns += 1_000_000_000
+    engine.advance([Incoming("kinefuse/v1/in/a/gnss", payload, False, now_ns, 0)], now_ns)
+command = b'{"action": "stop", "id": "end"}'
+engine.advance([Incoming("kinefuse/v1/command/a", command, False, now_ns, 0)], now_ns)
+others = {name for name in set(sys.modules) - before if name.partition(".")[0] not in ("server", "fusion")}
+print(sorted(others))
+"""
+
+
+def test_no_library_is_imported_while_data_is_live() -> None:
+    told = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
+    assert told.stdout == "[]\n"
