@@ -149,8 +149,8 @@ def section(runs: Sequence[Run]) -> Section:
             "120 s, for 1 to 25 s: what was measured meanwhile comes at once, in half of the cases in any "
             "order. Besides, 2 % of all messages come up to 3 s late and 2 % come twice. Commands (laps, "
             "pauses, the stop) are late like everything else; the start is not. IMU packets and beats of one "
-            "device keep their order. Of recordings the first 10 minutes are played, each with another seed; "
-            f"the sessions of the demo, {SEEDS} seeds each, have motion, beats, satellites, pressure and laps.",
+            "device keep their order. Of recordings the first 10 minutes are played, each with its own seed; "
+            f"the sessions of the demo, {SEEDS} seeds each, have motion, beats, satellites, pressure, laps.",
             "*Ours* is the server as it is (`server.rewind_s = 30`), the *peer* the same server without "
             "rewinds (`rewind_s = 0`): it uses what is a little late one step later, and refuses or ignores "
             "the rest. A run is *equal* where every number of the summary, every sigma and every lap is that "
