@@ -321,10 +321,16 @@ double kf_clock_sigma_ns(const kf_clock *clock);
 #define KF_JOBS_ALL_MAX 200000      /* in all lanes together: beyond, a lane takes in only KF_CATCH_UP_MAX, */
 #define KF_CATCH_UP_MAX 600         /* which is what one measurement after a silence may bring */
 #define KF_CATCH_UP_NS 600000000000 /* over a longer silence one step is enough */
-#define KF_JOBS_A_FOUND 1024        /* room for jobs, and for items, that a call must have left to go on */
-#define KF_LIFESPAN_NS 10000000000  /* older than this behind the newest measurement: no use any more */
-#define KF_DAY_NS 86400000000000    /* a recording does not skip a day: such a stamp is an error */
-#define KF_FUTURE_NS 5000000000     /* a live device's sample may seem this far ahead of its arrival */
+#define KF_JOBS_A_FOUND 1024        /* room for jobs that a call must have left to go on, and for items: */
+#define KF_ITEMS_A_FOUND 4096 /* twice what a lane keeps: a rewind tells all of that */
+#define KF_LIFESPAN_NS 10000000000 /* older than this behind the newest measurement: no use any more */
+#define KF_BASE_NS 10000000000     /* the models' states are kept this often, for rewinds, */
+#define KF_BASES 5                 /* at most so many of a lane */
+#define KF_KEPT_MAX 2048           /* measurements that a lane keeps for rewinds */
+#define KF_DEEP_NS 2000000000      /* what is later than this no model takes in one step later */
+#define KF_LONG_AGO_NS 4611686018427387904 /* its negative: before any measurement */
+#define KF_DAY_NS 86400000000000           /* a recording does not skip a day: such a stamp is an error */
+#define KF_FUTURE_NS 5000000000            /* a live device's sample may seem this far ahead of its arrival */
 #define KF_CLOCK_SET_NS                                                                                      \
     700000000000                 /* no live start is so far back, but after the server's clock was set       \
                                   */
@@ -374,6 +380,17 @@ typedef struct {
     uint32_t jobs;        /* that were told and are not done: the caller takes off what it has done */
     uint32_t flags;
     uint8_t held[KF_KINDS]; /* measurements, by kind */
+
+    /* What a rewind needs. Measurements that steps took in are kept; a base is a time at which the caller
+     * keeps the models' state. */
+    uint32_t kept_first, kept_last, kept_count;
+    uint32_t base_count;
+    int64_t stepped_ns;      /* up to where jobs were told: what is not newer comes late */
+    int64_t dirty_ns;        /* the oldest that came late and awaits a rewind; INT64_MAX: none */
+    int64_t deep_ns;         /* likewise, of what is later than KF_DEEP_NS */
+    int64_t rewound_ns;      /* when the last rewind was told */
+    int64_t intact_ns;       /* no measurement newer than this was dropped */
+    int64_t bases[KF_BASES]; /* rising */
 } kf_lane;
 
 /* A measurement. record starts with the athlete's row (int32) and, at byte 8, aligned time (int64). */
@@ -426,6 +443,9 @@ typedef struct {
 #define KF_JOB_PARTIAL 1 /* step them, off the grid: a command follows */
 #define KF_JOB_ORDER 2   /* carry out the command of index at due_ns */
 #define KF_JOB_BEGIN 3   /* open a workout at due_ns, before any job */
+#define KF_JOB_KEEP 4    /* keep the models' state: nothing came before; received_ns: what comes */
+#define KF_JOB_REWIND 5  /* go back to the base due_ns, take in the items in their order up to received_ns */
+#define KF_KEEP 0        /* index of a step: due_ns is a base, keep the models' state after it */
 
 typedef struct {
     uint32_t kind;
@@ -458,8 +478,9 @@ typedef struct {
     uint32_t free_item;  /* head of the list of free ones; KF_NONE: none */
     uint32_t free_count; /* how many there are */
     uint32_t next_lane;  /* of kf_schedule_pass */
-    uint32_t reserved;
+    uint32_t base_room;  /* bases of a lane, at most KF_BASES */
     uint64_t jobs_waiting;
+    int64_t window_ns; /* what comes late by no more than this is taken in by a rewind; 0: never */
 
     const kf_event *events;
     const kf_summary *summaries;
@@ -488,6 +509,12 @@ int kf_schedule_run(kf_schedule *schedule);
 /* Make steps due whose packet has not come, of live athletes, from next_lane up to lane_count; returns as
  * kf_schedule_run does. */
 int kf_schedule_pass(kf_schedule *schedule, uint32_t lane_count, int64_t utc_ns);
+
+/* Tell the rewind that a lane awaits, if it does; returns as kf_schedule_run does. */
+int kf_schedule_rewind(kf_schedule *schedule, uint32_t row);
+
+/* Forget what a rewind would need: the models' state was changed by something that is no job. */
+void kf_lane_settle(kf_schedule *schedule, uint32_t row);
 
 #define KF_LIMIT_NS 4000000           /* a live device's IMU packets, for ever: 250 a second; */
 #define KF_LIMIT_BURST_NS 16000000000 /* and after a silence so much of that at once: 4,000 */

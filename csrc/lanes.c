@@ -22,6 +22,9 @@ void kf_lane_reset(kf_lane *lane, int64_t phase_ns)
     memset(lane, 0, sizeof *lane);
     lane->phase_ns = phase_ns;
     lane->first = lane->last = KF_NONE;
+    lane->kept_first = lane->kept_last = KF_NONE;
+    lane->stepped_ns = lane->rewound_ns = lane->intact_ns = -KF_LONG_AGO_NS;
+    lane->dirty_ns = lane->deep_ns = INT64_MAX;
 }
 
 void kf_schedule_free(kf_schedule *s, uint32_t first, uint32_t count)
@@ -45,9 +48,28 @@ static void drop_held(kf_schedule *s, kf_lane *lane)
     memset(lane->held, 0, sizeof lane->held);
 }
 
+static void drop_kept(kf_schedule *s, kf_lane *lane)
+{
+    if (lane->kept_last != KF_NONE) {
+        s->items[lane->kept_last].next = s->free_item;
+        s->free_item = lane->kept_first;
+    }
+    s->free_count += lane->kept_count;
+    lane->kept_first = lane->kept_last = KF_NONE;
+    lane->kept_count = lane->base_count = 0;
+    lane->dirty_ns = lane->deep_ns = INT64_MAX;
+}
+
+void kf_lane_settle(kf_schedule *s, uint32_t row)
+{
+    drop_kept(s, &s->lanes[row]);
+}
+
 void kf_lane_forget(kf_schedule *s, uint32_t row)
 {
     drop_held(s, &s->lanes[row]);
+    drop_kept(s, &s->lanes[row]);
+    s->lanes[row].stepped_ns = -KF_LONG_AGO_NS;
     s->lanes[row].flags &= ~(uint32_t)KF_LANE_STARTED;
 }
 
@@ -57,15 +79,6 @@ static int64_t grid_after(const kf_lane *lane, int64_t t_ns)
     const int64_t since = t_ns - lane->phase_ns, over = since % KF_STEP_NS;
 
     return t_ns - (over < 0 ? over + KF_STEP_NS : over) + KF_STEP_NS;
-}
-
-/* Begin anew at t_ns: a recording starts (again), or the clock was set. */
-static void restart(kf_schedule *s, kf_lane *lane, int64_t t_ns)
-{
-    drop_held(s, lane);
-    lane->watermark_ns = t_ns;
-    lane->due_ns = grid_after(lane, t_ns);
-    lane->flags |= KF_LANE_STARTED;
 }
 
 /* Sort items by time; those of one time stay in their order. Nearly all stand in order already. */
@@ -83,6 +96,41 @@ static void sort_items(kf_item *items, size_t count)
     }
 }
 
+/* Give the oldest measurement that a lane keeps back to the pool. */
+static void drop_oldest(kf_schedule *s, kf_lane *lane)
+{
+    const uint32_t at = lane->kept_first;
+
+    lane->kept_first = s->items[at].next;
+    if (lane->kept_first == KF_NONE)
+        lane->kept_last = KF_NONE;
+    lane->kept_count--;
+    if (s->items[at].t_ns > lane->intact_ns)
+        lane->intact_ns = s->items[at].t_ns;
+    s->items[at].next = s->free_item;
+    s->free_item = at;
+    s->free_count++;
+}
+
+/* Keep an item of the pool, that is in no list, for rewinds; or give it back where there are none. */
+static void keep(kf_schedule *s, kf_lane *lane, uint32_t at)
+{
+    if (!s->window_ns) {
+        s->items[at].next = s->free_item;
+        s->free_item = at;
+        s->free_count++;
+        return;
+    }
+    s->items[at].next = KF_NONE;
+    if (lane->kept_last == KF_NONE)
+        lane->kept_first = at;
+    else
+        s->items[lane->kept_last].next = at;
+    lane->kept_last = at;
+    if (++lane->kept_count > KF_KEPT_MAX)
+        drop_oldest(s, lane);
+}
+
 /* Move what is not newer than due_ns out of a lane; return how many there were. */
 static uint32_t take(kf_schedule *s, kf_lane *lane, int64_t due_ns)
 {
@@ -97,9 +145,7 @@ static uint32_t take(kf_schedule *s, kf_lane *lane, int64_t due_ns)
             taken[count++] = *item;
             lane->held[item->kind]--;
             *link = next;
-            item->next = s->free_item;
-            s->free_item = at;
-            s->free_count++;
+            keep(s, lane, at);
         } else {
             lane->last = at;
             link = &item->next;
@@ -132,10 +178,95 @@ static kf_job *tell(kf_schedule *s, uint32_t row, uint32_t kind, int64_t due_ns,
 
 static void tell_step(kf_schedule *s, uint32_t row, uint32_t kind, int64_t due_ns, cause why)
 {
+    kf_lane *lane = &s->lanes[row];
     kf_job *job = tell(s, row, kind, due_ns, why);
 
     job->first = (uint32_t)s->taken_count;
-    job->count = take(s, &s->lanes[row], due_ns);
+    job->count = take(s, lane, due_ns);
+    if (due_ns > lane->stepped_ns)
+        lane->stepped_ns = due_ns;
+    if (kind != KF_JOB_STEP || !s->window_ns || (due_ns / KF_STEP_NS + row) % (KF_BASE_NS / KF_STEP_NS))
+        return;
+    job->index = KF_KEEP;
+    if (lane->base_count == s->base_room)
+        memmove(lane->bases, lane->bases + 1, --lane->base_count * sizeof *lane->bases);
+    lane->bases[lane->base_count++] = due_ns;
+}
+
+/* Begin anew at t_ns: a recording starts (again), or the clock was set. */
+static void restart(kf_schedule *s, uint32_t row, int64_t t_ns)
+{
+    kf_lane *lane = &s->lanes[row];
+
+    drop_held(s, lane);
+    drop_kept(s, lane);
+    lane->watermark_ns = t_ns;
+    lane->due_ns = grid_after(lane, t_ns);
+    lane->flags |= KF_LANE_STARTED;
+    lane->stepped_ns = lane->rewound_ns = lane->intact_ns = -KF_LONG_AGO_NS;
+    if (!s->window_ns)
+        return;
+    tell(s, row, KF_JOB_KEEP, -KF_LONG_AGO_NS, nothing)->received_ns = t_ns;
+    lane->bases[lane->base_count++] = -KF_LONG_AGO_NS;
+}
+
+/* The newest base before t_ns from which all is kept; its place, or base_count where there is none. */
+static uint32_t base_before(const kf_lane *lane, int64_t t_ns)
+{
+    for (uint32_t i = lane->base_count; i-- > 0;)
+        if (lane->bases[i] < t_ns)
+            return lane->bases[i] >= lane->intact_ns ? i : lane->base_count;
+    return lane->base_count;
+}
+
+/* Something of t_ns comes late; returns whether a rewind will take it in. */
+static bool mark(kf_schedule *s, kf_lane *lane, int64_t t_ns)
+{
+    if (!s->window_ns || base_before(lane, t_ns) == lane->base_count)
+        return false;
+    if (t_ns < lane->dirty_ns)
+        lane->dirty_ns = t_ns;
+    if (t_ns <= lane->stepped_ns - KF_DEEP_NS && t_ns < lane->deep_ns)
+        lane->deep_ns = t_ns;
+    return true;
+}
+
+static void tell_rewind(kf_schedule *s, uint32_t row)
+{
+    kf_lane *lane = &s->lanes[row];
+    const uint32_t base = base_before(lane, lane->dirty_ns);
+
+    const size_t first = s->taken_count;
+
+    lane->dirty_ns = lane->deep_ns = INT64_MAX;
+    if (base == lane->base_count)
+        return;
+    lane->rewound_ns = lane->stepped_ns;
+    (void)take(s, lane, lane->stepped_ns); /* what waits for the next step is taken in by this */
+    s->taken_count = first;
+    uint32_t count = 0;
+    for (uint32_t at = lane->kept_first; at != KF_NONE; at = s->items[at].next)
+        if (s->items[at].t_ns > lane->bases[base] && s->items[at].t_ns <= lane->stepped_ns)
+            s->taken[first + count++] = s->items[at];
+    sort_items(&s->taken[first], count);
+    s->taken_count += count;
+    kf_job *job = tell(s, row, KF_JOB_REWIND, lane->bases[base], nothing);
+    job->first = (uint32_t)first;
+    job->count = count;
+    job->received_ns = lane->stepped_ns;
+}
+
+/* Whether it is time for a rewind. What steps took in a little later waits for more of its kind; what they
+ * could not take in waits the less, the less there is to be done again. */
+static bool is_ripe(const kf_schedule *s, const kf_lane *lane)
+{
+    if (lane->dirty_ns == INT64_MAX)
+        return false;
+    const int64_t age_ns = lane->stepped_ns - lane->dirty_ns;
+
+    if (lane->deep_ns != INT64_MAX && 4 * (lane->stepped_ns - lane->rewound_ns) >= age_ns)
+        return true;
+    return age_ns >= s->window_ns - s->window_ns / 3;
 }
 
 /* Aligned time has reached t_ns: tell the steps that are due. */
@@ -149,10 +280,15 @@ static void advance_to(kf_schedule *s, uint32_t row, int64_t t_ns, cause why)
     }
     while (lane->due_ns <= t_ns) {
         tell_step(s, row, KF_JOB_STEP, lane->due_ns, why);
+        if (is_ripe(s, lane))
+            tell_rewind(s, row);
         lane->due_ns += KF_STEP_NS;
         if (t_ns - lane->due_ns > KF_CATCH_UP_NS)
             lane->due_ns = grid_after(lane, t_ns - KF_STEP_NS);
     }
+    const int64_t old_ns = lane->watermark_ns - s->window_ns - KF_BASE_NS - 2 * KF_STEP_NS;
+    while (lane->kept_first != KF_NONE && s->items[lane->kept_first].t_ns <= old_ns)
+        drop_oldest(s, lane);
 }
 
 static void hold(kf_schedule *s, kf_lane *lane, const kf_item *item)
@@ -177,6 +313,12 @@ static void refuse(kf_schedule *s, uint32_t device, uint32_t reason)
     s->links[device].refused++;
 }
 
+/* How far behind the newest something may come. */
+static int64_t lifespan(const kf_schedule *s)
+{
+    return s->window_ns ? s->window_ns : KF_LIFESPAN_NS;
+}
+
 /* Why something of t_ns is of no use, or KF_OK; kind KF_NONE: it tells only how far time has come. */
 static uint32_t refusal(const kf_schedule *s, const kf_lane *lane, const kf_link *link, const kf_event *e,
                         int64_t t_ns, uint32_t kind)
@@ -191,7 +333,7 @@ static uint32_t refusal(const kf_schedule *s, const kf_lane *lane, const kf_link
     if ((kind != KF_NONE && lane->held[kind] >= KF_HELD_MAX) || lane->jobs >= KF_JOBS_MAX ||
         (lane->jobs > KF_CATCH_UP_MAX && s->jobs_waiting > KF_JOBS_ALL_MAX))
         return KF_TOO_FAST;
-    if (!far && started && t_ns < lane->watermark_ns - KF_LIFESPAN_NS)
+    if (!far && started && t_ns < lane->watermark_ns - lifespan(s))
         return KF_STALE;
     if (far || (started && t_ns > lane->watermark_ns + KF_DAY_NS))
         return KF_TIME_JUMP;
@@ -219,6 +361,22 @@ static void measure_window(const kf_window *w, const kf_link *link, uint32_t dev
 
     item->kind = KF_KIND_WINDOW;
     memcpy(item->record, &m, sizeof m);
+}
+
+/* Take in a measurement that is not newer than what was stepped to; a rewind puts it into its place. Returns
+ * whether it is kept for that alone: it comes too late for any step. */
+static bool is_for_rewind(kf_schedule *s, kf_lane *lane, const kf_item *item)
+{
+    if (item->t_ns > lane->stepped_ns || !mark(s, lane, item->t_ns) ||
+        item->t_ns > lane->stepped_ns - KF_DEEP_NS)
+        return false;
+    const uint32_t at = s->free_item;
+
+    s->free_item = s->items[at].next;
+    s->free_count--;
+    s->items[at] = *item;
+    keep(s, lane, at);
+    return true;
 }
 
 /* Hand what was found to its athlete's lane; the first measurement opens a workout. */
@@ -257,7 +415,9 @@ static void feed(kf_schedule *s, const kf_found *found)
         tell(s, row, KF_JOB_BEGIN, found->t_ns, nothing);
     }
     if (!(lane->flags & KF_LANE_STARTED))
-        restart(s, lane, found->t_ns);
+        restart(s, row, found->t_ns);
+    if (is_for_rewind(s, lane, &item))
+        return;
     hold(s, lane, &item);
     advance_to(s, row, found->t_ns, why);
 }
@@ -346,18 +506,28 @@ static void order(kf_schedule *s, const kf_event *e)
     if (starts)
         lane->flags &= ~(uint32_t)KF_LANE_OPENS;
     if (!(lane->flags & KF_LANE_STARTED) || (starts && !(-back_ns < ahead_ns && ahead_ns < KF_DAY_NS)))
-        restart(s, lane, t_ns);
-    else if (ahead_ns <= -KF_LIFESPAN_NS)
+        restart(s, e->athlete, t_ns);
+    else if (ahead_ns <= -lifespan(s))
         t_ns = lane->watermark_ns;
-    advance_to(s, e->athlete, t_ns, why);
+    /* What has the time of a start belongs to what it starts; of any other command, to what was before. */
+    const int64_t until_ns = starts ? t_ns - 1 : t_ns;
+    advance_to(s, e->athlete, until_ns, why);
+    const bool late = until_ns < lane->stepped_ns;
+    if (!late && lane->dirty_ns != INT64_MAX)
+        tell_rewind(s, e->athlete); /* so that it finds the totals as they are */
     const size_t before = s->job_count;
-    tell_step(s, e->athlete, KF_JOB_PARTIAL, t_ns, why);
+    tell_step(s, e->athlete, KF_JOB_PARTIAL, until_ns, why);
     if (!s->jobs[before].count) { /* nothing to take in */
         s->job_count = before;
         lane->jobs--;
         s->jobs_waiting--;
     }
     tell(s, e->athlete, KF_JOB_ORDER, t_ns, why)->index = e->index;
+    if (!late || !mark(s, lane, until_ns))
+        return;
+    lane->deep_ns = until_ns < lane->deep_ns ? until_ns : lane->deep_ns; /* somebody waits for it */
+    if (is_ripe(s, lane))
+        tell_rewind(s, e->athlete);
 }
 
 /* Sort what was found in one message by time; what has one time stays in its order. */
@@ -384,7 +554,7 @@ static void sort_found(kf_found *found, size_t count)
 static bool room_left(const kf_schedule *s)
 {
     return s->job_room - s->job_count >= KF_JOBS_A_FOUND &&
-           s->taken_room - s->taken_count >= KF_JOBS_A_FOUND && s->refusal_room - s->refusal_count >= 2;
+           s->taken_room - s->taken_count >= KF_ITEMS_A_FOUND && s->refusal_room - s->refusal_count >= 2;
 }
 
 /* Find what the message of the next event measured, or carry it on where it is a command. */
@@ -421,6 +591,16 @@ int kf_schedule_run(kf_schedule *s)
         else
             read_message(s);
     }
+    return 0;
+}
+
+int kf_schedule_rewind(kf_schedule *s, uint32_t row)
+{
+    if (s->lanes[row].dirty_ns == INT64_MAX)
+        return 0;
+    if (!room_left(s))
+        return 1;
+    tell_rewind(s, row);
     return 0;
 }
 

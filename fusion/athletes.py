@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion import design, intake, timer
+from fusion.checkpoints import Checkpoints
 from fusion.history import History
 from fusion.measurements import Estimates, Measurements, Records, Source, Sport, due
 from fusion.metrics import METRICS, ascent, distance, energy, floors, gap, moving
@@ -62,9 +63,17 @@ class Totals(NamedTuple):
 
 
 class Athletes:
-    """The table; rows are never removed. ``limit`` bounds their number."""
+    """The table; rows are never removed.
 
-    def __init__(self, limit: int = 16_384) -> None:
+    Parameters
+    ----------
+    limit : int
+        Bounds the number of rows.
+    bases : int
+        How many bases are kept of a row, to go back to; 0: none.
+    """
+
+    def __init__(self, limit: int = 16_384, bases: int = 0) -> None:
         design.load()
         self._kernels = intake.kernels()
         self.state: Records = np.zeros(4, dtype=STATE)
@@ -72,6 +81,9 @@ class Athletes:
         self._limit = limit
         self._track = History(position.STATES, 4, position.transition)
         self._heights = History(altitude.STATES, 6, altitude.transition)
+        self.checkpoints: Checkpoints | None = None
+        if bases:
+            self.checkpoints = Checkpoints(bases, ("track_slot", self._track), ("climb_slot", self._heights))
 
     def __len__(self) -> int:
         return self._count

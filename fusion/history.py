@@ -35,6 +35,23 @@ class Smoothed(NamedTuple):
     way: Floats  # (m, way), from the entry before to each
 
 
+class Place(NamedTuple):
+    """How far a row's history had come: what `History.wind_back` goes back to."""
+
+    tenure: int  # of the slot: which of all that were ever opened; -1: the row had none
+    dropped: int  # entries that were flushed by then
+    held: int  # entries that there were
+
+
+class Dropped(NamedTuple):
+    """Entries that a flush forgot, or a whole slot, for as long as `wind_back` may want them."""
+
+    tenure: int
+    first: int  # how many were dropped before
+    entries: Records
+    starts: int  # as the entry that follows had it, before a flush made it the first
+
+
 class History:
     """Histories of one model, a slot for each open workout that has an entry; slots are reused.
 
@@ -64,19 +81,27 @@ class History:
         self._entries = np.zeros((0, ENTRIES_MAX), dtype=np.dtype(entry))
         self._count = np.zeros(0, dtype=np.intp)
         self._row = np.zeros(0, dtype=np.intp)  # whose each slot is
+        self._tenure = np.zeros(0, dtype=np.int64)
+        self._flushed = np.zeros(0, dtype=np.int64)  # entries of each slot
         self._free: list[int] = []
+        self._tenures = 0
+        self.keeps = False  # what is dropped
+        self._dropped: dict[int, list[Dropped]] = {}  # of rows, oldest first
 
     def open(self, column: NDArray[np.int32], row: int) -> int:
         """Give a row an empty slot, and return it."""
         if not self._free:
             size = len(self._count)
             extra = max(size, 4)
-            self._entries, self._count, self._row = (
-                grown(table, size + extra) for table in (self._entries, self._count, self._row)
+            self._entries, self._count, self._row, self._tenure, self._flushed = (
+                grown(table, size + extra)
+                for table in (self._entries, self._count, self._row, self._tenure, self._flushed)
             )
             self._free = list(range(size + extra - 1, size - 1, -1))
         slot = self._free.pop()
         self._count[slot], self._row[slot] = 0, row
+        self._tenure[slot], self._flushed[slot] = self._tenures, 0
+        self._tenures += 1
         column[row] = slot
         return slot
 
@@ -84,6 +109,7 @@ class History:
         """Take a row's slot away, if it has one."""
         slot = int(column[row])
         if slot >= 0:
+            self._drop(slot, int(self._count[slot]))
             self._count[slot] = 0
             self._free.append(slot)
             column[row] = -1
@@ -146,12 +172,68 @@ class History:
             if first < keep_from and first < last:
                 end = min(last, keep_from + 1)
                 pieces.append(self._smoothed(entries[first:last], end - first))
+        self._drop(slot, keep_from)
         kept = entries[keep_from:].copy()
         if len(kept) and keep_from not in starts:
             kept["starts"][0] = 0
         self._entries[slot, : len(kept)] = kept
         self._count[slot] = len(kept)
         return pieces
+
+    def _drop(self, slot: int, count: int) -> None:
+        """Note that a slot's first entries go."""
+        if not self.keeps or count <= 0:
+            return
+        entries = self._entries[slot, :count].copy()
+        follows = self._entries["starts"][slot, count] if count < self._count[slot] else 0
+        gone = Dropped(int(self._tenure[slot]), int(self._flushed[slot]), entries, int(follows))
+        self._dropped.setdefault(int(self._row[slot]), []).append(gone)
+        self._flushed[slot] += count
+
+    def place(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the places of rows by their slots, (3, n): the fields of `Place`."""
+        if not len(self._count):
+            return np.array([[-1], [0], [0]]) + np.zeros(len(slots), np.int64)
+        there = np.array([self._tenure[slots], self._flushed[slots], self._count[slots]], np.int64)
+        return np.where(slots >= 0, there, [[-1], [0], [0]])
+
+    def droppers(self, rows: NDArray[np.intp]) -> list[int]:
+        """Return those of rows of which something dropped is still kept."""
+        return [row for row in rows.tolist() if row in self._dropped] if self._dropped else []
+
+    def forget(self, row: int, oldest: Place) -> None:
+        """Forget what of a row was dropped before a place."""
+        gone = self._dropped.get(row)
+        if gone is None:
+            return
+        kept = [each for each in gone if (each.tenure, each.first) >= (oldest.tenure, oldest.dropped)]
+        if kept:
+            self._dropped[row] = kept
+        else:
+            del self._dropped[row]
+
+    def wind_back(self, column: NDArray[np.int32], row: int, to: Place) -> None:
+        """Make a row's history what it was at a place; nothing of it is forgotten yet."""
+        slot = int(column[row])
+        gone = self._dropped.get(row, [])
+        self._dropped[row] = [each for each in gone if (each.tenure, each.first) < (to.tenure, to.dropped)]
+        if not self._dropped[row]:
+            del self._dropped[row]
+        parts = [each for each in gone if each.tenure == to.tenure and each.first >= to.dropped]
+        entries = [each.entries for each in parts]
+        if slot >= 0 and self._tenure[slot] == to.tenure:
+            entries.append(self._entries[slot, : int(self._count[slot])].copy())
+        for part, following in zip(parts, entries[1:], strict=False):
+            following["starts"][0] = part.starts
+        if slot >= 0:
+            self._count[slot] = 0  # or else closing it would note what is dropped
+            self.close(column, row)
+        if to.tenure < 0:
+            return
+        slot = self.open(column, row)
+        self._tenure[slot], self._flushed[slot], self._count[slot] = to.tenure, to.dropped, to.held
+        if to.held:
+            self._entries[slot, : to.held] = np.concatenate(entries)[: to.held]
 
     def _smoothed(self, entries: Records, end: int) -> Smoothed:
         """Smooth one section and return its first ``end`` entries."""

@@ -101,7 +101,7 @@ def analysis_of(recording: Recording, config: Config) -> Analysis:
         for out in published:
             if out.topic.endswith("/workout"):
                 workout = msgspec.json.decode(out.payload, type=Workout)
-                ended = workout if workout.event == "ended" else ended
+                ended = workout if workout.summary is not None else ended
         chunk.clear()
 
     for offset_s, topic, payload in play(recording, root=config.broker.root, speed=float("inf")):

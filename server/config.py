@@ -85,6 +85,7 @@ class Server(_Section, frozen=True):
 
     ``enroll`` absent: ``auto`` on loopback, else ``known``. ``workers``: processes with an engine each; 0:
     the engine runs in the server's own. ``realtime`` asks the system to run them before all that is not.
+    ``rewind_s``: what comes late by no more than this is put into its place; 0: it is used one step later.
     """
 
     enroll: Literal["auto", "known"] | None = None
@@ -98,6 +99,7 @@ class Server(_Section, frozen=True):
     inbox_bytes_max: Annotated[int, Meta(ge=2**20, le=2**32)] = 64 * 2**20
     workers: Annotated[int, Meta(ge=0, le=64)] = 0
     realtime: bool = False
+    rewind_s: Annotated[float, Meta(ge=0, le=30)] = 30.0
 
     def __post_init__(self) -> None:
         if self.inbox_bytes_max < self.payload_bytes_max + 2**19:  # what else came in the same read

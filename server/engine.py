@@ -28,6 +28,7 @@ from server.overload import DROP_NS, HEALTH_EVERY, LIVE_EVERY, MODES, Ladder
 from server.pings import Pings
 from server.publications import MetricColumns
 from server.registry import Athlete, Device, Registry
+from server.rewinds import Rewinds
 from server.schedule import NONE, REASONS, STEP_NS, Due, Schedule
 from server.workouts import Workouts
 
@@ -38,12 +39,14 @@ FUTURE_NS = int(lib.KF_FUTURE_NS)
 END_NS = 600_000_000_000  # a workout ends by itself after this much silence
 ORDERS_MAX = 32  # commands of one athlete that wait; who sends more is told so
 STEPS_MAX = 8  # jobs of one athlete in one tick: who is behind catches up in the next ones
+REWINDS_MAX = 16  # athletes who are rewound in one tick: together they take up to 10 ms
 ENDS_MAX = 3  # live workouts that are ended in one tick: to smooth one takes up to 5 ms
 
 _ORIENTATION_ONLY, _DROP_OLDEST = MODES.index("orientation_only"), MODES.index("drop_oldest")
 _IMU, _SAMPLE = int(lib.KF_EVENT_IMU), int(lib.KF_EVENT_SAMPLE)
 _STEP = int(lib.KF_JOB_STEP)
 _ORDER, _BEGIN = int(lib.KF_JOB_ORDER), int(lib.KF_JOB_BEGIN)
+_KEEP, _REWIND = int(lib.KF_JOB_KEEP), int(lib.KF_JOB_REWIND)
 
 
 class Engine:
@@ -70,15 +73,20 @@ class Engine:
 
     def __init__(self, config: Config, monotonic_ns: Callable[[], int]) -> None:
         self.topics = Topics(f"{config.broker.root}/in/")
-        self.table = Athletes(limit=max(config.server.athletes_max, len(config.athletes)))
         self.core = CoreTable(limit=config.server.devices_max)
         self.timebase = TimeBase()
-        self.schedule = Schedule(self.timebase)
+        self.schedule = Schedule(self.timebase, round(config.server.rewind_s * 1e9))
+        athletes_max = max(config.server.athletes_max, len(config.athletes))
+        self.table = Athletes(athletes_max, self.schedule.bases)
         self.streams = Streams(config.deadlines)
         self.workouts = Workouts(self.table)
         self.registry = Registry(
             config, self.core, self.timebase, self.streams, self.table, self.schedule, self._settle_lane
         )
+        self.rewinds: Rewinds | None = None
+        bases = self.table.checkpoints
+        if bases is not None:
+            self.rewinds = Rewinds(self.table, bases, self.workouts, self.schedule, self.registry)
         self.pings = Pings(config.broker.root)
         self.ingest = Ingest(config, self.registry, self.schedule, self.topics, self.pings, self._queue)
         self.deadlines = Deadlines(config.deadlines)
@@ -157,8 +165,11 @@ class Engine:
 
     def end_workout(self, athlete: Athlete) -> Outgoing:
         """End an open workout at its newest measurement; return what is to be published."""
+        self._rewind_now(athlete)
         newest_ns = max((device.newest_ns for device in athlete.devices), default=0)
         event = self.workouts.end(athlete, newest_ns)
+        if self.rewinds is not None:
+            self.rewinds.settle(athlete)
         self._settle_lane(athlete)
         return self._told(athlete, event)
 
@@ -221,7 +232,7 @@ class Engine:
             return due
         for job in due.jobs[begin]:
             athlete = self.registry.athlete_rows[job["athlete"]]
-            self._out.append(self._told(athlete, self.workouts.start(athlete, int(job["due_ns"]))))
+            self._out.append(self._told(athlete, self.workouts.begin(athlete, int(job["due_ns"]))))
         return due.of(~begin)
 
     def _count(self, refusals: "np.ndarray[tuple[int], np.dtype[np.void]]") -> None:
@@ -276,6 +287,7 @@ class Engine:
         self._set_recorded(device, False)
         if athlete.recorded:
             return
+        self._rewind_now(athlete)
         if self.workouts.is_open(athlete):
             self._out.append(self.end_workout(athlete))
         self.workouts.release(athlete)
@@ -341,21 +353,24 @@ class Engine:
             alone = self._without_idle(alone)
         first, self._waiting = self._waiting, {}
         busy = [*first, *(row for row in self._queues if row not in first)]
-        ends = 0
+        ends = rewound = 0
         for _ in range(STEPS_MAX):
             steps = [alone] if alone is not None and len(alone.jobs) else []
+            rewinds: list[Due] = []
             alone, remaining = None, []
             for row in busy:
                 queue = self._queues[row]
-                athlete = self.registry.athlete_rows[row]
-                if not athlete.recorded and self._ends(athlete, queue[0]):
-                    ends += 1
-                    if ends > ENDS_MAX:
-                        self._waiting[row] = None
-                        continue
+                kind = queue[0].jobs["kind"][0]
+                ends += self._ends(row, queue[0])
+                rewound += kind == _REWIND
+                if (kind == _REWIND and rewound > REWINDS_MAX) or (kind == _ORDER and ends > ENDS_MAX):
+                    self._waiting[row] = None
+                    continue
                 job = queue.popleft()
-                if job.jobs["kind"][0] == _ORDER:
-                    self._obey(athlete, job)
+                if kind == _ORDER:
+                    self._obey(self.registry.athlete_rows[row], job)
+                elif kind in (_KEEP, _REWIND):
+                    rewinds.append(job)
                 else:
                     steps.append(job)
                 if queue:
@@ -364,6 +379,8 @@ class Engine:
                     del self._queues[row]
             if steps:
                 self._step(Due.joined(steps), utc_ns)
+            if rewinds:
+                self._rewind(rewinds)
             busy = remaining
             if not busy:
                 break
@@ -393,12 +410,36 @@ class Engine:
         self.given_up["steps"] += count
         return due.of(~idle)
 
-    def _ends(self, athlete: Athlete, job: Due) -> bool:
-        """Return True when a job ends a workout, which is then smoothed."""
-        if job.jobs["kind"][0] != _ORDER:
+    def _ends(self, row: int, job: Due) -> bool:
+        """Return True when a job ends a live workout, which is then smoothed."""
+        athlete = self.registry.athlete_rows[row]
+        if athlete.recorded or job.jobs["kind"][0] != _ORDER:
             return False
         action = self._orders[int(job.jobs["index"][0])].command.action
         return action in ("start", "stop") and self.workouts.is_open(athlete)
+
+    def _rewind(self, jobs: list[Due]) -> None:
+        """Carry out rewinds, and take the first bases of athletes."""
+        rewinds = self.rewinds
+        assert rewinds is not None, "the lanes tell of rewinds only where there are some"
+        athletes = [self.registry.athlete_rows[int(job.jobs["athlete"][0])] for job in jobs]
+        for job in jobs:
+            self.schedule.done(job.jobs["athlete"], 1)
+            if job.jobs["kind"][0] == _KEEP:
+                rewinds.begin(int(job.jobs["athlete"][0]), int(job.jobs["received_ns"][0]))
+        jobs = [job for job in jobs if job.jobs["kind"][0] == _REWIND]
+        if self.ladder.level >= _ORIENTATION_ONLY:
+            self.given_up["rewinds"] += len(jobs)
+            return
+        self._out += [self._told(athlete, event) for athlete, event in rewinds.run(jobs)]
+        for athlete in athletes:
+            self._settle_lane(athlete)
+
+    def _rewind_now(self, athlete: Athlete) -> None:
+        """Put into its place what came late and waits for more of its kind: nothing more is awaited."""
+        if self.rewinds is None or self.schedule.lanes["jobs"][athlete.row]:
+            return
+        self._rewind(list(self.schedule.rewind(athlete.row)))
 
     def _obey(self, athlete: Athlete, job: Due) -> None:
         order = self._orders.pop(int(job.jobs["index"][0]))
@@ -413,6 +454,8 @@ class Engine:
         jobs = due.jobs
         rows, due_ns = jobs["athlete"].astype(np.intp), jobs["due_ns"].copy()
         estimates = self.table.step(rows, due_ns, due.measurements())
+        if self.rewinds is not None:
+            self.rewinds.keep(jobs, rows, due_ns)
         self.schedule.done(rows, len(rows))
         self.deadlines.history.doing.steps += len(rows)
         self._publish(due, MetricColumns(estimates, due_ns), utc_ns)

@@ -250,15 +250,28 @@ class Lap(Struct):
     distance_m: float | None
 
 
+class Totals(Struct):
+    """Totals of a workout that goes on."""
+
+    elapsed_s: float
+    moving_s: float
+    distance_m: float
+
+
 class Workout(Struct):
-    """``athletes/{athlete}/workout``: what happened last to a workout, retained."""
+    """``athletes/{athlete}/workout``: what happened last to a workout, retained.
+
+    ``revised``: data came late and were put into their place; laps, totals and summary are what they would
+    have been in order. ``totals`` are told then, of a workout that goes on.
+    """
 
     t_ms: int
     athlete: str
-    event: Literal["started", "paused", "resumed", "lap", "ended"]
+    event: Literal["started", "paused", "resumed", "lap", "ended", "revised"]
     workout: WorkoutState
     laps: list[Lap] = []
     summary: Summary | None = None
+    totals: Totals | None = None
 
 
 class Reply(Struct):

@@ -23,7 +23,7 @@ STEP_RANK: dict[Placement, int] = {"foot": 0, "hip": 1, "chest": 2, "pocket": 3,
 
 LIMIT_NS = 10_000_000  # a live device's low-rate messages, for ever: 100 a second,
 LIMIT_BURST_NS = 10_000_000_000  # and after a silence so much of that at once: 1,000
-SEEN_KEPT = 32  # low-rate messages of a device by which a duplicate is known
+SEEN_KEPT = 128  # low-rate messages of a device by which a duplicate is known
 
 
 @dataclass(slots=True, eq=False)

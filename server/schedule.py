@@ -35,12 +35,14 @@ STEP_NS: Final = int(lib.KF_STEP_NS)
 PHASES: Final = (
     10  # athletes step in this many groups a second, so that a tick never meets all of them at once
 )
+BASE_NS: Final = int(lib.KF_BASE_NS)
 LIFESPAN_NS: Final = int(lib.KF_LIFESPAN_NS)
 SAMPLES_MAX: Final = int(lib.KF_HELD_MAX)
 SILENT_NS: Final = int(lib.KF_SILENT_NS)
 
 _FIRST_ROWS: Final = 64
 _ROOM: Final = 4 * int(lib.KF_JOBS_A_FOUND)
+_ITEM_ROOM: Final = 2 * int(lib.KF_ITEMS_A_FOUND)
 
 
 class Item(NamedTuple):
@@ -100,21 +102,32 @@ class Schedule:
         One for each athlete.
     links : (capacity,) LINK
         One for each device.
+    bases : int
+        How many states of an athlete's models are to be kept for rewinds; 0: there are none.
+
+    Parameters
+    ----------
+    timebase : TimeBase
+    rewind_ns : int
+        What comes late by no more than this is put into its place by a rewind, at most 30 s; 0: never.
     """
 
-    def __init__(self, timebase: TimeBase) -> None:
+    def __init__(self, timebase: TimeBase, rewind_ns: int = 0) -> None:
         self.lanes = np.zeros(_FIRST_ROWS, LANE)
         self.links = np.zeros(_FIRST_ROWS, LINK)
         self._timebase = timebase
         self._athletes = self._devices = 0
         self._pool = np.zeros(0, ITEM)
         self._c = ffi.new("kf_schedule *", {"free_item": NONE})
-        self._jobs, self._taken = np.zeros(_ROOM, JOB), np.zeros(_ROOM, ITEM)
+        self.bases = -(-rewind_ns // BASE_NS) + 2 if rewind_ns else 0
+        assert self.bases <= lib.KF_BASES, "rewind_ns is at most 30 s"
+        self._c.window_ns, self._c.base_room = rewind_ns, self.bases
+        self._jobs, self._taken = np.zeros(_ROOM, JOB), np.zeros(_ITEM_ROOM, ITEM)
         self._refusals = np.zeros(_ROOM, REFUSAL)
         self._refused: list[Records] = []
         c = self._c
         c.jobs, c.job_room = ffi.from_buffer("kf_job[]", self._jobs), _ROOM
-        c.taken, c.taken_room = ffi.from_buffer("kf_item[]", self._taken), _ROOM
+        c.taken, c.taken_room = ffi.from_buffer("kf_item[]", self._taken), _ITEM_ROOM
         c.refusals, c.refusal_room = ffi.from_buffer("kf_refusal[]", self._refusals), _ROOM
 
     @property
@@ -221,6 +234,14 @@ class Schedule:
     def pass_time(self, utc_ns: int) -> Iterator[Due]:
         """Yield the steps that are due at ``utc_ns`` and whose packet has not come, of live athletes."""
         yield from self._all(lib.kf_schedule_pass, self._point(), self._athletes, utc_ns)
+
+    def rewind(self, athlete: int) -> Iterator[Due]:
+        """Yield the rewind that a lane awaits, if it does."""
+        yield from self._all(lib.kf_schedule_rewind, self._point(), athlete)
+
+    def settle(self, athlete: int) -> None:
+        """Forget what a rewind would need: the models' state was changed by something that is no job."""
+        lib.kf_lane_settle(self._point(), athlete)
 
     def take_refusals(self) -> Records:
         """Return what was refused since this was last asked, (n,) REFUSAL."""

@@ -2,18 +2,20 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fusion.athletes import Athletes
 from fusion.measurements import Sport as SportCode
-from server.messages import Command, Lap, Reply, Sport, Summary, Workout, WorkoutState
+from server.messages import Command, Lap, Reply, Sport, Summary, Totals, Workout, WorkoutState
 from server.registry import Athlete
 
 REPLIES_KEPT = 64  # a command that comes twice gets the answer of the first time
 LAPS_MAX = 1_000
+DONE_NS = 60_000_000_000  # what was done is known for so long, for rewinds
+DONE_MAX = 256
 
 
 @dataclass(slots=True)
@@ -23,6 +25,35 @@ class _Open:
     state: WorkoutState
     start_ns: int
     laps: list[Lap] = field(default_factory=list)
+    ended: Workout | None = None  # what was told of its end
+
+
+class _Before(NamedTuple):
+    """How an athlete's workouts stood before something was done."""
+
+    workout: _Open | None
+    state: str
+    laps: int
+    held_back: bool
+
+
+class Done(NamedTuple):
+    """A command that was obeyed or refused, or a workout that began by itself: there is no command then."""
+
+    t_ns: int
+    command: Command | None
+    before: _Before
+    sport: Sport | None = None
+    id: str = ""  # of the workout that began by itself
+
+    @property
+    def at_ns(self) -> int:
+        """Return up to when measurements come before it: what has a start's time belongs to the workout."""
+        starts = self.command is None or self.command.action == "start"
+        return self.t_ns - 1 if starts else self.t_ns
+
+
+Result = tuple[Totals | None, list[Lap], Summary | None]  # what a revision is of
 
 
 class Workouts:
@@ -39,6 +70,7 @@ class Workouts:
         self._starting: set[str] = set()
         self._replies: dict[str, OrderedDict[str, Reply]] = {}
         self._sports: dict[str, Sport] = {}
+        self._done: dict[str, list[Done]] = {}  # newest last, if not in the order of their times
 
     def expect(self, athlete: Athlete, sport: Sport | None) -> None:
         """A device told which sport it is set to: the next workout is of that sport."""
@@ -75,12 +107,17 @@ class Workouts:
             states.append(None if current is None else current.state)
         return states
 
-    def start(self, athlete: Athlete, t_ns: int, sport: Sport | None = None) -> Workout:
-        """Open a workout at aligned time ``t_ns``."""
-        chosen: Sport = sport or self._sports.get(athlete.id, "other")
-        self._table.begin(athlete.row, t_ns, SportCode[chosen.upper()])
+    def begin(self, athlete: Athlete, t_ns: int) -> Workout:
+        """Open a workout by its first measurement, at aligned time ``t_ns``."""
+        before = self._before(athlete)
+        event = self._start(athlete, t_ns, self._sports.get(athlete.id, "other"))
+        self._note(athlete, Done(t_ns, None, before, event.workout.sport, event.workout.id))
+        return event
+
+    def _start(self, athlete: Athlete, t_ns: int, sport: Sport, workout_id: str = "") -> Workout:
+        self._table.begin(athlete.row, t_ns, SportCode[sport.upper()])
         start_ms = t_ns // 1_000_000
-        state = WorkoutState(f"{athlete.id}-{start_ms}", "running", chosen, 0.0, 0.0, 0)
+        state = WorkoutState(workout_id or f"{athlete.id}-{start_ms}", "running", sport, 0.0, 0.0, 0)
         self._workouts[athlete.id] = _Open(state, t_ns)
         self._held_back.discard(athlete.id)
         return Workout(start_ms, athlete.id, "started", state)
@@ -92,7 +129,9 @@ class Workouts:
         told = self._replies.setdefault(athlete.id, OrderedDict())
         if command.id in told:
             return told[command.id], []
+        before = self._before(athlete)
         reason, events = self._carry_out(athlete, command, t_ns)
+        self._note(athlete, Done(t_ns, command, before))
         current = self._workouts.get(athlete.id)
         reply = Reply(command.id, not reason, reason, current.state.id if current else "")
         told[command.id] = reply
@@ -125,13 +164,104 @@ class Workouts:
             sources=dict(summary.sources),
             **values,
         )
-        return Workout(t_ns // 1_000_000, athlete.id, "ended", state, current.laps, told)
+        current.ended = Workout(t_ns // 1_000_000, athlete.id, "ended", state, current.laps, told)
+        return current.ended
+
+    # Rewinds: what was done is undone, and done again between the steps where it belongs.
+
+    def wind_back(self, athlete: Athlete, t_ns: int) -> list[Done]:
+        """Undo what was done at ``t_ns`` or later; return it in the order of time, for `redo`."""
+        done = self._done.pop(athlete.id, [])
+        kept = [each for each in done if each.at_ns < t_ns]
+        undone = [each for each in done if each.at_ns >= t_ns]
+        if kept:
+            self._done[athlete.id] = kept
+        if undone:
+            self._put_back(athlete, undone[0].before)
+        return sorted(undone, key=lambda each: each.at_ns)
+
+    def redo(self, athlete: Athlete, done: Done) -> None:
+        """Do again what was undone; what was told of it stays told."""
+        before = self._before(athlete)
+        if done.command is None:
+            self._start(athlete, done.t_ns, done.sport or "other", done.id)
+        else:
+            self._carry_out(athlete, done.command, done.t_ns)
+        self._note(athlete, done._replace(before=before))
+
+    def forget(self, athlete: Athlete, since_ns: int | None = None) -> None:
+        """Forget what was done; but for a last beginning at ``since_ns``."""
+        done = self._done.pop(athlete.id, [])
+        if done and done[-1].command is None and done[-1].t_ns == since_ns:
+            self._done[athlete.id] = done[-1:]
+
+    def can_rewind(self, athlete: Athlete) -> bool:
+        """Return False where more was done than is known."""
+        return len(self._done.get(athlete.id, ())) <= DONE_MAX
+
+    def results(self, athlete: Athlete, t_ns: int) -> dict[str, tuple[int, Result]]:
+        """Return, by their ids, revision and result at ``t_ns`` of workouts that may be revised."""
+        return {
+            each.state.id: (each.state.revision, self._result(athlete, each, t_ns))
+            for each in self._revisable(athlete)
+        }
+
+    def revise(self, athlete: Athlete, t_ns: int, before: dict[str, tuple[int, Result]]) -> list[Workout]:
+        """Number the results that are not as `results` told them before; return what is to be told."""
+        events = []
+        for each in self._revisable(athlete):
+            revision, result = before.get(each.state.id, (0, None))
+            each.state.revision = revision
+            now = self._result(athlete, each, t_ns)
+            if now == result:
+                continue
+            each.state.revision += 1
+            totals, laps, summary = now
+            at_ms = t_ns // 1_000_000 if each.ended is None else each.ended.t_ms
+            events.append(Workout(at_ms, athlete.id, "revised", each.state, laps, summary, totals))
+        return events
+
+    def _revisable(self, athlete: Athlete) -> list[_Open]:
+        """Return the workouts of which something was done of late, the current one last."""
+        found = [each.before.workout for each in self._done.get(athlete.id, ())]
+        found.append(self._workouts.get(athlete.id))
+        by_id = {each.state.id: each for each in found if each is not None}
+        return list(by_id.values())
+
+    def _result(self, athlete: Athlete, workout: _Open, t_ns: int) -> Result:
+        if workout.ended is not None:
+            return None, list(workout.laps), workout.ended.summary
+        told = {name: round(value, 2) for name, value in self._table.totals(athlete.row, t_ns).items()}
+        workout.state.elapsed_s, workout.state.moving_s = told["elapsed_s"], told["moving_s"]
+        return Totals(**told), list(workout.laps), None
+
+    def _before(self, athlete: Athlete) -> _Before:
+        held_back, current = athlete.id in self._held_back, self._workouts.get(athlete.id)
+        if current is None:
+            return _Before(None, "", 0, held_back)
+        return _Before(current, current.state.state, len(current.laps), held_back)
+
+    def _put_back(self, athlete: Athlete, before: _Before) -> None:
+        (self._held_back.add if before.held_back else self._held_back.discard)(athlete.id)
+        if before.workout is None:
+            self._workouts.pop(athlete.id, None)
+            return
+        current = self._workouts[athlete.id] = before.workout
+        current.state.state = before.state  # type: ignore[assignment]  # as it was
+        current.laps = current.laps[: before.laps]
+        if before.state != "ended":
+            current.ended = None
+
+    def _note(self, athlete: Athlete, done: Done) -> None:
+        kept = [each for each in self._done.get(athlete.id, ()) if each.t_ns > done.t_ns - DONE_NS]
+        self._done[athlete.id] = [*kept[-DONE_MAX:], done]
 
     def _carry_out(self, athlete: Athlete, command: Command, t_ns: int) -> tuple[str, list[Workout]]:
         """Return the reason of a refusal, empty when there is none, and what happened."""
         if command.action == "start":
             ended = [self.end(athlete, t_ns)] if self.is_open(athlete) else []
-            return "", [*ended, self.start(athlete, t_ns, command.sport)]
+            sport = command.sport or self._sports.get(athlete.id, "other")
+            return "", [*ended, self._start(athlete, t_ns, sport)]
         if not self.is_open(athlete):
             return "no_workout", []
         current = self._workouts[athlete.id]

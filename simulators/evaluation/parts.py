@@ -10,6 +10,7 @@ PARTS: Final[dict[str, tuple[str, str]]] = {
     "files": ("simulators.evaluation.files:evaluate", "FIT, GPX and TCX files against their own totals"),
     "phones": ("simulators.evaluation.phones:evaluate", "Sensor Logger exports against their own sensors"),
     "clock": ("simulators.evaluation.clock:evaluate", "device clocks over simulated Bluetooth links"),
+    "late": ("simulators.evaluation.late:evaluate", "workouts whose data come late, in any order"),
     "orientation": ("simulators.evaluation.orientation:evaluate", "the orientation core on BROAD's trials"),
     "heart": (
         "simulators.evaluation.heart:evaluate",

@@ -65,7 +65,7 @@ def at_once() -> list[tuple[str, bytes]]:
 def test_the_recordings_give_live_messages_laps_and_summaries() -> None:
     topics = [topic for topic, _ in at_once()]
     assert topics.count(f"{ROOT}/athletes/runner/live") >= SECONDS - 3
-    assert topics.count(f"{ROOT}/athletes/walker/workout") == 3
+    assert topics.count(f"{ROOT}/athletes/walker/workout") >= 3
 
 
 @settings(max_examples=8, deadline=None)

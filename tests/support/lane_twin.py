@@ -113,10 +113,11 @@ class Lane:
             self.reset(t_ns)
         elif t_ns <= self.watermark_ns - LIFESPAN_NS:
             t_ns = self.watermark_ns
-        self.advance_to(t_ns, None, received_ns)
-        items = self._take(t_ns)
+        until_ns = t_ns - (action == "start")  # what has its time belongs to what it starts
+        self.advance_to(until_ns, None, received_ns)
+        items = self._take(until_ns)
         if items:
-            self.jobs.append(Step(t_ns, items, None, received_ns, publish=False))
+            self.jobs.append(Step(until_ns, items, None, received_ns, publish=False))
         self.jobs.append(Order(t_ns, action))
 
     def _take(self, due_ns: int) -> list[Item]:

@@ -1,0 +1,94 @@
+"""What rows of the table of athletes were some time ago, for going back when something comes late.
+
+A base is all that is known of a row at an aligned time: the row itself, and how far its histories had come.
+Bases of a row are taken every ten seconds or so, by whoever steps it; the newest few are kept, in arrays.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion.history import History, Place
+from fusion.measurements import Records
+from fusion.state import STATE
+from fusion.table import grown
+
+NONE_NS = np.iinfo(np.int64).min
+RAW = np.dtype((np.void, STATE.itemsize))  # rows as bytes: so they are copied at once, not field by field
+
+
+class Checkpoints:
+    """Bases of all rows.
+
+    Parameters
+    ----------
+    count : int
+        Bases that are kept of a row.
+    histories : tuple of (str, History)
+        Each with the column of the table that holds its slots.
+    """
+
+    def __init__(self, count: int, *histories: tuple[str, History]) -> None:
+        self._histories = histories
+        self._t_ns = np.full((0, count), NONE_NS)
+        self._rows = np.zeros((0, count), RAW)
+        self._places = np.zeros((0, count, len(histories), 3), np.int64)
+        for _, history in histories:
+            history.keeps = True
+
+    @property
+    def row_bytes(self) -> int:
+        """Return what the bases of a row take, without what its histories dropped."""
+        return sum(int(table[:1].nbytes) for table in (self._t_ns, self._rows, self._places))
+
+    def keep(self, state: Records, rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> None:
+        """Take a base of each row, at its time, in the place of its oldest."""
+        self._reserve(state)
+        held_ns = self._t_ns[rows]
+        again = held_ns == t_ns[:, None]
+        at = np.where(again.any(axis=1), again.argmax(axis=1), held_ns.argmin(axis=1))
+        self._t_ns[rows, at] = t_ns
+        self._rows[rows, at] = state.view(RAW)[rows]
+        for i, (column, history) in enumerate(self._histories):
+            self._places[rows, at, i] = history.place(state[column][rows]).T
+            for row in history.droppers(rows):
+                history.forget(row, self._place(row, int(self._oldest(row)), i))
+
+    def clear(self, row: int) -> None:
+        """Forget all bases of a row."""
+        if row < len(self._t_ns):
+            self._t_ns[row] = NONE_NS
+
+    def wind_back(self, state: Records, row: int, t_ns: int) -> list[int] | None:
+        """Make a row what it was at a base; return the times of its later bases, which are gone, rising.
+
+        None: there is no such base, and the row is as it was.
+        """
+        if row >= len(self._t_ns) or not (self._t_ns[row] == t_ns).any():
+            return None
+        at = int(np.flatnonzero(self._t_ns[row] == t_ns)[0])
+        slots = [int(state[column][row]) for column, _ in self._histories]
+        state.view(RAW)[row] = self._rows[row, at]
+        for i, ((column, history), slot) in enumerate(zip(self._histories, slots, strict=True)):
+            state[column][row] = slot
+            history.wind_back(state[column], row, self._place(row, at, i))
+        later = self._t_ns[row] > t_ns
+        gone: list[int] = sorted(self._t_ns[row, later].tolist())
+        self._t_ns[row, later] = NONE_NS
+        return gone
+
+    def _oldest(self, row: int) -> int:
+        held_ns = self._t_ns[row]
+        return int(np.where(held_ns == NONE_NS, np.iinfo(np.int64).max, held_ns).argmin())
+
+    def _place(self, row: int, at: int, history: int) -> Place:
+        return Place(*self._places[row, at, history].tolist())
+
+    def _reserve(self, state: Records) -> None:
+        """Have room for every row of the table."""
+        before = len(self._t_ns)
+        if before >= len(state):
+            return
+        self._t_ns, self._rows, self._places = (
+            grown(table, len(state)) for table in (self._t_ns, self._rows, self._places)
+        )
+        self._t_ns[before:] = NONE_NS

@@ -1,0 +1,123 @@
+"""Rewinds: what came late is put into its place, and an athlete's models step again from before it.
+
+The lane tells a rewind when it is due (csrc/lanes.c): to which base the athlete goes back, up to where the
+models had stepped, and all measurements between, those that came late among them. Here the steps are made
+again, as they would have been in order, commands between them; nothing of the past is published again but
+what of totals, laps and summary has changed.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion._core import lib
+from fusion.athletes import Athletes
+from fusion.checkpoints import Checkpoints
+from fusion.measurements import Records
+from server.messages import Workout
+from server.registry import Athlete, Registry
+from server.schedule import JOB, STEP_NS, Due, Schedule
+from server.workouts import Done, Workouts
+
+FRESH_NS = -int(lib.KF_LONG_AGO_NS)  # the base before an athlete's first measurement
+
+_BEGIN, _STEP, _ORDER = range(3)  # of what has one time, this is the order
+_BASE = int(lib.KF_KEEP)
+_NO_JOBS = np.zeros(0, JOB)
+
+
+class _Cut(NamedTuple):
+    """Something that was done at a time, between measurements."""
+
+    t_ns: int
+    kind: int
+    done: Done | None  # None: a step of the models
+
+
+class Rewinds:
+    """Carries out rewinds; ``bases`` are what it goes back to."""
+
+    def __init__(
+        self, table: Athletes, bases: Checkpoints, workouts: Workouts, schedule: Schedule, registry: Registry
+    ) -> None:
+        self._table, self._bases, self._workouts = table, bases, workouts
+        self._schedule, self._registry = schedule, registry
+
+    def begin(self, row: int, t_ns: int) -> None:
+        """Take an athlete's first base; ``t_ns`` is when the first measurement or command was."""
+        self._bases.clear(row)
+        self._bases.keep(self._table.state, np.array([row]), np.array([FRESH_NS]))
+        self._workouts.forget(self._registry.athlete_rows[row], t_ns)
+
+    def keep(self, jobs: Records, rows: NDArray[np.intp], due_ns: NDArray[np.int64]) -> None:
+        """Take the bases that steps have come to."""
+        chosen = jobs["index"] == _BASE
+        if chosen.any():
+            self._bases.keep(self._table.state, rows[chosen], due_ns[chosen])
+
+    def settle(self, athlete: Athlete) -> None:
+        """Let nothing go back to before now: something was done that is no job."""
+        self._schedule.settle(athlete.row)
+        self._bases.clear(athlete.row)
+        self._workouts.forget(athlete)
+
+    def run(self, jobs: list[Due]) -> list[tuple[Athlete, Workout]]:
+        """Carry out rewinds of different athletes together; return what is to be told of their workouts."""
+        athletes = [self._registry.athlete_rows[int(job.jobs["athlete"][0])] for job in jobs]
+        known = [self._workouts.can_rewind(athlete) for athlete in athletes]
+        jobs = [job for job, each in zip(jobs, known, strict=True) if each]
+        athletes = [athlete for athlete, each in zip(athletes, known, strict=True) if each]
+        untils_ns = [int(job.jobs["received_ns"][0]) for job in jobs]
+        before = [self._workouts.results(*each) for each in zip(athletes, untils_ns, strict=True)]
+        steps = [self._steps(*each) for each in zip(athletes, jobs, strict=True)]
+        self._run(athletes, steps)
+        told: list[tuple[Athlete, Workout]] = []
+        for athlete, until_ns, results in zip(athletes, untils_ns, before, strict=True):
+            told += [(athlete, each) for each in self._workouts.revise(athlete, until_ns, results)]
+        return told
+
+    def _run(self, athletes: list[Athlete], steps: list[Iterator[tuple[int, Records]]]) -> None:
+        """Step all athletes who have steps left, until none has."""
+        while steps:
+            turns = [(athlete, way, next(way, None)) for athlete, way in zip(athletes, steps, strict=True)]
+            going = [(athlete, way, step) for athlete, way, step in turns if step is not None]
+            athletes, steps = [athlete for athlete, _, _ in going], [way for _, way, _ in going]
+            if going:
+                rows = np.array([athlete.row for athlete in athletes], np.intp)
+                due_ns = np.array([t_ns for _, _, (t_ns, _) in going], np.int64)
+                items = np.concatenate([items for _, _, (_, items) in going])
+                self._table.step(rows, due_ns, Due(_NO_JOBS, items).measurements())
+
+    def _steps(self, athlete: Athlete, job: Due) -> Iterator[tuple[int, Records]]:
+        """Go back, then yield each step's time and measurements; whoever takes one makes it."""
+        row, base_ns = athlete.row, int(job.jobs["due_ns"][0])
+        later_ns = self._bases.wind_back(self._table.state, row, base_ns)
+        assert later_ns is not None, "the lane knows which bases there are"
+        first, count = int(job.jobs["first"][0]), int(job.jobs["count"][0])
+        items = job.items[first : first + count]
+        orders = self._workouts.wind_back(athlete, base_ns)
+        if base_ns == FRESH_NS and orders and orders[0].command is None:
+            orders[0] = orders[0]._replace(t_ns=min(orders[0].t_ns, int(items["t_ns"][0])))
+        taken = 0
+        for cut in self._cuts(row, job, items, orders):
+            until = int(np.searchsorted(items["t_ns"], cut.t_ns, side="right"))
+            if cut.kind == _STEP or (cut.kind == _ORDER and until > taken):
+                yield cut.t_ns, items[taken:until]
+                taken = until
+            if cut.done is not None:
+                self._workouts.redo(athlete, cut.done)
+            elif cut.t_ns in later_ns:
+                self._bases.keep(self._table.state, np.array([row]), np.array([cut.t_ns]))
+
+    def _cuts(self, row: int, job: Due, items: Records, orders: list[Done]) -> list[_Cut]:
+        """Return steps and commands in the order of time."""
+        base_ns, until_ns = int(job.jobs["due_ns"][0]), int(job.jobs["received_ns"][0])
+        if base_ns == FRESH_NS:
+            base_ns = min([*(done.t_ns for done in orders), *items["t_ns"][:1].tolist()])
+        phase_ns = int(self._schedule.lanes["phase_ns"][row])
+        first_ns = (base_ns - phase_ns) // STEP_NS * STEP_NS + STEP_NS + phase_ns
+        cuts = [_Cut(t_ns, _STEP, None) for t_ns in range(first_ns, until_ns + 1, STEP_NS)]
+        cuts += [_Cut(each.at_ns, _BEGIN if each.command is None else _ORDER, each) for each in orders]
+        return sorted(cuts, key=lambda cut: cut[:2])
