@@ -131,8 +131,8 @@ def ours(runs: Sequence[Run], *, inertial: bool) -> Outcome:
         for row, run in zip(rows.tolist(), runs, strict=True):
             fix = run.fixes[second]
             if fix is not None:
-                told["gnss"].append((row, t_ns, *_columns(fix)))
-            told["baro"].append((row, t_ns, run.pressure_pa[second]))
+                told["gnss"].append((row, t_ns, 0, *_columns(fix)))
+            told["baro"].append((row, t_ns, 0, run.pressure_pa[second]))
             if inertial:
                 told["windows"].append((row, t_ns, *_window(run.truth, second)))
         live = table.step(rows, np.full(len(rows), t_ns), Measurements.of(**told))

@@ -36,7 +36,7 @@ class Room:
 
     def look(self, messages: list[Incoming]) -> None:
         for out in self.engine.advance(messages, self.now_ns):
-            if out.topic.endswith("/health"):
+            if "/devices/" in out.topic and out.topic.endswith("/health"):
                 self.told.append(msgspec.json.decode(out.payload, type=DeviceHealth))
 
     def changes(self, kind: str) -> list[str]:
