@@ -322,12 +322,12 @@ double kf_clock_sigma_ns(const kf_clock *clock);
 #define KF_CATCH_UP_MAX 600         /* which is what one measurement after a silence may bring */
 #define KF_CATCH_UP_NS 600000000000 /* over a longer silence one step is enough */
 #define KF_JOBS_A_FOUND 1024        /* room for jobs that a call must have left to go on, and for items: */
-#define KF_ITEMS_A_FOUND 4096 /* twice what a lane keeps: a rewind tells all of that */
-#define KF_LIFESPAN_NS 10000000000 /* older than this behind the newest measurement: no use any more */
-#define KF_BASE_NS 10000000000     /* the models' states are kept this often, for rewinds, */
-#define KF_BASES 5                 /* at most so many of a lane */
-#define KF_KEPT_MAX 2048           /* measurements that a lane keeps for rewinds */
-#define KF_DEEP_NS 2000000000      /* what is later than this no model takes in one step later */
+#define KF_ITEMS_A_FOUND 4096       /* twice what a lane keeps: a rewind tells all of that */
+#define KF_LIFESPAN_NS 10000000000  /* older than this behind the newest measurement: no use any more */
+#define KF_BASE_NS 10000000000      /* the models' states are kept this often, for rewinds, */
+#define KF_BASES 5                  /* at most so many of a lane */
+#define KF_KEPT_MAX 2048            /* measurements that a lane keeps for rewinds */
+#define KF_DEEP_NS 2000000000       /* what is later than this no model takes in one step later */
 #define KF_LONG_AGO_NS 4611686018427387904 /* its negative: before any measurement */
 #define KF_DAY_NS 86400000000000           /* a recording does not skip a day: such a stamp is an error */
 #define KF_FUTURE_NS 5000000000            /* a live device's sample may seem this far ahead of its arrival */
