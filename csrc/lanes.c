@@ -286,7 +286,7 @@ static void advance_to(kf_schedule *s, uint32_t row, int64_t t_ns, cause why)
         if (t_ns - lane->due_ns > KF_CATCH_UP_NS)
             lane->due_ns = grid_after(lane, t_ns - KF_STEP_NS);
     }
-    const int64_t old_ns = lane->watermark_ns - s->window_ns - KF_BASE_NS - 2 * KF_STEP_NS;
+    const int64_t old_ns = lane->watermark_ns - s->window_ns - KF_BASE_NS - (int64_t)2 * KF_STEP_NS;
     while (lane->kept_first != KF_NONE && s->items[lane->kept_first].t_ns <= old_ns)
         drop_oldest(s, lane);
 }
