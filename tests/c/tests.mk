@@ -15,8 +15,14 @@ check-c: $(C_BINARIES)
 	@set -e; for program in $^; do echo "== $$program"; $$program; done
 
 define C_RULE
-build/c/$(1)/%: tests/c/%.c $(C_CORE) $(C_LOAD) $(wildcard csrc/*.h simulators/load/*.h) $(wildcard tests/c/*.h)
+C_OBJECTS_$(1) := $(patsubst %.c,build/c/$(1)/%.o,$(C_CORE) $(C_LOAD))
+
+build/c/$(1)/%.o: %.c $(wildcard csrc/*.h simulators/load/*.h)
 	@mkdir -p $$(@D)
-	$(1) $(C_CHECK_FLAGS) -o $$@ $$< $(C_CORE) $(C_LOAD) -lm
+	$(1) $(C_CHECK_FLAGS) -c -o $$@ $$<
+
+build/c/$(1)/test_%: tests/c/test_%.c $$(C_OBJECTS_$(1)) $(wildcard tests/c/*.h)
+	@mkdir -p $$(@D)
+	$(1) $(C_CHECK_FLAGS) -o $$@ $$< $$(C_OBJECTS_$(1)) -lm
 endef
 $(foreach compiler,$(C_CHECKERS),$(eval $(call C_RULE,$(compiler))))
