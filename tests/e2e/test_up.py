@@ -50,7 +50,7 @@ class Up:
             return await self.process.wait()
 
     def interrupt(self) -> None:
-        self.process.send_signal(signal.SIGINT)
+        os.kill(self.process.pid, signal.SIGINT)  # send_signal() would reap it before asyncio does
 
     def left(self) -> list[str]:
         """What still runs of it, itself included."""
