@@ -1,8 +1,9 @@
 """The one module that reads a clock. Everything else is told the time.
 
 Two times leave it, both int64 ns. *Monotonic* time has an arbitrary origin and never jumps: deadlines are
-measured on it. *UTC* (Unix epoch) stamps arrivals; it is the monotonic time plus an anchor, read once,
-so that a correction of the system's clock does not step through running workouts.
+measured on it. *UTC* (Unix epoch) stamps arrivals; it is the monotonic time plus an anchor, so that
+small corrections of the system's clock do not step through running workouts. `SystemClock.follow` moves the
+anchor where the system's clock has gone ahead.
 """
 
 import time
