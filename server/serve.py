@@ -45,9 +45,9 @@ STATUS_S = 10.0
 
 
 class Server:
-    """A running server: who works, the link, and what it says of itself."""
+    """A running server: who works, the link, and what it says of itself; it ends once ``stop`` is set."""
 
-    def __init__(self, config: Config, clock: SystemClock) -> None:
+    def __init__(self, config: Config, clock: SystemClock, stop: asyncio.Event) -> None:
         self._config = config
         self._clock = clock
         self._work: Work = (
@@ -57,7 +57,7 @@ class Server:
         )
         self._started_ms = clock.utc_ns() // 1_000_000
         self._root = config.broker.root
-        self._stop = asyncio.Event()
+        self._stop = stop
         # In a container every process has the same number.
         self._identifier = config.broker.client_id or f"kinefuse-{os.getpid()}-{os.urandom(3).hex()}"
         will = Will(f"{self._root}/server/status", encode(ServerStatus(self._started_ms, "offline")))
@@ -89,10 +89,6 @@ class Server:
         self._status = ServerStatus(self._started_ms, "online")
         self._is_ahead = False  # of the system's clock
         self._ticked_s = self._rate_hz = 0.0  # the tick before: when, and messages a second
-
-    def stop(self) -> None:
-        """Ask the server to end; a second call changes nothing."""
-        self._stop.set()
 
     async def run(self) -> None:
         """Serve until stopped; raise BrokerError where the broker will never have us."""
@@ -330,12 +326,12 @@ def serve(*, config: Path | None = None, port: int | None = None) -> None:
     async def main() -> None:
         if settings.server.realtime and (refused := realtime.ask()):
             print(f"kinefuse: {refused}", file=sys.stderr, flush=True)
-        server = Server(settings, SystemClock())
+        stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, server.stop)
+        for number in (signal.SIGINT, signal.SIGTERM):  # first: making the server takes a second
+            loop.add_signal_handler(number, stop.set)
         try:
-            await server.run()
+            await Server(settings, SystemClock(), stop).run()
         except* ServerError as errors:
             error: BaseException = errors
             while isinstance(error, BaseExceptionGroup):

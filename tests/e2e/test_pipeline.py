@@ -1,7 +1,5 @@
 """Samples in, metrics out: real processes around a real broker, against the simulators' truth."""
 
-import asyncio
-import contextlib
 import json
 from collections import defaultdict
 from itertools import pairwise
@@ -15,7 +13,7 @@ from server.envelopes import Incoming
 from server.messages import Birth, Command, DeviceHealth, Gnss, HeartRate, Live, Reply, Workout
 from server.mqtt import Link
 from simulators import scenarios
-from tests.support.brokers import KINDS, hear, running_broker
+from tests.support.brokers import KINDS, hear, running_broker, soon
 from tests.support.recordings import recordings
 from tests.support.servers import (
     command,
@@ -288,7 +286,6 @@ async def test_serve_waits_for_a_broker_and_ends_at_once_when_asked_to() -> None
         await broker.kill()
         server = command("serve", broker.address)
         async with running(server):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(server.wait(), 1.5)
+            await soon(lambda: any("trying again" in line for line in server.tail))
             await server.stop(5.0)
             assert server.returncode == 0, server.last_words()

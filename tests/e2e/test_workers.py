@@ -105,7 +105,8 @@ async def test_a_worker_that_fails_for_ever_ends_the_server_which_says_offline(p
         address = msgspec.structs.replace(broker.address, reader=path)
         async with Link(address, subscriptions=[f"{address.root}/#"]) as link:
             await link.ready()
-            server = Server(Config(broker=address, server=ServerConfig(workers=1)), SystemClock())
+            config = Config(broker=address, server=ServerConfig(workers=1))
+            server = Server(config, SystemClock(), asyncio.Event())
             serving = asyncio.create_task(server.run())
             online = await hear(link, lambda each: each.topic.endswith("/status"))
             link.publish(f"{address.root}/in/d/hr", b'{"bpm": 61}', qos=1)

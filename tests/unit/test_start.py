@@ -1,7 +1,13 @@
-"""What a server has ready before the first message comes."""
+"""What a server has ready before the first message comes, and that it can be told to end before."""
 
+import asyncio
 import subprocess
 import sys
+
+from server.clock import SystemClock
+from server.config import Broker, Config, Metrics
+from server.serve import Server
+from tests.support.brokers import free_port
 
 LOADED = """
 import sys, time
@@ -26,3 +32,10 @@ print(sorted(others))
 def test_no_library_is_imported_while_data_is_live() -> None:
     told = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
     assert told.stdout == "[]\n"
+
+
+async def test_who_is_asked_to_end_while_it_is_made_ends_at_once() -> None:
+    stop = asyncio.Event()
+    server = Server(Config(broker=Broker(port=free_port()), metrics=Metrics(port=0)), SystemClock(), stop)
+    stop.set()
+    await asyncio.wait_for(server.run(), 5)
