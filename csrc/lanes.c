@@ -428,7 +428,8 @@ static void heard(kf_schedule *s, const kf_event *e)
 
     link->flags |= KF_LINK_ONLINE;
     link->packets++;
-    link->arrived_ns = e->arrived_ns;
+    if (e->arrived_ns > link->arrived_ns) /* less where it has waited for its predecessor */
+        link->arrived_ns = e->arrived_ns;
     if (e->arrived_ns > s->lanes[link->athlete].arrived_ns)
         s->lanes[link->athlete].arrived_ns = e->arrived_ns;
 }

@@ -7,6 +7,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fusion._core import lib
 from server.codecs import samples
 from server.engine import Engine
 from server.envelopes import Incoming
@@ -16,6 +17,7 @@ from simulators.rehearsal import START_NS, cast, config
 SECONDS = 45
 S = 1_000_000_000
 ROOT = "kinefuse/v1"
+PACKETS = int(lib.KF_ORDER_PACKETS)
 ORDERED = ("/imu", "/hr", "sensor-logger")
 
 Message = tuple[float, str, bytes]
@@ -119,6 +121,19 @@ def by_time(delays_s: list[float]) -> list[Message]:
     return sorted(arrivals, key=lambda each: each[0])
 
 
+def shuffled(order: list[Message], seed: int) -> list[Message]:
+    """Return messages with the IMU packets of each device mixed: each is overtaken by 8 at most."""
+    random = Random(seed)
+    out = list(order)
+    for topic in sorted({topic for _, topic, _ in order if topic.endswith("/imu")}):
+        places = [place for place, each in enumerate(order) if each[1] == topic]
+        keys = [number + random.uniform(0.0, PACKETS) for number in range(len(places))]
+        mixed = sorted(range(len(places)), key=keys.__getitem__)
+        for place, number in zip(places, mixed, strict=True):
+            out[place] = order[places[number]]
+    return out
+
+
 def delays(seed: int) -> list[float]:
     """A delay of each message: a few devices' stretches that come late as a whole, and single ones."""
     random = Random(seed)
@@ -145,6 +160,16 @@ def test_any_order_within_the_window_gives_the_totals_of_in_order(seed: int, tic
     told = played(by_time(delays(seed)), tick=tick)
     assert results(told) == in_order()
     assert numbered(told)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([1, 7, 500]))
+def test_imu_packets_mixed_within_their_wait_give_the_totals_of_in_order(seed: int, tick: int) -> None:
+    ordered = by_time([0.0] * len(messages()))
+    mixed = shuffled(ordered, seed)
+    assert mixed != ordered
+    assert results(played(mixed, tick=tick)) == in_order()
+    assert results(played(shuffled(by_time(delays(seed)), seed), tick=tick)) == in_order()
 
 
 def test_without_rewinds_the_order_matters() -> None:
