@@ -58,6 +58,8 @@
                            or is of the boot before; not if seq tells that the clock was set back over 1 s */
 #define KF_DUPLICATE 14 /* this (boot, seq) was the newest already */
 
+#define KF_ALIGNMENT 8 /* of packets of rows */
+
 /* Flags of kf_packet. */
 #define KF_HAS_BOOT 1 /* boot is told */
 #define KF_HAS_SEQ 2  /* seq is told */
@@ -571,6 +573,15 @@ typedef struct {
  */
 int kf_order(kf_link *links, const uint8_t *bytes, size_t byte_count, const kf_packet *packets,
              const kf_event *events, size_t count, int64_t now_ns, kf_ordered *out);
+
+/* Copy the bytes of packets, which lie within bytes, one behind the other, and let them refer to these.
+ *
+ * inout: packets  count
+ * in:    bytes
+ * out:   kept     room for their lengths, each to the next multiple of KF_ALIGNMENT
+ * Returns how many bytes that was.
+ */
+size_t kf_keep(const uint8_t *bytes, kf_packet *packets, size_t count, uint8_t *kept);
 
 /* Put count items of the pool, from first on, into the list of free ones. */
 void kf_schedule_free(kf_schedule *schedule, uint32_t first, uint32_t count);

@@ -9,6 +9,8 @@
  * A wait ends by the arrival of events, or by the time that is told; not by where a call ends. What still
  * waits then stands at the head of the next call's events, and is looked at as if it came anew.
  */
+#include <string.h>
+
 #include "internal.h"
 
 typedef struct {
@@ -213,4 +215,16 @@ int kf_order(kf_link *links, const uint8_t *bytes, size_t byte_count, const kf_p
     end_waits(&o, now_ns);
     out->waiting_count = settle(&o);
     return moved;
+}
+
+size_t kf_keep(const uint8_t *bytes, kf_packet *packets, size_t count, uint8_t *kept)
+{
+    size_t at = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        memcpy(kept + at, bytes + packets[i].offset, packets[i].length);
+        packets[i].offset = at;
+        at += (packets[i].length + KF_ALIGNMENT - 1) / KF_ALIGNMENT * KF_ALIGNMENT;
+    }
+    return at;
 }

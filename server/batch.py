@@ -20,7 +20,7 @@ _ORDER, _START = int(lib.KF_EVENT_ORDER), int(lib.KF_EVENT_START)
 _STATUS = int(lib.KF_EVENT_STATUS)
 _TIMED, _BOOT, _PONG = int(lib.KF_EVENT_TIMED), int(lib.KF_EVENT_BOOT), int(lib.KF_EVENT_PONG)
 _TRIP_US_MAX = 2**32 - 1
-_ALIGNMENT = 8
+_ALIGNMENT = int(lib.KF_ALIGNMENT)
 
 
 class Order(NamedTuple):
@@ -49,9 +49,9 @@ class Packed(NamedTuple):
 
     def chosen(self, places: NDArray[np.intp]) -> "Packed":
         """Return the events at these places, in this order, and their packets."""
-        events = self.events[places]
+        events = self.events.take(places)  # ten times as fast as an index, for records
         motion = np.flatnonzero(events["kind"] == _IMU)
-        packets = self.packets[events["index"][motion]]
+        packets = self.packets.take(events["index"][motion])
         events["index"][motion] = np.arange(len(motion))
         return self._replace(packets=packets, events=events)
 
@@ -184,9 +184,9 @@ class Batch:
             events[others : others + len(frames)] = theirs
             singles, others = singles + len(frames), others + len(frames)
         if self._frames and len(self._events):
-            events = events[np.argsort(events["message"], kind="stable")]
+            events = events.take(np.argsort(events["message"], kind="stable"))
         motion = np.flatnonzero(events["kind"] == _IMU)
-        packets = packets[events["index"][motion]]
+        packets = packets.take(events["index"][motion])
         events["index"][motion] = np.arange(len(motion))
         return Packed(self._payload, packets, events, _records(self._items))
 

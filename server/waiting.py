@@ -86,23 +86,23 @@ class Waiting:
         """Return what waits and a batch, as one."""
         held = self._held
         offset = aligned(packed.payload, held.payload)
-        packets, events = held.packets.copy(), packed.events.copy()
-        packets["offset"] += np.uint64(offset)
-        events["index"][events["kind"] == lib.KF_EVENT_IMU] += np.uint32(len(packets))
-        return Packed(
-            packed.payload,
-            np.concatenate([packets, packed.packets]),
-            np.concatenate([held.events, events]),
-            packed.records,
-        )
+        packets, events = _joined(held.packets, packed.packets), _joined(held.events, packed.events)
+        count = len(held.packets)
+        packets["offset"][:count] += np.uint64(offset)
+        events["index"][count:][packed.events["kind"] == lib.KF_EVENT_IMU] += np.uint32(count)
+        return Packed(packed.payload, packets, events, packed.records)
 
     def _hold(self, packed: Packed, waiting: Records) -> None:
         """Keep what waits."""
-        events = packed.events[waiting["place"]]
-        packets = packed.packets[events["index"]]
-        payload = bytearray()
-        for place, (offset, length) in enumerate(packets[["offset", "length"]].tolist()):
-            packets["offset"][place] = aligned(payload, packed.payload[offset : offset + length])
+        events = packed.events.take(waiting["place"])
+        packets = packed.packets.take(events["index"])
+        payload = bytearray(int(packets["length"].sum()) + lib.KF_ALIGNMENT * len(packets))
+        lib.kf_keep(
+            ffi.from_buffer("uint8_t[]", packed.payload),
+            ffi.from_buffer("kf_packet[]", packets),
+            len(packets),
+            ffi.from_buffer("uint8_t[]", payload),
+        )
         events["index"] = np.arange(len(events))
         events["message"] = _FIRST_NUMBER + np.arange(len(events))  # each is a message of its own
         self._held = Packed(payload, packets, events, self._held.records)
@@ -120,3 +120,9 @@ class Waiting:
         )
         self._out = ffi.new("kf_ordered *", {"order": order, "waiting": waiting})
         self._kept = order, waiting
+
+
+def _joined(first: Records, second: Records) -> Records:
+    """Return two arrays of records as one; numpy alone goes through them field by field."""
+    whole = f"V{first.itemsize}"
+    return np.concatenate([first.view(whole), second.view(whole)]).view(first.dtype)

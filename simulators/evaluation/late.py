@@ -11,12 +11,13 @@ from server.engine import Engine
 from server.envelopes import Incoming
 from server.messages import Workout
 from simulators.evaluation.files import files_under
-from simulators.evaluation.late_links import Message, config, late, recorded, simulated
+from simulators.evaluation.late_links import Message, config, late, mixed, recorded, simulated
 from simulators.evaluation.section import Column, Options, Section, Table, Target
 from simulators.evaluation.workers import share
 from simulators.rehearsal import START_NS
 
 SEEDS: Final = 20
+MIXED_SEEDS: Final = 10
 FILES: Final = 12  # each with one seed: the first ones, by name, that have positions and heart rates
 SESSIONS: Final = ("runner", "walker")  # of the demo, with every seed
 REWIND_S: Final = 30.0
@@ -33,6 +34,7 @@ class Task(msgspec.Struct, frozen=True):
     name: str
     seed: int
     path: Path | None = None
+    mixed: bool = False  # the IMU packets of each device overtake each other, too
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -61,6 +63,7 @@ class _Played(msgspec.Struct):
 def evaluate(options: Options) -> Section:
     """Play recordings and simulated sessions in order and late, with and without rewinds."""
     tasks = [Task(name, seed) for name in SESSIONS for seed in range(SEEDS)]
+    tasks += [Task(name, seed, mixed=True) for name in SESSIONS for seed in range(MIXED_SEEDS)]
     paths = [path for path in files_under(options.data) if _has_all(path)][:FILES]
     tasks += [Task(path.relative_to(options.data).as_posix(), seed, path) for seed, path in enumerate(paths)]
     return section(share(run, tasks, workers=options.workers, name=lambda task: f"{task.name}: {task.seed}"))
@@ -71,11 +74,13 @@ def run(task: Task) -> Run:
     messages = simulated(task.name) if task.path is None else recorded(task.path)
     demo = "demo" if task.path is None else ""
     delivered = late(messages, task.seed)
+    if task.mixed:
+        delivered = mixed(delivered, task.seed)
     in_order = play(messages, demo, REWIND_S)
     ours, peer = play(delivered, demo, REWIND_S), play(delivered, demo, 0.0)
     numbers = ours.revisions
     return Run(
-        name=task.name,
+        name=f"{task.name}, IMU mixed" if task.mixed else task.name,
         seed=task.seed,
         in_order=_totals(in_order),
         ours=_totals(ours),
@@ -135,9 +140,10 @@ def _totals(played: _Played) -> Totals:
 
 def section(runs: Sequence[Run]) -> Section:
     """Return tables, targets and figures of runs."""
+    names = [name + suffix for name in SESSIONS for suffix in ("", ", IMU mixed")]
     groups = {
-        **{f"simulated: {name}": [each for each in runs if each.name == name] for name in SESSIONS},
-        "recorded": [each for each in runs if each.name not in SESSIONS],
+        **{f"simulated: {name}": [each for each in runs if each.name == name] for name in names},
+        "recorded": [each for each in runs if each.name not in names],
     }
     unequal = tuple(f"{each.name}, seed {each.seed}" for each in runs if not each.equal)
     gaps = sum(each.gaps for each in runs)
@@ -148,9 +154,11 @@ def section(runs: Sequence[Run]) -> Section:
             "Each workout is played in order, and as a phone delivers it that loses its network every 20 to "
             "120 s, for 1 to 25 s: what was measured meanwhile comes at once, in half of the cases in any "
             "order. Besides, 2 % of all messages come up to 3 s late and 2 % come twice. Commands (laps, "
-            "pauses, the stop) are late like everything else; the start is not. IMU packets and beats of one "
-            "device keep their order. Of recordings the first 10 minutes are played, each with its own seed; "
-            f"the sessions of the demo, {SEEDS} seeds each, have motion, beats, satellites, pressure, laps.",
+            "pauses, the stop) are late like everything else; the start is not. Beats of one device keep "
+            "their order, and so do its IMU packets, unless they are *mixed*: then each is besides overtaken "
+            "by up to 8 of its own device. Of recordings the first 10 minutes are played, each with its own "
+            f"seed; the sessions of the demo, {SEEDS} seeds each, {MIXED_SEEDS} where they are mixed, have "
+            "motion, beats, satellites, pressure, laps.",
             "*Ours* is the server as it is (`server.rewind_s = 30`), the *peer* the same server without "
             "rewinds (`rewind_s = 0`): it uses what is a little late one step later, and refuses or ignores "
             "the rest. A run is *equal* where every number of the summary, every sigma and every lap is that "

@@ -24,7 +24,8 @@ LOST_S: Final = (1.0, 25.0)
 MIXED: Final = 0.5  # share of losses after which what was kept back comes in any order
 SINGLE, SINGLE_S = 0.02, 3.0  # share of messages that come late for themselves, by at most so much
 DUPLICATES: Final = 0.02
-IN_ORDER: Final = ("/imu", "sensor-logger")  # the core takes packets of one device as they come
+IN_ORDER: Final = ("/imu", "sensor-logger")  # packets of one device, unless they are mixed
+OVERTAKEN: Final = 8  # by so many packets of its own device at most, where they are mixed
 
 
 class Message(NamedTuple):
@@ -86,6 +87,19 @@ def late(messages: list[Message], seed: int) -> list[Message]:
         if random.random() < DUPLICATES:
             arrivals.append((arrives_s + random.uniform(0.0, 1.0), number, each))
     return [each for *_, each in sorted(arrivals, key=lambda arrival: arrival[:2])]
+
+
+def mixed(messages: list[Message], seed: int) -> list[Message]:
+    """Return messages with the IMU packets of each device in another order: few overtake each."""
+    random = Random(seed)  # noqa: S311 (nothing is secret here)
+    out = list(messages)
+    for topic in sorted({each.topic for each in messages if each.topic.endswith("/imu")}):
+        places = [place for place, each in enumerate(messages) if each.topic == topic]
+        keys = [number + random.uniform(0.0, OVERTAKEN) for number in range(len(places))]
+        order = sorted(range(len(places)), key=keys.__getitem__)
+        for place, number in zip(places, order, strict=True):
+            out[place] = messages[places[number]]
+    return out
 
 
 def _losses(random: Random, end_s: float) -> Iterator[tuple[float, float, bool]]:
