@@ -60,6 +60,12 @@
 
 #define KF_ALIGNMENT 8 /* of packets of rows */
 
+/* Ways of a packet: into its device's state, or into what it was before a gap, beside it. */
+#define KF_WAY_ON 0
+#define KF_WAY_FORK 1   /* on, behind a gap that may come yet: what the device was before it is kept beside */
+#define KF_WAY_BESIDE 2 /* of that gap, in order; refused as late where nothing is kept */
+#define KF_WAY_LAST 3   /* likewise, the last of it */
+
 /* Flags of kf_packet. */
 #define KF_HAS_BOOT 1 /* boot is told */
 #define KF_HAS_SEQ 2  /* seq is told */
@@ -103,7 +109,7 @@ typedef struct {
     uint32_t flags;  /* boot, seq and flags are read from the packet itself where it is binary */
     uint32_t boot;
     uint32_t seq;
-    uint32_t reserved;
+    uint32_t way; /* KF_WAY_...; of rows KF_WAY_ON */
 } kf_packet;
 
 typedef struct {
@@ -196,6 +202,7 @@ int kf_valid(const kf_device *device);
 /* Advance the devices by all packets of a tick.
  *
  * inout: devices, pairings  count rows each (pairings holds what a device of kind KF_ROWS waits for)
+ *        beside             likewise: devices as they were before a gap; of zeros nothing is kept
  * in:    bytes              the packets' payloads, joined
  *        packets            packet_count references into bytes
  *        path               KF_PATH_...: how, not what; all give the same, bit for bit
@@ -205,10 +212,10 @@ int kf_valid(const kf_device *device);
  * cannot take the path, or capacity is less than the sum over all packets of length / 12, which is never too
  * little.
  */
-int kf_advance(kf_device *devices, kf_pairing *pairings, size_t count, const uint8_t *bytes,
-               size_t byte_count, const kf_packet *packets, size_t packet_count, kf_summary *summaries,
-               kf_window *windows, kf_step *steps, size_t capacity, size_t *window_count, size_t *step_count,
-               uint32_t path);
+int kf_advance(kf_device *devices, kf_pairing *pairings, kf_device *beside, size_t count,
+               const uint8_t *bytes, size_t byte_count, const kf_packet *packets, size_t packet_count,
+               kf_summary *summaries, kf_window *windows, kf_step *steps, size_t capacity,
+               size_t *window_count, size_t *step_count, uint32_t path);
 
 /* The fastest path that this machine can take; those below it, it can take too. */
 uint32_t kf_best_path(void);
@@ -354,6 +361,7 @@ double kf_clock_sigma_ns(const kf_clock *clock);
 #define KF_LINK_BOOT 8    /* boot stands */
 #define KF_LINK_BOOT_BEFORE 16
 #define KF_LINK_SEQ 32
+#define KF_LINK_GAP 64 /* gap_seq and gap_end stand */
 
 /* Flags of kf_lane. */
 #define KF_LANE_STARTED 1 /* there is a watermark */
@@ -377,6 +385,7 @@ typedef struct {
     uint64_t packets, lost, refused;
     uint32_t boot, boot_before, seq;       /* of its newest IMU packet that went on in order */
     uint32_t waiting_count, first_waiting; /* within a call: what waits, and which of them is first by seq */
+    uint32_t gap_seq, gap_end; /* of a gap that was taken for lost: the newest that came yet, and its end */
     uint32_t reserved;
 } kf_link;
 
@@ -429,9 +438,10 @@ typedef struct {
 #define KF_EVENT_START 3  /* an order that starts a workout */
 #define KF_EVENT_STATUS 4 /* for kf_order alone: the device came or leaves, so nothing of it waits */
 
-#define KF_EVENT_TIMED 1 /* flags: t_ns is told; else it is of its arrival, or in a recording of now */
-#define KF_EVENT_BOOT 2  /* boot is told */
-#define KF_EVENT_PONG 4  /* it answers a ping, which was sent so long before its arrival as measures tells */
+#define KF_EVENT_TIMED 1  /* flags: t_ns is told; else it is of its arrival, or in a recording of now */
+#define KF_EVENT_BOOT 2   /* boot is told */
+#define KF_EVENT_BESIDE 8 /* an IMU packet of a gap that was taken for lost: it tells nothing of now */
+#define KF_EVENT_PONG 4   /* it answers a ping, which was sent so long before its arrival as measures tells */
 
 typedef struct {
     uint32_t kind;
@@ -546,6 +556,7 @@ size_t kf_limit(kf_link *links, const kf_event *events, size_t count, uint8_t *a
 #define KF_ORDER_BYTES 2048 /* each of at most so many bytes, */
 #define KF_ORDER_ALL 16384  /* and so many of all devices */
 #define KF_ORDER_VAIN 8     /* waits in vain, one after the other; then a gap is a loss */
+#define KF_ORDER_GAP 512    /* packets after a gap, from which on nothing is awaited of it any more */
 
 /* An IMU packet that waits for its predecessor. */
 typedef struct {
@@ -564,15 +575,18 @@ typedef struct {
 
 /* Bring IMU packets of each device into the order of their seq, where one came before its predecessor.
  *
+ * What comes later than that, but in order, of a gap that was taken for lost, goes on beside.
+ *
  * inout: links
- * in:    bytes, packets  to which events refer
+ *        packets         their ways
  *        events          count, in the order of arrival; what waits since the last call stands first
+ * in:    bytes           to which packets refer
  *        now_ns          UTC up to which waits end, beside the arrivals of events
  * out:   out             all events but those of KF_EVENT_STATUS
  * Returns 0 where all of them go on as they stand, else 1.
  */
-int kf_order(kf_link *links, const uint8_t *bytes, size_t byte_count, const kf_packet *packets,
-             const kf_event *events, size_t count, int64_t now_ns, kf_ordered *out);
+int kf_order(kf_link *links, kf_packet *packets, kf_event *events, size_t count, const uint8_t *bytes,
+             size_t byte_count, int64_t now_ns, kf_ordered *out);
 
 /* Copy the bytes of packets, which lie within bytes, one behind the other, and let them refer to these.
  *

@@ -460,12 +460,16 @@ static void find_motion(kf_schedule *s, size_t event)
     if (summary->status != KF_OK && summary->status < KF_LATE)
         return;
     heard(s, e);
-    link->lost += summary->lost;
+    if (e->flags & KF_EVENT_BESIDE)
+        link->lost -= summary->status == KF_OK && link->lost; /* it was taken for lost */
+    else
+        link->lost += summary->lost;
     if (summary->status != KF_OK)
         return;
-    kf_clock_observe(clock, summary->t_last_ns, e->arrived_ns, summary->boot);
-    if (summary->samples)
-        link->rate_hz = summary->rate_hz;
+    if (!(e->flags & KF_EVENT_BESIDE)) {
+        kf_clock_observe(clock, summary->t_last_ns, e->arrived_ns, summary->boot);
+        link->rate_hz = summary->samples ? summary->rate_hz : link->rate_hz;
+    }
     for (uint32_t i = 0; i < summary->windows; i++) {
         const uint32_t window = s->first_window[e->index] + i;
         find(s, kf_clock_align(clock, s->windows[window].t_ns), event, window);

@@ -15,7 +15,8 @@
 
 typedef struct {
     kf_link *links;
-    const kf_event *events;
+    kf_packet *packets;
+    kf_event *events;
     kf_ordered *out;
     size_t waiting_count, alive; /* of out->waiting: how many were put aside, and which of them still are */
     int64_t next_ns;             /* when the first wait ends */
@@ -32,14 +33,52 @@ static void hand_on(ordering *o, size_t place)
     o->out->order[o->out->ordered++] = (uint32_t)place;
 }
 
+/* What is between the newest packet and seq is taken for lost. One such gap is remembered of each device, in
+ * case that it comes after all: the one of which most is missing. */
+static void lose(kf_link *link, kf_packet *p, uint32_t seq)
+{
+    const bool old = !(link->flags & KF_LINK_GAP) || link->seq - link->gap_end > KF_ORDER_GAP;
+
+    if (p->kind != KF_BINARY || (!old && link->gap_end - link->gap_seq >= seq - link->seq))
+        return;
+    link->flags |= KF_LINK_GAP;
+    link->gap_seq = link->seq;
+    link->gap_end = seq;
+    p->way = KF_WAY_FORK;
+}
+
+/* Hand on a packet in the order of its stream. */
+static void go_on(ordering *o, kf_link *link, size_t place, uint32_t seq)
+{
+    hand_on(o, place);
+    if (is_not_after(seq, link->seq))
+        return;
+    if (seq - link->seq > 1)
+        lose(link, &o->packets[o->events[place].index], seq);
+    link->seq = seq;
+}
+
+/* Hand on a packet that comes after later ones: beside, where it is of the gap and next in it. */
+static void come_late(ordering *o, kf_link *link, size_t place, uint32_t seq)
+{
+    kf_event *e = &o->events[place];
+    kf_packet *p = &o->packets[e->index];
+
+    if ((link->flags & KF_LINK_GAP) && p->kind == KF_BINARY && !is_not_after(seq, link->gap_seq) &&
+        !is_not_after(link->gap_end, seq)) {
+        p->way = seq + 1 == link->gap_end ? KF_WAY_LAST : KF_WAY_BESIDE;
+        e->flags |= KF_EVENT_BESIDE;
+        link->gap_seq = seq;
+    }
+    hand_on(o, place);
+}
+
 /* Hand on what waits and comes first by seq. */
 static void release_first(ordering *o, kf_link *link)
 {
     kf_waiting *first = &o->out->waiting[link->first_waiting];
 
-    hand_on(o, first->place);
-    if (is_not_after(link->seq, first->seq))
-        link->seq = first->seq;
+    go_on(o, link, first->place, first->seq);
     link->first_waiting = first->next;
     link->waiting_count--;
     first->place = KF_NONE;
@@ -120,6 +159,7 @@ static void begin(kf_link *link, const kf_frame *f, bool new_boot)
     if (f->flags & KF_HAS_BOOT)
         link->flags |= KF_LINK_BOOT;
     link->flags |= KF_LINK_SEQ;
+    link->flags &= ~(uint32_t)KF_LINK_GAP;
     link->seq = new_boot && f->seq <= KF_ORDER_PACKETS ? UINT32_MAX : f->seq - 1;
 }
 
@@ -141,11 +181,12 @@ static void take(ordering *o, kf_link *link, const kf_packet *p, size_t place, u
     const uint32_t ahead = seq - link->seq;
     if (ahead >= 0x80000000u || (ahead == 1 && link->waiting_count))
         link->vain = 0;
-    if (ahead - 1 < 0x7FFFFFFFu) {
-        release(o, link, seq - 1);
-        link->seq = seq;
+    if (ahead >= 0x80000000u) {
+        come_late(o, link, place, seq);
+        return;
     }
-    hand_on(o, place);
+    release(o, link, seq - 1);
+    go_on(o, link, place, seq);
     release(o, link, link->seq);
 }
 
@@ -194,10 +235,10 @@ static size_t settle(ordering *o)
     return count;
 }
 
-int kf_order(kf_link *links, const uint8_t *bytes, size_t byte_count, const kf_packet *packets,
-             const kf_event *events, size_t count, int64_t now_ns, kf_ordered *out)
+int kf_order(kf_link *links, kf_packet *packets, kf_event *events, size_t count, const uint8_t *bytes,
+             size_t byte_count, int64_t now_ns, kf_ordered *out)
 {
-    ordering o = {.links = links, .events = events, .out = out, .next_ns = INT64_MAX};
+    ordering o = {.links = links, .packets = packets, .events = events, .out = out, .next_ns = INT64_MAX};
     bool moved = false;
 
     out->ordered = 0;

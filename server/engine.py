@@ -214,12 +214,13 @@ class Engine:
         arrived_ns = events["arrived_ns"]
         is_motion = events["kind"] == _IMU  # the summaries are theirs, in their order
         motion, devices = arrived_ns[is_motion], events["device"][is_motion].astype(np.intp)
-        good = summaries["status"] == 0
+        beside = events["flags"][is_motion] & lib.KF_EVENT_BESIDE != 0  # of a gap: they tell nothing of now
+        good = (summaries["status"] == 0) & ~beside
         rows = devices[good]
         if len(rows):
             newest_ns = self.timebase.align_many(rows, summaries["t_last_ns"][good])
             self.streams.heard(rows, IMU, motion[good], newest_ns)
-        refused = summaries["status"] >= LATE_STATUS
+        refused = (summaries["status"] >= LATE_STATUS) | beside
         self.streams.signs(devices[refused], motion[refused])
         samples = events["kind"] == _SAMPLE
         if not samples.any():

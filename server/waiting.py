@@ -67,11 +67,11 @@ class Waiting:
         self._reserve(count)
         changed = lib.kf_order(
             ffi.from_buffer("kf_link[]", links),
-            ffi.from_buffer("uint8_t[]", packed.payload),
-            len(packed.payload),
             ffi.from_buffer("kf_packet[]", packed.packets),
             ffi.from_buffer("kf_event[]", packed.events),
             count,
+            ffi.from_buffer("uint8_t[]", packed.payload),
+            len(packed.payload),
             now_ns,
             self._out,
         )

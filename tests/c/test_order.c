@@ -70,7 +70,7 @@ static void drop(arrivals *a)
 
 static int order(arrivals *a, int64_t now_ns)
 {
-    return kf_order(a->links, a->bytes, a->byte_count, a->packets, a->events, a->count, now_ns, &a->out);
+    return kf_order(a->links, a->packets, a->events, a->count, a->bytes, a->byte_count, now_ns, &a->out);
 }
 
 static void each_event_goes_on_once_or_waits(void)
@@ -135,14 +135,14 @@ static void nothing_waits_for_ever(void)
 static void a_packet_whose_bytes_are_not_there_goes_on(void)
 {
     kf_link link = {.first_waiting = KF_NONE};
-    const kf_event e = {.kind = KF_EVENT_IMU};
-    const kf_packet p = {.offset = 9, .length = 50};
+    kf_event e = {.kind = KF_EVENT_IMU};
+    kf_packet p = {.offset = 9, .length = 50};
     const uint8_t bytes[4] = {0};
     uint32_t place;
     kf_waiting waiting;
     kf_ordered out = {.order = &place, .waiting = &waiting};
 
-    HOLDS(kf_order(&link, bytes, sizeof bytes, &p, &e, 1, 0, &out) == 0);
+    HOLDS(kf_order(&link, &p, &e, 1, bytes, sizeof bytes, 0, &out) == 0);
     HOLDS(out.ordered == 1 && place == 0 && out.waiting_count == 0);
 }
 

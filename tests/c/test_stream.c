@@ -179,15 +179,15 @@ static void references_outside_their_arrays_touch_nothing(void)
     size_t windows = 77, steps = 77;
 
     for (size_t i = 0; i < 5; i++)
-        HOLDS(kf_advance(s->devices, s->pairings, 1, bytes, length, &bad[i], 1, s->summaries, s->windows,
-                         s->steps, ROOM, &windows, &steps, KF_PATH_PLAIN) == -1);
-    HOLDS(kf_advance(s->devices, s->pairings, 1, bytes, length, &good, 1, s->summaries, s->windows, s->steps,
-                     length / 12 - 1, &windows, &steps, KF_PATH_PLAIN) == -1);
-    HOLDS(kf_advance(s->devices, s->pairings, 1, bytes, length, &good, 1, s->summaries, s->windows, s->steps,
-                     length / 12, &windows, &steps, kf_best_path() + 1) == -1);
+        HOLDS(kf_advance(s->devices, s->pairings, s->beside, 1, bytes, length, &bad[i], 1, s->summaries,
+                         s->windows, s->steps, ROOM, &windows, &steps, KF_PATH_PLAIN) == -1);
+    HOLDS(kf_advance(s->devices, s->pairings, s->beside, 1, bytes, length, &good, 1, s->summaries, s->windows,
+                     s->steps, length / 12 - 1, &windows, &steps, KF_PATH_PLAIN) == -1);
+    HOLDS(kf_advance(s->devices, s->pairings, s->beside, 1, bytes, length, &good, 1, s->summaries, s->windows,
+                     s->steps, length / 12, &windows, &steps, kf_best_path() + 1) == -1);
     HOLDS(windows == 77 && steps == 77);
-    HOLDS(kf_advance(s->devices, s->pairings, 1, bytes, length, &good, 1, s->summaries, s->windows, s->steps,
-                     length / 12, &windows, &steps, KF_PATH_PLAIN) == 0);
+    HOLDS(kf_advance(s->devices, s->pairings, s->beside, 1, bytes, length, &good, 1, s->summaries, s->windows,
+                     s->steps, length / 12, &windows, &steps, KF_PATH_PLAIN) == 0);
     HOLDS(steps == 0);
     end(s);
 }
