@@ -303,6 +303,7 @@ typedef struct {
     size_t packets; /* that the tile spans */
     size_t count;   /* rows: those of them that are staged */
     uint32_t devices[TILE_PACKETS];
+    bool beside[TILE_PACKETS];
     int row_of[TILE_PACKETS]; /* -1: the packet is not staged */
     kf_tile_row rows[KF_TILE_ROWS];
     moment moments[KF_TILE_ROWS][KF_TILE_STEPS];
@@ -371,23 +372,24 @@ static void fork_device(const kf_device *device, kf_device *beside, const kf_pac
 
     if (kf_decode_binary(body, (size_t)p->length, &f) != KF_OK)
         return;
-    const bool is_gap = (device->stream & KF_STREAM_TIME) && f.t_first_ns > device->t_ns &&
-                        kf_elapsed(device->t_ns, f.t_first_ns) > KF_GAP_NS;
-    if (!is_gap) {
+    if ((device->stream & KF_STREAM_TIME) && f.t_first_ns > device->t_ns &&
+        kf_elapsed(device->t_ns, f.t_first_ns) > KF_GAP_NS) {
+        *beside = *device;
+        beside->window = (kf_window_state){0};
+        beside->steps.queue_count = 0;
+    } else if (beside->magic) {
         beside->magic = 0;
-        return;
     }
-    *beside = *device;
-    beside->window = (kf_window_state){0};
-    beside->steps.queue_count = 0;
 }
 
-/* The state that a packet goes into. */
-static kf_device *state_of(kf_device *devices, kf_device *beside, const kf_packet *p)
+/* Whether a packet goes beside: something is kept there, and it ends before the device's newest sample. */
+static bool goes_beside(const kf_device *device, const kf_device *beside, const kf_packet *p,
+                        const uint8_t *body)
 {
-    const bool is_beside = p->way >= KF_WAY_BESIDE && beside[p->device].magic == MAGIC;
+    kf_frame f;
 
-    return is_beside ? &beside[p->device] : &devices[p->device];
+    return p->way >= KF_WAY_BESIDE && beside[p->device].magic == MAGIC &&
+           kf_decode_binary(body, (size_t)p->length, &f) == KF_OK && f.t_last_ns < device[p->device].t_ns;
 }
 
 /* Tell what is open beside: the device has told what follows. */
@@ -409,7 +411,9 @@ static void fill_tile(tile *t, kf_device *devices, kf_device *beside, const uint
             return;
         if (p->way == KF_WAY_FORK)
             fork_device(&devices[p->device], &beside[p->device], p, bytes + p->offset);
-        kf_device *device = state_of(devices, beside, p);
+        const bool is_beside = goes_beside(devices, beside, p, bytes + p->offset);
+        kf_device *device = is_beside ? &beside[p->device] : &devices[p->device];
+        t->beside[t->packets] = is_beside;
         t->devices[t->packets] = p->device;
         t->row_of[t->packets] = -1;
         if (follows_on(device, p, bytes + p->offset)) {
@@ -486,7 +490,7 @@ int kf_advance(kf_device *devices, kf_pairing *pairings, kf_device *beside, size
         for (size_t i = 0; i < t.packets; i++) {
             const kf_packet *p = &packets[first + i];
             kf_summary *out = &summaries[first + i];
-            kf_device *device = state_of(devices, beside, p);
+            kf_device *device = t.beside[i] ? &beside[p->device] : &devices[p->device];
             const size_t windows_before = sink.window_count, steps_before = sink.step_count;
             if (t.row_of[i] < 0) {
                 advance_packet(device, pairings ? &pairings[p->device] : NULL, p, bytes + p->offset, out,
@@ -496,7 +500,9 @@ int kf_advance(kf_device *devices, kf_pairing *pairings, kf_device *beside, size
                 unstage(device, &t.rows[t.row_of[i]], t.moments[t.row_of[i]], &sink);
                 fill_state(device, &sink, out);
             }
-            if (p->way == KF_WAY_LAST && device == &beside[p->device])
+            if (t.beside[i])
+                out->flags |= KF_BESIDE;
+            if (t.beside[i] && p->way == KF_WAY_LAST)
                 finish(device, &sink);
             out->windows = (uint32_t)(sink.window_count - windows_before);
             out->new_steps = (uint32_t)(sink.step_count - steps_before);

@@ -60,11 +60,12 @@
 
 #define KF_ALIGNMENT 8 /* of packets of rows */
 
-/* Ways of a packet: into its device's state, or into what it was before a gap, beside it. */
+/* Ways of a packet: into its device's state, or into what that was before a gap, which is kept beside. Rows
+ * go on. */
 #define KF_WAY_ON 0
-#define KF_WAY_FORK 1   /* on, behind a gap that may come yet: what the device was before it is kept beside */
-#define KF_WAY_BESIDE 2 /* of that gap, in order; refused as late where nothing is kept */
-#define KF_WAY_LAST 3   /* likewise, the last of it */
+#define KF_WAY_FORK 1   /* on, behind a gap that may come yet: keep what was before it */
+#define KF_WAY_BESIDE 2 /* of that gap, in order; on, and so late, where nothing is kept */
+#define KF_WAY_LAST 3   /* likewise, the last of it: what is open beside is told */
 
 /* Flags of kf_packet. */
 #define KF_HAS_BOOT 1 /* boot is told */
@@ -79,6 +80,7 @@
 #define KF_HAS_MAG 16      /* q9 is an answer, not only a copy of q6 */
 #define KF_NEW_BOOT 32     /* the device started anew with this packet */
 #define KF_SETTLED 64      /* tilt is known well enough to use dv_e */
+#define KF_BESIDE 128      /* the packet went beside: it tells nothing of now */
 
 /* Paths of kf_advance: one device after the other, or 8 or 16 side by side. */
 #define KF_PATH_PLAIN 0
@@ -109,7 +111,7 @@ typedef struct {
     uint32_t flags;  /* boot, seq and flags are read from the packet itself where it is binary */
     uint32_t boot;
     uint32_t seq;
-    uint32_t way; /* KF_WAY_...; of rows KF_WAY_ON */
+    uint32_t way; /* KF_WAY_... */
 } kf_packet;
 
 typedef struct {
@@ -438,10 +440,9 @@ typedef struct {
 #define KF_EVENT_START 3  /* an order that starts a workout */
 #define KF_EVENT_STATUS 4 /* for kf_order alone: the device came or leaves, so nothing of it waits */
 
-#define KF_EVENT_TIMED 1  /* flags: t_ns is told; else it is of its arrival, or in a recording of now */
-#define KF_EVENT_BOOT 2   /* boot is told */
-#define KF_EVENT_BESIDE 8 /* an IMU packet of a gap that was taken for lost: it tells nothing of now */
-#define KF_EVENT_PONG 4   /* it answers a ping, which was sent so long before its arrival as measures tells */
+#define KF_EVENT_TIMED 1 /* flags: t_ns is told; else it is of its arrival, or in a recording of now */
+#define KF_EVENT_BOOT 2  /* boot is told */
+#define KF_EVENT_PONG 4  /* it answers a ping, which was sent so long before its arrival as measures tells */
 
 typedef struct {
     uint32_t kind;
@@ -579,13 +580,13 @@ typedef struct {
  *
  * inout: links
  *        packets         their ways
- *        events          count, in the order of arrival; what waits since the last call stands first
- * in:    bytes           to which packets refer
+ * in:    events          count, in the order of arrival; what waits since the last call stands first
+ *        bytes           to which packets refer
  *        now_ns          UTC up to which waits end, beside the arrivals of events
  * out:   out             all events but those of KF_EVENT_STATUS
  * Returns 0 where all of them go on as they stand, else 1.
  */
-int kf_order(kf_link *links, kf_packet *packets, kf_event *events, size_t count, const uint8_t *bytes,
+int kf_order(kf_link *links, kf_packet *packets, const kf_event *events, size_t count, const uint8_t *bytes,
              size_t byte_count, int64_t now_ns, kf_ordered *out);
 
 /* Copy the bytes of packets, which lie within bytes, one behind the other, and let them refer to these.

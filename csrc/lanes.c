@@ -460,13 +460,14 @@ static void find_motion(kf_schedule *s, size_t event)
     if (summary->status != KF_OK && summary->status < KF_LATE)
         return;
     heard(s, e);
-    if (e->flags & KF_EVENT_BESIDE)
-        link->lost -= summary->status == KF_OK && link->lost; /* it was taken for lost */
-    else
+    const bool beside = summary->flags & KF_BESIDE;
+    if (!beside)
         link->lost += summary->lost;
+    else if (summary->status == KF_OK && link->lost)
+        link->lost--; /* it was taken for lost */
     if (summary->status != KF_OK)
         return;
-    if (!(e->flags & KF_EVENT_BESIDE)) {
+    if (!beside) {
         kf_clock_observe(clock, summary->t_last_ns, e->arrived_ns, summary->boot);
         link->rate_hz = summary->samples ? summary->rate_hz : link->rate_hz;
     }

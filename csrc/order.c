@@ -16,7 +16,7 @@
 typedef struct {
     kf_link *links;
     kf_packet *packets;
-    kf_event *events;
+    const kf_event *events;
     kf_ordered *out;
     size_t waiting_count, alive; /* of out->waiting: how many were put aside, and which of them still are */
     int64_t next_ns;             /* when the first wait ends */
@@ -61,13 +61,11 @@ static void go_on(ordering *o, kf_link *link, size_t place, uint32_t seq)
 /* Hand on a packet that comes after later ones: beside, where it is of the gap and next in it. */
 static void come_late(ordering *o, kf_link *link, size_t place, uint32_t seq)
 {
-    kf_event *e = &o->events[place];
-    kf_packet *p = &o->packets[e->index];
+    kf_packet *p = &o->packets[o->events[place].index];
 
     if ((link->flags & KF_LINK_GAP) && p->kind == KF_BINARY && !is_not_after(seq, link->gap_seq) &&
         !is_not_after(link->gap_end, seq)) {
         p->way = seq + 1 == link->gap_end ? KF_WAY_LAST : KF_WAY_BESIDE;
-        e->flags |= KF_EVENT_BESIDE;
         link->gap_seq = seq;
     }
     hand_on(o, place);
@@ -235,7 +233,7 @@ static size_t settle(ordering *o)
     return count;
 }
 
-int kf_order(kf_link *links, kf_packet *packets, kf_event *events, size_t count, const uint8_t *bytes,
+int kf_order(kf_link *links, kf_packet *packets, const kf_event *events, size_t count, const uint8_t *bytes,
              size_t byte_count, int64_t now_ns, kf_ordered *out)
 {
     ordering o = {.links = links, .packets = packets, .events = events, .out = out, .next_ns = INT64_MAX};

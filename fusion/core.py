@@ -180,7 +180,8 @@ class CoreTable:
         lib.kf_reset(self._device(self._checked(row)), ffi.NULL, profile)
         if self._pairings[row].any():
             self._pairings[row] = 0
-        self._beside[row] = 0
+        if self._beside[row].any():
+            self._beside[row] = 0
 
     def advance(self, payload: bytes | bytearray | memoryview, packets: Records) -> Advance:
         """Advance the devices by all packets of a tick.
@@ -234,7 +235,10 @@ class CoreTable:
         return Advance(summaries, windows[: counts[0]].copy(), steps[: counts[1]].copy())
 
     def snapshot(self, row: int) -> bytes:
-        """Return the device's state, with the rows that wait to be paired where there are any."""
+        """Return the device's state, with the rows that wait to be paired where there are any.
+
+        What is kept beside, in case that a gap comes after all, is not part of it.
+        """
         self._checked(row)
         block: bytes = self._devices[row].tobytes()
         pairing = self._pairings[row]

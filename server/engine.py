@@ -214,7 +214,7 @@ class Engine:
         arrived_ns = events["arrived_ns"]
         is_motion = events["kind"] == _IMU  # the summaries are theirs, in their order
         motion, devices = arrived_ns[is_motion], events["device"][is_motion].astype(np.intp)
-        beside = events["flags"][is_motion] & lib.KF_EVENT_BESIDE != 0  # of a gap: they tell nothing of now
+        beside = summaries["flags"] & lib.KF_BESIDE != 0  # of a gap: they tell nothing of now
         good = (summaries["status"] == 0) & ~beside
         rows = devices[good]
         if len(rows):

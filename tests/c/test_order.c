@@ -135,7 +135,7 @@ static void nothing_waits_for_ever(void)
 static void a_packet_whose_bytes_are_not_there_goes_on(void)
 {
     kf_link link = {.first_waiting = KF_NONE};
-    kf_event e = {.kind = KF_EVENT_IMU};
+    const kf_event e = {.kind = KF_EVENT_IMU};
     kf_packet p = {.offset = 9, .length = 50};
     const uint8_t bytes[4] = {0};
     uint32_t place;

@@ -183,7 +183,7 @@ def test_any_order_within_the_window_gives_the_totals_of_in_order(seed: int, tic
     assert numbered(told)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([1, 7, 500]))
 def test_imu_packets_mixed_within_their_wait_give_the_totals_of_in_order(seed: int, tick: int) -> None:
     ordered = by_time([0.0] * len(messages()))
@@ -193,7 +193,7 @@ def test_imu_packets_mixed_within_their_wait_give_the_totals_of_in_order(seed: i
     assert results(played(shuffled(by_time(delays(seed)), seed), tick=tick)) == in_order()
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.integers(5, 12), st.integers(2, 15), st.integers(1, 20), st.sampled_from([7, 500]))
 def test_imu_packets_that_come_behind_newer_ones_are_counted(
     begin_s: int, lasts_s: int, rate: int, tick: int
