@@ -165,8 +165,8 @@ def section(runs: Sequence[Run]) -> Section:
             "their order, have motion, beats, satellites, pressure, laps.",
             "Where IMU packets come *behind*, nothing else is late: for 1 to 25 s they are kept back, then "
             "what is new goes first, and 1 to 20 of the old ones follow each new one. They are worked on "
-            "from what the device was before the gap. What lies across the ends of the gap is not whole, so these "
-            "runs need not be equal; the steps tell how near they come.",
+            "from what the device was before the gap. What lies across the ends of the gap is not whole, so "
+            "these runs need not be equal; the steps tell how near they come.",
             "*Ours* is the server as it is (`server.rewind_s = 30`), the *peer* the same server without "
             "rewinds (`rewind_s = 0`): it uses what is a little late one step later, and refuses or ignores "
             "the rest. A run is *equal* where every number of the summary, every sigma and every lap is that "
