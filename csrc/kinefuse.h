@@ -302,11 +302,11 @@ void kf_clock_align_many(const kf_clock *clocks, const uint32_t *rows, const int
  * seen, where no ping told it; infinite where nothing was observed. */
 double kf_clock_sigma_ns(const kf_clock *clock);
 
-/* The schedule (lanes.c): when an athlete's models step, on a grid of aligned time, by what has arrived,
- * never by how it was batched. A lane holds one athlete's measurements in the order in which they arrived. A
- * step falls due on every whole KF_STEP_NS plus the athlete's phase; it fires on the first measurement at or
- * after its due time, and takes in all that had arrived by then and is not newer. So the jobs of a lane
- * depend on the order of arrival alone: live, replayed and analysed streams step alike. */
+/* The schedule (schedule.c, lanes.c): when an athlete's models step, on a grid of aligned time, by what has
+ * arrived, never by how it was batched. A lane holds one athlete's measurements in the order in which they
+ * arrived. A step falls due on every whole KF_STEP_NS plus the athlete's phase; it fires on the first
+ * measurement at or after its due time, and takes in all that had arrived by then and is not newer. So the
+ * jobs of a lane depend on the order of arrival alone: live, replayed and analysed streams step alike. */
 
 #define KF_NONE 4294967295u
 #define KF_STEP_NS 1000000000
