@@ -385,11 +385,12 @@ typedef struct {
      * keeps the models' state. */
     uint32_t kept_first, kept_last, kept_count;
     uint32_t base_count;
-    int64_t stepped_ns;      /* up to where jobs were told: what is not newer comes late */
-    int64_t dirty_ns;        /* the oldest that came late and awaits a rewind; INT64_MAX: none */
-    int64_t deep_ns;         /* likewise, of what is later than KF_DEEP_NS */
-    int64_t rewound_ns;      /* when the last rewind was told */
-    int64_t intact_ns;       /* no measurement newer than this was dropped */
+    int64_t stepped_ns; /* up to where jobs were told: what is not newer comes late */
+    int64_t dirty_ns;   /* the oldest that came late and awaits a rewind; INT64_MAX: none */
+    int64_t deep_ns;    /* likewise, of what is later than KF_DEEP_NS */
+    int64_t rewound_ns; /* when the last rewind was told */
+    int64_t redo_ns;    /* from where the newest step went, if it can be taken back; INT64_MAX: it cannot */
+    int64_t intact_ns;  /* no measurement newer than this was dropped */
     int64_t bases[KF_BASES]; /* rising */
 } kf_lane;
 
@@ -445,7 +446,8 @@ typedef struct {
 #define KF_JOB_BEGIN 3   /* open a workout at due_ns, before any job */
 #define KF_JOB_KEEP 4    /* keep the models' state: nothing came before; received_ns: what comes */
 #define KF_JOB_REWIND 5  /* go back to the base due_ns, take in the items in their order up to received_ns */
-#define KF_KEEP 0        /* index of a step: due_ns is a base, keep the models' state after it */
+#define KF_JOB_REDO 6 /* take back the newest step, which was to due_ns, and step again, with these items */
+#define KF_KEEP 0     /* index of a step, or its redo: due_ns is a base, keep the models' state after it */
 
 typedef struct {
     uint32_t kind;

@@ -16,7 +16,7 @@ void kf_lane_reset(kf_lane *lane, int64_t phase_ns)
     lane->first = lane->last = KF_NONE;
     lane->kept_first = lane->kept_last = KF_NONE;
     lane->stepped_ns = lane->rewound_ns = lane->intact_ns = -KF_LONG_AGO_NS;
-    lane->dirty_ns = lane->deep_ns = INT64_MAX;
+    lane->dirty_ns = lane->deep_ns = lane->redo_ns = INT64_MAX;
 }
 
 void kf_schedule_free(kf_schedule *s, uint32_t first, uint32_t count)
@@ -49,7 +49,7 @@ static void drop_kept(kf_schedule *s, kf_lane *lane)
     s->free_count += lane->kept_count;
     lane->kept_first = lane->kept_last = KF_NONE;
     lane->kept_count = lane->base_count = 0;
-    lane->dirty_ns = lane->deep_ns = INT64_MAX;
+    lane->dirty_ns = lane->deep_ns = lane->redo_ns = INT64_MAX;
 }
 
 void kf_lane_settle(kf_schedule *s, uint32_t row)
@@ -168,9 +168,48 @@ kf_job *kf_lane_tell(kf_schedule *s, uint32_t row, uint32_t kind, int64_t due_ns
     return job;
 }
 
+/* Let a job take in all that is kept from after from_ns up to where steps were told, in the order of time. */
+static void take_again(kf_schedule *s, kf_lane *lane, kf_job *job, int64_t from_ns)
+{
+    const size_t first = s->taken_count;
+    uint32_t count = 0;
+
+    (void)take(s, lane, lane->stepped_ns); /* what waits for the next step is kept */
+    s->taken_count = first;
+    for (uint32_t at = lane->kept_first; at != KF_NONE; at = s->items[at].next)
+        if (s->items[at].t_ns > from_ns && s->items[at].t_ns <= lane->stepped_ns)
+            s->taken[first + count++] = s->items[at];
+    sort_items(&s->taken[first], count);
+    s->taken_count += count;
+    job->first = (uint32_t)first;
+    job->count = count;
+    lane->dirty_ns = lane->deep_ns = INT64_MAX;
+}
+
+/* Where all that came late belongs to the newest step, tell that it is to be made again. Most that comes
+ * late does so by less than a step: a strap tells of its last beat, a packet waits for the radio. */
+static void redo(kf_schedule *s, uint32_t row)
+{
+    kf_lane *lane = &s->lanes[row];
+
+    if (lane->dirty_ns == INT64_MAX || lane->dirty_ns <= lane->redo_ns || lane->redo_ns < lane->intact_ns)
+        return;
+    kf_job *job = kf_lane_tell(s, row, KF_JOB_REDO, lane->stepped_ns, kf_nothing);
+    if (lane->base_count && lane->bases[lane->base_count - 1] == lane->stepped_ns)
+        job->index = KF_KEEP;
+    take_again(s, lane, job, lane->redo_ns);
+}
+
 void kf_lane_step(kf_schedule *s, uint32_t row, uint32_t kind, int64_t due_ns, kf_cause why)
 {
     kf_lane *lane = &s->lanes[row];
+
+    if (kind == KF_JOB_STEP) {
+        redo(s, row);
+        lane->redo_ns = lane->stepped_ns == -KF_LONG_AGO_NS ? INT64_MAX : lane->stepped_ns;
+    } else {
+        lane->redo_ns = INT64_MAX; /* a command follows, which is not made again */
+    }
     kf_job *job = kf_lane_tell(s, row, kind, due_ns, why);
 
     job->first = (uint32_t)s->taken_count;
@@ -228,24 +267,14 @@ void kf_lane_rewind(kf_schedule *s, uint32_t row)
     kf_lane *lane = &s->lanes[row];
     const uint32_t base = base_before(lane, lane->dirty_ns);
 
-    const size_t first = s->taken_count;
-
-    lane->dirty_ns = lane->deep_ns = INT64_MAX;
-    if (base == lane->base_count)
+    if (base == lane->base_count) {
+        lane->dirty_ns = lane->deep_ns = INT64_MAX;
         return;
-    lane->rewound_ns = lane->stepped_ns;
-    (void)take(s, lane, lane->stepped_ns); /* what waits for the next step is taken in by this */
-    s->taken_count = first;
-    uint32_t count = 0;
-    for (uint32_t at = lane->kept_first; at != KF_NONE; at = s->items[at].next)
-        if (s->items[at].t_ns > lane->bases[base] && s->items[at].t_ns <= lane->stepped_ns)
-            s->taken[first + count++] = s->items[at];
-    sort_items(&s->taken[first], count);
-    s->taken_count += count;
+    }
     kf_job *job = kf_lane_tell(s, row, KF_JOB_REWIND, lane->bases[base], kf_nothing);
-    job->first = (uint32_t)first;
-    job->count = count;
-    job->received_ns = lane->stepped_ns;
+    job->received_ns = lane->rewound_ns = lane->stepped_ns;
+    lane->redo_ns = INT64_MAX;
+    take_again(s, lane, job, lane->bases[base]);
 }
 
 /* Whether it is time for a rewind. What steps took in a little later waits for more of its kind; what they

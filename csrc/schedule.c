@@ -101,6 +101,7 @@ static void feed(kf_schedule *s, const kf_found *found)
     if (lane->flags & KF_LANE_OPENS) {
         lane->flags = (lane->flags & ~(uint32_t)KF_LANE_OPENS) | KF_LANE_OPEN;
         kf_lane_tell(s, row, KF_JOB_BEGIN, found->t_ns, kf_nothing);
+        lane->redo_ns = INT64_MAX;
     }
     if (!(lane->flags & KF_LANE_STARTED))
         kf_lane_restart(s, row, found->t_ns);

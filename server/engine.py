@@ -46,7 +46,7 @@ _ORIENTATION_ONLY, _DROP_OLDEST = MODES.index("orientation_only"), MODES.index("
 _IMU, _SAMPLE = int(lib.KF_EVENT_IMU), int(lib.KF_EVENT_SAMPLE)
 _STEP = int(lib.KF_JOB_STEP)
 _ORDER, _BEGIN = int(lib.KF_JOB_ORDER), int(lib.KF_JOB_BEGIN)
-_KEEP, _REWIND = int(lib.KF_JOB_KEEP), int(lib.KF_JOB_REWIND)
+_KEEP, _REWIND, _REDO = int(lib.KF_JOB_KEEP), int(lib.KF_JOB_REWIND), int(lib.KF_JOB_REDO)
 
 
 class Engine:
@@ -349,6 +349,11 @@ class Engine:
         """
         alone = self._queued(Due.joined(self._due)) if self._due else None
         self._due.clear()
+        if alone is not None and self.rewinds is not None:
+            again = alone.jobs["kind"] == _REDO
+            if again.any():
+                self._rewind([alone.of(again)])
+                alone = alone.of(~again)
         if alone is not None and self.ladder.level >= _ORIENTATION_ONLY:
             alone = self._without_idle(alone)
         first, self._waiting = self._waiting, {}
@@ -369,7 +374,7 @@ class Engine:
                 job = queue.popleft()
                 if kind == _ORDER:
                     self._obey(self.registry.athlete_rows[row], job)
-                elif kind in (_KEEP, _REWIND):
+                elif kind in (_KEEP, _REWIND, _REDO):
                     rewinds.append(job)
                 else:
                     steps.append(job)
@@ -387,11 +392,14 @@ class Engine:
         self.behind = bool(self._queues)
 
     def _queued(self, due: Due) -> Due:
-        """Queue the jobs of athletes who have more than one step to take; return the other steps."""
+        """Queue the jobs of athletes who have more than one step to take; return the others.
+
+        These are steps, and steps that are to be made again before them.
+        """
         jobs = due.jobs
-        athletes = jobs["athlete"]
-        counts = np.bincount(athletes)
-        alone = (counts[athletes] == 1) & (jobs["kind"] == _STEP)
+        athletes, again = jobs["athlete"], jobs["kind"] == _REDO
+        counts = np.bincount(athletes[~again], minlength=int(athletes.max()) + 1)
+        alone = (counts[athletes] == 1) & ((jobs["kind"] == _STEP) | again)
         if self._queues:
             alone &= ~np.isin(athletes, list(self._queues))
         if alone.all():
@@ -419,21 +427,24 @@ class Engine:
         return action in ("start", "stop") and self.workouts.is_open(athlete)
 
     def _rewind(self, jobs: list[Due]) -> None:
-        """Carry out rewinds, and take the first bases of athletes."""
+        """Carry out rewinds, make steps again, and take the first bases of athletes."""
         rewinds = self.rewinds
         assert rewinds is not None, "the lanes tell of rewinds only where there are some"
-        athletes = [self.registry.athlete_rows[int(job.jobs["athlete"][0])] for job in jobs]
         for job in jobs:
-            self.schedule.done(job.jobs["athlete"], 1)
+            self.schedule.done(job.jobs["athlete"], len(job.jobs))
             if job.jobs["kind"][0] == _KEEP:
                 rewinds.begin(int(job.jobs["athlete"][0]), int(job.jobs["received_ns"][0]))
+        again = [job for job in jobs if job.jobs["kind"][0] == _REDO]
         jobs = [job for job in jobs if job.jobs["kind"][0] == _REWIND]
-        if self.ladder.level >= _ORIENTATION_ONLY:
-            self.given_up["rewinds"] += len(jobs)
-            return
-        self._out += [self._told(athlete, event) for athlete, event in rewinds.run(jobs)]
-        for athlete in athletes:
-            self._settle_lane(athlete)
+        possible = [] if self.ladder.level >= _ORIENTATION_ONLY else jobs
+        possible = [job for job in possible if rewinds.has_base(job)]
+        self.given_up["rewinds"] += len(jobs) - len(possible)
+        if again and self.ladder.level < _ORIENTATION_ONLY:
+            rewinds.redo(Due.joined(again))
+        if possible:
+            self._out += [self._told(athlete, event) for athlete, event in rewinds.run(possible)]
+        for job in possible:
+            self._settle_lane(self.registry.athlete_rows[int(job.jobs["athlete"][0])])
 
     def _rewind_now(self, athlete: Athlete) -> None:
         """Put into its place what came late and waits for more of its kind: nothing more is awaited."""
@@ -453,6 +464,8 @@ class Engine:
     def _step(self, due: Due, utc_ns: int) -> None:
         jobs = due.jobs
         rows, due_ns = jobs["athlete"].astype(np.intp), jobs["due_ns"].copy()
+        if self.rewinds is not None:
+            self.rewinds.before_step(rows, due_ns)
         estimates = self.table.step(rows, due_ns, due.measurements())
         if self.rewinds is not None:
             self.rewinds.keep(jobs, rows, due_ns)

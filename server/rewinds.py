@@ -1,6 +1,7 @@
 """Rewinds: what came late is put into its place, and an athlete's models step again from before it.
 
-The lane tells a rewind when it is due (csrc/lanes.c): to which base the athlete goes back, up to where the
+What came late by less than a step has that step made again, before the next: the next live update tells of it.
+For what came later, the lane tells a rewind when it is due (csrc/lanes.c): to which base the athlete goes back, up to where the
 models had stepped, and all measurements between, those that came late among them. Here the steps are made
 again, as they would have been in order, commands between them; nothing of the past is published again but
 what of totals, laps and summary has changed.
@@ -57,6 +58,22 @@ class Rewinds:
         if chosen.any():
             self._bases.keep(self._table.state, rows[chosen], due_ns[chosen])
 
+    def before_step(self, rows: NDArray[np.intp], due_ns: NDArray[np.int64]) -> None:
+        """Take note of what rows are before a step, which may have to be made again."""
+        self._bases.before_step(self._table.state, rows, due_ns)
+
+    def redo(self, due: Due) -> None:
+        """Make the newest steps again, with what came too late for them; nothing was done since."""
+        rows, due_ns = due.jobs["athlete"].astype(np.intp), due.jobs["due_ns"].copy()
+        known = self._bases.take_back(self._table.state, rows, due_ns)  # the others' steps were given up
+        due, rows, due_ns = due.of(known), rows[known], due_ns[known]
+        self._table.step(rows, due_ns, due.measurements())
+        self.keep(due.jobs, rows, due_ns)
+
+    def has_base(self, job: Due) -> bool:
+        """Return False where the step that a rewind would go back to was given up."""
+        return self._bases.has(int(job.jobs["athlete"][0]), int(job.jobs["due_ns"][0]))
+
     def settle(self, athlete: Athlete) -> None:
         """Let nothing go back to before now: something was done that is no job."""
         self._schedule.settle(athlete.row)
@@ -94,7 +111,6 @@ class Rewinds:
         """Go back, then yield each step's time and measurements; whoever takes one makes it."""
         row, base_ns = athlete.row, int(job.jobs["due_ns"][0])
         later_ns = self._bases.wind_back(self._table.state, row, base_ns)
-        assert later_ns is not None, "the lane knows which bases there are"
         first, count = int(job.jobs["first"][0]), int(job.jobs["count"][0])
         items = job.items[first : first + count]
         orders = self._workouts.wind_back(athlete, base_ns)
