@@ -1,8 +1,8 @@
 """What rows of the table of athletes were some time ago, for going back when something comes late.
 
 A base is all that is known of a row at an aligned time: the row itself, and how far its histories had come.
-Bases of a row are taken every ten seconds or so, by whoever steps it; the newest few are kept, in arrays. So is
-the row as it was before its newest step, which can be taken back alone.
+Bases of a row are taken every ten seconds or so, by whoever steps it; the newest few are kept, in arrays. So
+is the row as it was before its newest step, which can be taken back alone.
 """
 
 from typing import Any
@@ -64,7 +64,7 @@ class Checkpoints:
         self._put(state, rows, -1)
 
     def take_back(self, state: Records, rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Make rows what they were before their newest step; False where that did not go to ``t_ns``, (n,)."""
+        """Take back the newest step of rows; False where that did not go to ``t_ns``, (n,)."""
         known: NDArray[np.bool_] = self._newest_ns[rows] == t_ns
         rows = rows[known]
         slots = [state[column][rows] for column, _ in self._histories]
@@ -86,7 +86,7 @@ class Checkpoints:
             self._t_ns[row] = self._newest_ns[row] = NONE_NS
 
     def wind_back(self, state: Records, row: int, t_ns: int) -> list[int]:
-        """Make a row what it was at a base that it `has`; return the times of its later ones, which are gone."""
+        """Make a row what it was at a base that it `has`; return the times of its later bases, now gone."""
         at = int(np.flatnonzero(self._t_ns[row] == t_ns)[0])
         slots = [int(state[column][row]) for column, _ in self._histories]
         state.view(RAW)[row] = self._rows[row, at]

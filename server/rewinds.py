@@ -1,10 +1,10 @@
 """Rewinds: what came late is put into its place, and an athlete's models step again from before it.
 
-What came late by less than a step has that step made again, before the next: the next live update tells of it.
-For what came later, the lane tells a rewind when it is due (csrc/lanes.c): to which base the athlete goes back, up to where the
-models had stepped, and all measurements between, those that came late among them. Here the steps are made
-again, as they would have been in order, commands between them; nothing of the past is published again but
-what of totals, laps and summary has changed.
+What came late by less than a step has that step made again, before the next: the next live update tells of
+it. For what came later, the lane tells a rewind when it is due (csrc/lanes.c): to which base the athlete goes
+back, up to where the models had stepped, and all measurements between, those that came late among them. Here
+the steps are made again, as they would have been in order, commands between them; nothing of the past is
+published again but what of totals, laps and summary has changed.
 """
 
 from collections.abc import Iterator
