@@ -700,15 +700,14 @@ typedef struct {
 #define KF_BLOCK 64
 
 /* Run a kernel for records that each begin with their row of the table, int32, and have the time, int64, at
- * byte 8. Records of one row stand in the order of time; each finds its row as the one before has left it.
+ * byte 8. In the order of time, each finds its row as the one before has left it.
  *
  * inout: table      row_count rows of row_bytes
  * in:    records    count of record_bytes
- * work:  order      room for 2 count + 1
+ * work:  order      room for 3 count + 1
  *        registers  room for register_count KF_BLOCK
  * out:   told       an array of count for each output
- * Returns 0; or, having touched no row, 1 where records are not in the order of rows and times, -1 where one
- * is of a row that is not there.
+ * Returns 0; or, having touched no row, -1 where a record is of a row that is not there.
  */
 int kf_run(const kf_kernel *kernel, uint8_t *table, size_t row_bytes, size_t row_count,
            const uint8_t *records, size_t record_bytes, size_t count, uint32_t *order, kf_value *registers,
