@@ -512,7 +512,7 @@ int kf_schedule_run(kf_schedule *schedule);
  * kf_schedule_run does. */
 int kf_schedule_pass(kf_schedule *schedule, uint32_t lane_count, int64_t utc_ns);
 
-/* Tell the rewind that a lane awaits, if it does; returns as kf_schedule_run does. */
+/* Tell the rewind, or redo, that a lane awaits, if it does; returns as kf_schedule_run does. */
 int kf_schedule_rewind(kf_schedule *schedule, uint32_t row);
 
 /* Forget what a rewind would need: the models' state was changed by something that is no job. */

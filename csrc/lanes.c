@@ -186,30 +186,13 @@ static void take_again(kf_schedule *s, kf_lane *lane, kf_job *job, int64_t from_
     lane->dirty_ns = lane->deep_ns = INT64_MAX;
 }
 
-/* Where all that came late belongs to the newest step, tell that it is to be made again. Most that comes
- * late does so by less than a step: a strap tells of its last beat, a packet waits for the radio. */
-static void redo(kf_schedule *s, uint32_t row)
-{
-    kf_lane *lane = &s->lanes[row];
-
-    if (lane->dirty_ns == INT64_MAX || lane->dirty_ns <= lane->redo_ns || lane->redo_ns < lane->intact_ns)
-        return;
-    kf_job *job = kf_lane_tell(s, row, KF_JOB_REDO, lane->stepped_ns, kf_nothing);
-    if (lane->base_count && lane->bases[lane->base_count - 1] == lane->stepped_ns)
-        job->index = KF_KEEP;
-    take_again(s, lane, job, lane->redo_ns);
-}
-
 void kf_lane_step(kf_schedule *s, uint32_t row, uint32_t kind, int64_t due_ns, kf_cause why)
 {
     kf_lane *lane = &s->lanes[row];
 
-    if (kind == KF_JOB_STEP) {
-        redo(s, row);
-        lane->redo_ns = lane->stepped_ns == -KF_LONG_AGO_NS ? INT64_MAX : lane->stepped_ns;
-    } else {
-        lane->redo_ns = INT64_MAX; /* a command follows, which is not made again */
-    }
+    /* A first step has what opens a workout before it, any other job a command behind it. */
+    const bool alone = kind == KF_JOB_STEP && lane->stepped_ns != -KF_LONG_AGO_NS;
+    lane->redo_ns = alone ? lane->stepped_ns : INT64_MAX;
     kf_job *job = kf_lane_tell(s, row, kind, due_ns, why);
 
     job->first = (uint32_t)s->taken_count;
@@ -262,11 +245,32 @@ bool kf_lane_mark(kf_schedule *s, kf_lane *lane, int64_t t_ns)
     return true;
 }
 
+/* Whether all that came late belongs to the newest step, which can be made again. Most that is late is so by
+ * less than a step: a strap tells of its last beat, a packet waits for the radio. */
+static bool can_redo(const kf_lane *lane)
+{
+    return lane->dirty_ns != INT64_MAX && lane->dirty_ns > lane->redo_ns && lane->redo_ns >= lane->intact_ns;
+}
+
+static void redo(kf_schedule *s, uint32_t row)
+{
+    kf_lane *lane = &s->lanes[row];
+    kf_job *job = kf_lane_tell(s, row, KF_JOB_REDO, lane->stepped_ns, kf_nothing);
+
+    if (lane->base_count && lane->bases[lane->base_count - 1] == lane->stepped_ns)
+        job->index = KF_KEEP;
+    take_again(s, lane, job, lane->redo_ns);
+}
+
 void kf_lane_rewind(kf_schedule *s, uint32_t row)
 {
     kf_lane *lane = &s->lanes[row];
     const uint32_t base = base_before(lane, lane->dirty_ns);
 
+    if (can_redo(lane)) {
+        redo(s, row);
+        return;
+    }
     if (base == lane->base_count) {
         lane->dirty_ns = lane->deep_ns = INT64_MAX;
         return;
@@ -299,6 +303,9 @@ void kf_lane_advance(kf_schedule *s, uint32_t row, int64_t t_ns, kf_cause why)
         lane->watermark_ns = t_ns;
         lane->flags |= KF_LANE_STARTED;
     }
+    /* Half a step later most that is late is there, and few others step in the same moment. */
+    if (can_redo(lane) && t_ns >= lane->stepped_ns + KF_STEP_NS / 2)
+        redo(s, row);
     while (lane->due_ns <= t_ns) {
         kf_lane_step(s, row, KF_JOB_STEP, lane->due_ns, why);
         if (kf_lane_is_ripe(s, lane))

@@ -18,7 +18,8 @@ LOOK_NS: Final = 50_000_000  # each once a second
 PERIOD_NS: Final = 60_000_000_000  # a source that changes is told at the next look,
 FIT_NS: Final = 10_000_000_000  # a fit that changes after so long
 TOLD_MAX: Final = 50  # in one look: the others have their turn at the next
-TURNS: Final = PERIOD_NS // LOOK_NS  # at which a period begins, for some athletes at each
+TURNS: Final = PERIOD_NS // LOOK_NS  # at which a period begins, for some athletes at each:
+STRIDE: Final = 743  # turns from a row's to the next's; has no divisor in common with TURNS
 GONE_NS: Final = 30_000_000_000  # a device that was not heard for so long, while others were, speaks no more
 
 # What devices speak for, and the fields of an athlete's row that hold which, and when it was heard.
@@ -125,5 +126,5 @@ def _fits(state: Fields) -> NDArray[np.int8]:
 
 def _period(rows: NDArray[np.intp], utc_ns: Any) -> NDArray[np.int64]:
     """Return the number of each athlete's period."""
-    period: NDArray[np.int64] = (utc_ns + rows % TURNS * LOOK_NS) // PERIOD_NS
+    period: NDArray[np.int64] = (utc_ns + rows * STRIDE % TURNS * LOOK_NS) // PERIOD_NS
     return period

@@ -349,11 +349,6 @@ class Engine:
         """
         alone = self._queued(Due.joined(self._due)) if self._due else None
         self._due.clear()
-        if alone is not None and self.rewinds is not None:
-            again = alone.jobs["kind"] == _REDO
-            if again.any():
-                self._rewind([alone.of(again)])
-                alone = alone.of(~again)
         if alone is not None and self.ladder.level >= _ORIENTATION_ONLY:
             alone = self._without_idle(alone)
         first, self._waiting = self._waiting, {}
@@ -374,7 +369,7 @@ class Engine:
                 job = queue.popleft()
                 if kind == _ORDER:
                     self._obey(self.registry.athlete_rows[row], job)
-                elif kind in (_KEEP, _REWIND, _REDO):
+                elif kind in (_KEEP, _REWIND):
                     rewinds.append(job)
                 else:
                     steps.append(job)
@@ -392,14 +387,11 @@ class Engine:
         self.behind = bool(self._queues)
 
     def _queued(self, due: Due) -> Due:
-        """Queue the jobs of athletes who have more than one step to take; return the others.
-
-        These are steps, and steps that are to be made again before them.
-        """
+        """Queue the jobs of athletes who have more than one step to take; return the other steps."""
         jobs = due.jobs
-        athletes, again = jobs["athlete"], jobs["kind"] == _REDO
-        counts = np.bincount(athletes[~again], minlength=int(athletes.max()) + 1)
-        alone = (counts[athletes] == 1) & ((jobs["kind"] == _STEP) | again)
+        athletes = jobs["athlete"]
+        counts = np.bincount(athletes)
+        alone = (counts[athletes] == 1) & ((jobs["kind"] == _STEP) | (jobs["kind"] == _REDO))
         if self._queues:
             alone &= ~np.isin(athletes, list(self._queues))
         if alone.all():
@@ -427,22 +419,19 @@ class Engine:
         return action in ("start", "stop") and self.workouts.is_open(athlete)
 
     def _rewind(self, jobs: list[Due]) -> None:
-        """Carry out rewinds, make steps again, and take the first bases of athletes."""
+        """Carry out rewinds, and take the first bases of athletes."""
         rewinds = self.rewinds
         assert rewinds is not None, "the lanes tell of rewinds only where there are some"
         for job in jobs:
-            self.schedule.done(job.jobs["athlete"], len(job.jobs))
+            self.schedule.done(job.jobs["athlete"], 1)
             if job.jobs["kind"][0] == _KEEP:
                 rewinds.begin(int(job.jobs["athlete"][0]), int(job.jobs["received_ns"][0]))
-        again = [job for job in jobs if job.jobs["kind"][0] == _REDO]
         jobs = [job for job in jobs if job.jobs["kind"][0] == _REWIND]
-        possible = [] if self.ladder.level >= _ORIENTATION_ONLY else jobs
-        possible = [job for job in possible if rewinds.has_base(job)]
+        possible = [job for job in jobs if self.ladder.level < _ORIENTATION_ONLY and rewinds.has_base(job)]
         self.given_up["rewinds"] += len(jobs) - len(possible)
-        if again and self.ladder.level < _ORIENTATION_ONLY:
-            rewinds.redo(Due.joined(again))
-        if possible:
-            self._out += [self._told(athlete, event) for athlete, event in rewinds.run(possible)]
+        if not possible:
+            return
+        self._out += [self._told(athlete, event) for athlete, event in rewinds.run(possible)]
         for job in possible:
             self._settle_lane(self.registry.athlete_rows[int(job.jobs["athlete"][0])])
 
@@ -450,7 +439,11 @@ class Engine:
         """Put into its place what came late and waits for more of its kind: nothing more is awaited."""
         if self.rewinds is None or self.schedule.lanes["jobs"][athlete.row]:
             return
-        self._rewind(list(self.schedule.rewind(athlete.row)))
+        for job in self.schedule.rewind(athlete.row):
+            if job.jobs["kind"][0] == _REDO:
+                self._step(job, 0)
+            else:
+                self._rewind([job])
 
     def _obey(self, athlete: Athlete, job: Due) -> None:
         order = self._orders.pop(int(job.jobs["index"][0]))
@@ -462,14 +455,13 @@ class Engine:
         self._out.append(self._reply(athlete.id, reply))
 
     def _step(self, due: Due, utc_ns: int) -> None:
-        jobs = due.jobs
-        rows, due_ns = jobs["athlete"].astype(np.intp), jobs["due_ns"].copy()
+        self.schedule.done(due.jobs["athlete"], len(due.jobs))
         if self.rewinds is not None:
-            self.rewinds.before_step(rows, due_ns)
+            due = self.rewinds.prepare(due)
+        rows, due_ns = due.jobs["athlete"].astype(np.intp), due.jobs["due_ns"].copy()
         estimates = self.table.step(rows, due_ns, due.measurements())
         if self.rewinds is not None:
-            self.rewinds.keep(jobs, rows, due_ns)
-        self.schedule.done(rows, len(rows))
+            self.rewinds.keep(due.jobs, rows, due_ns)
         self.deadlines.history.doing.steps += len(rows)
         self._publish(due, MetricColumns(estimates, due_ns), utc_ns)
 

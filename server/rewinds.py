@@ -1,7 +1,7 @@
 """Rewinds: what came late is put into its place, and an athlete's models step again from before it.
 
-What came late by less than a step has that step made again, before the next: the next live update tells of
-it. For what came later, the lane tells a rewind when it is due (csrc/lanes.c): to which base the athlete goes
+What came late by less than a step has that step made again: the next live update tells of it. For what came
+later, the lane tells a rewind when it is due (csrc/lanes.c): to which base the athlete goes
 back, up to where the models had stepped, and all measurements between, those that came late among them. Here
 the steps are made again, as they would have been in order, commands between them; nothing of the past is
 published again but what of totals, laps and summary has changed.
@@ -25,7 +25,7 @@ from server.workouts import Done, Workouts
 FRESH_NS = -int(lib.KF_LONG_AGO_NS)  # the base before an athlete's first measurement
 
 _BEGIN, _STEP, _ORDER = range(3)  # of what has one time, this is the order
-_BASE = int(lib.KF_KEEP)
+_BASE, _REDO = int(lib.KF_KEEP), int(lib.KF_JOB_REDO)
 _NO_JOBS = np.zeros(0, JOB)
 
 
@@ -58,17 +58,18 @@ class Rewinds:
         if chosen.any():
             self._bases.keep(self._table.state, rows[chosen], due_ns[chosen])
 
-    def before_step(self, rows: NDArray[np.intp], due_ns: NDArray[np.int64]) -> None:
-        """Take note of what rows are before a step, which may have to be made again."""
-        self._bases.before_step(self._table.state, rows, due_ns)
+    def prepare(self, due: Due) -> Due:
+        """Make rows ready for their steps, and return these: what is made again is taken back before.
 
-    def redo(self, due: Due) -> None:
-        """Make the newest steps again, with what came too late for them; nothing was done since."""
+        A step that is to be made again, but was given up, is not among them.
+        """
         rows, due_ns = due.jobs["athlete"].astype(np.intp), due.jobs["due_ns"].copy()
-        known = self._bases.take_back(self._table.state, rows, due_ns)  # the others' steps were given up
-        due, rows, due_ns = due.of(known), rows[known], due_ns[known]
-        self._table.step(rows, due_ns, due.measurements())
-        self.keep(due.jobs, rows, due_ns)
+        again = due.jobs["kind"] == _REDO
+        ready = ~again
+        self._bases.before_step(self._table.state, rows[ready], due_ns[ready])
+        if again.any():
+            ready[again] = self._bases.take_back(self._table.state, rows[again], due_ns[again])
+        return due if ready.all() else due.of(ready)
 
     def has_base(self, job: Due) -> bool:
         """Return False where the step that a rewind would go back to was given up."""
