@@ -390,6 +390,7 @@ typedef struct {
     int64_t deep_ns;    /* likewise, of what is later than KF_DEEP_NS */
     int64_t rewound_ns; /* when the last rewind was told */
     int64_t redo_ns;    /* from where the newest step went, if it can be taken back; INT64_MAX: it cannot */
+    int64_t begun_ns;   /* of the oldest measurement of all */
     int64_t intact_ns;  /* no measurement newer than this was dropped */
     int64_t bases[KF_BASES]; /* rising */
 } kf_lane;

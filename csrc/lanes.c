@@ -214,7 +214,7 @@ void kf_lane_restart(kf_schedule *s, uint32_t row, int64_t t_ns)
 
     drop_held(s, lane);
     drop_kept(s, lane);
-    lane->watermark_ns = t_ns;
+    lane->watermark_ns = lane->begun_ns = t_ns;
     lane->due_ns = kf_lane_grid_after(lane, t_ns);
     lane->flags |= KF_LANE_STARTED;
     lane->stepped_ns = lane->rewound_ns = lane->intact_ns = -KF_LONG_AGO_NS;
@@ -339,6 +339,10 @@ void kf_lane_hold(kf_schedule *s, kf_lane *lane, const kf_item *item)
  * whether it is kept for that alone: it comes too late for any step. */
 bool kf_lane_keeps(kf_schedule *s, kf_lane *lane, const kf_item *item)
 {
+    if (item->t_ns < lane->begun_ns && kf_lane_mark(s, lane, item->t_ns)) {
+        lane->begun_ns = item->t_ns;
+        lane->deep_ns = item->t_ns < lane->deep_ns ? item->t_ns : lane->deep_ns; /* all began sooner */
+    }
     if (item->t_ns > lane->stepped_ns || !kf_lane_mark(s, lane, item->t_ns) ||
         item->t_ns > lane->stepped_ns - KF_DEEP_NS)
         return false;
