@@ -3,7 +3,13 @@
 For a filter whose noises are right the NIS of a measurement of d numbers is chi-square of d, so its mean over
 d is 1 (Bar-Shalom, Li and Kirubarajan 2001, 5.4). A mean that forgets, of WINDOW measurements, weighs as many
 as 2 WINDOW - 1 equal ones; above its 95 % bound the filter is surer than it may be, below it is too careful.
-Innovations that are alike from one to the next, as of receivers that smooth, stray from 1 further than that.
+
+The noises of position and altitude are shares of what is stated, chosen for what they do to a track and to a
+climb; how much fixes and heights differ from one to the next depends on the receiver. If all noises of a
+filter are wrong by one factor its estimates are the same, and the factor can be learnt beside it from the
+innovations alone (Harvey 1989, 3.4.1; West and Harrison 1997, 10.8, where the variance is discounted). That
+is the *scale*: innovations are held to what they were over the newest SCALE_MEMORY measurements, and the
+windowed NIS tells where a sensor is no longer what it was. The heart has such a factor for each source.
 """
 
 from typing import Any, NamedTuple
@@ -17,6 +23,8 @@ from fusion.models import heart_rate
 from fusion.table import Fields
 
 WINDOW = 30.0  # measurements; heart_rate.NIS_WINDOW has its own
+SCALE_MEMORY = 120.0  # measurements in which the scale is learnt
+SCALE_RANGE = (0.01, 30.0)  # beyond it a model does not fit, however long that lasts
 NIS_MAX = 9.0  # of one measurement, over d: a hop says that it was a hop, not that the filter is wrong
 
 
@@ -36,8 +44,10 @@ MODELS = {
 }
 FIELDS: list[tuple[Any, ...]] = [
     ("fit_position", np.float64),
+    ("fit_position_scale", np.float64),
     ("fit_position_count", np.int32),
     ("fit_altitude", np.float64),
+    ("fit_altitude_scale", np.float64),
     ("fit_altitude_count", np.int32),
 ]
 
@@ -56,12 +66,17 @@ def learn(state: Records, model: str, rows: timer.Rows, before: Floats, nis: Flo
     dimensions : int
         d, of the measurement.
     """
-    field, counted = f"fit_{model}", f"fit_{model}_count"
+    field, counted, scaled = f"fit_{model}", f"fit_{model}_count", f"fit_{model}_scale"
     new = nis != before
-    count = np.where(new, np.minimum(state[counted][rows] + 1, int(WINDOW)), state[counted][rows])
-    one = np.minimum(nis * (1.0 / dimensions), NIS_MAX)
+    seen = state[counted][rows]
+    scale = np.where(seen == 0, 1.0, state[scaled][rows])
+    one = np.minimum(nis * (1.0 / dimensions) / scale, NIS_MAX)
+    count = np.minimum(seen + new, int(SCALE_MEMORY))
     mean = state[field][rows]
-    state[field][rows] = np.where(new, mean + (one - mean) / np.maximum(count, 1), mean)
+    state[field][rows] = np.where(new, mean + (one - mean) / np.minimum(np.maximum(count, 1), WINDOW), mean)
+    # The first scale is that of one measurement and what was thought before.
+    learnt = np.clip(scale * (1.0 + (one - 1.0) / np.minimum(count + 1, SCALE_MEMORY)), *SCALE_RANGE)
+    state[scaled][rows] = np.where(new, learnt, scale)
     state[counted][rows] = count
 
 
