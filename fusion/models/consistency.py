@@ -74,8 +74,7 @@ def learn(state: Records, model: str, rows: timer.Rows, before: Floats, nis: Flo
     count = np.minimum(seen + new, int(SCALE_MEMORY))
     mean = state[field][rows]
     state[field][rows] = np.where(new, mean + (one - mean) / np.minimum(np.maximum(count, 1), WINDOW), mean)
-    # The first scale is that of one measurement and what was thought before.
-    learnt = np.clip(scale * (1.0 + (one - 1.0) / np.minimum(count + 1, SCALE_MEMORY)), *SCALE_RANGE)
+    learnt = np.clip(scale * (1.0 + (one - 1.0) / np.maximum(count, 1)), *SCALE_RANGE)
     state[scaled][rows] = np.where(new, learnt, scale)
     state[counted][rows] = count
 
