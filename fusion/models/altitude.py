@@ -308,7 +308,9 @@ def _heights(
     # A satellite height beside a barometer: the first tells all that is known, each further one little.
     since_s = (t_ns - state["alt_gnss_ns"][rows]) * 1e-9
     first = state["alt_gnss_ns"][rows] == 0
-    beside = e["slow_m"] * e["slow_m"] * np.where(first, 1.0, np.maximum(SLOW_S / np.maximum(since_s, 0.1), 1.0))
+    beside = (
+        e["slow_m"] * e["slow_m"] * np.where(first, 1.0, np.maximum(SLOW_S / np.maximum(since_s, 0.1), 1.0))
+    )
     R = np.where(gnss & barometric, beside, e["variance"])
     started = (source != Source.NONE) & ~(baro & ~on_baro)
     silent = (t_ns - state["alt_t_ns"][rows]) * 1e-9 > GAP_S

@@ -32,7 +32,7 @@ STRAP_LAG_S = 2.0  # a mean of about five beats
 OPTICAL_LAG_S = 8.0  # a window of light of about ten seconds, and what the filter adds to it
 KNOWN_LAG_S = 1.0  # what is left of one that is told
 TREND_S = 5.0  # in which the slope of the filtered rate is learnt
-FILTER_LAG_S = 1.0  # by which the filter itself trails a slope: (1 - K) / K readings a second, K about a half
+FILTER_LAG_S = 1.0  # by which modes trail a slope that they do not hold: (1 - K) / K readings, K about half
 SLOPE_MAX = 3.0  # bpm/s: a reading that jumps more is no heart that changes
 LASTING_SHARE = 0.3  # of the variance of a reading, that neighbouring readings have in common, and
 STRAP_LASTING_BPM = 0.7  # of a strap's error, that does not change from reading to reading
@@ -42,6 +42,7 @@ NOISE_TIME_S = 8.0  # in which a source's noise is learnt
 NOISE_MIN = 0.03  # the factor: sensors smooth, and what neighbours have in common is no noise
 NOISE_MAX = 9.0
 NIS_WINDOW = 15.0  # readings
+NIS_LOW = 0.55
 NIS_HIGH = 1.6  # the upper end of what chance makes of it (95 %); more widens sigma
 LAG_MAX_S = 20.0
 RANGE_BPM = (25.0, 250.0)
@@ -111,12 +112,12 @@ def told_sigma(m: Fields) -> Floats:
 
 
 def carried(s: Fields, t_ns: timer.Times) -> Carried:
-    """Return the rate at t_ns, (n,), as the modes go on by themselves, brought to where its trend leads."""
+    """Return the rate at t_ns, (n,), as the modes go on by themselves, and by what they trail their trend."""
     dt_s = np.minimum(np.maximum(t_ns - s["hr_state_ns"], 0) * 1e-9, GAP_S)
     modes, shares = heart_modes.predict(s["hr_modes"], s["hr_shares"], _belief(s), dt_s, _push(s, t_ns))
     belief = heart_modes.combined(modes, shares)
     slope = np.minimum(np.maximum(s["hr_trend"], -SLOPE_MAX), SLOPE_MAX)
-    return Carried(belief.rate + FILTER_LAG_S * slope, slope, belief.p00)
+    return Carried(belief.rate + FILTER_LAG_S * (slope - s["hr_x"][1]), slope, belief.p00)
 
 
 def steady_variance(s: Fields, p00: Floats) -> Floats:
@@ -151,10 +152,10 @@ def absorb(s: Fields, m: Fields) -> Mask:
     anew = first | ((t_ns - heard_ns) * 1e-9 > GAP_S)
     beside = (s["hr_strap_ns"] != 0) & (t_ns - s["hr_strap_ns"] <= STRAP_NS)
     reading = Reading(bpm, m["source"] == OPTICAL, t_ns, at_ns, dt_s, sane & in_time, anew, beside)
-    rate_before, locked = s["hr_x"][0], s["lock_on"]
+    rate_before = s["hr_x"][0]
     _forget(s, reading, first)
     taken = _filter(s, m, reading)
-    _follow(s, reading, rate_before, (s["hr_rejects"] == 0) & (s["lock_on"] == locked))
+    _follow(s, reading, rate_before)
     # Light beside a strap teaches, but the strap speaks.
     speaks = taken & ~(reading.optical & beside)
     source = np.where(speaks, m["source"], s["hr_source"])
@@ -258,11 +259,12 @@ def _learn(s: Fields, r: Reading, nis: Floats, expected: tuple[Floats, Floats, F
     s["hr_noise"], s["hr_bias"] = new_noise, new_bias
 
 
-def _follow(s: Fields, r: Reading, rate_before: Floats, on: Mask) -> None:
-    """Learn the slope of the filtered rate, which the modes forget; not ``on``: the rate has been set anew."""
+def _follow(s: Fields, r: Reading, rate_before: Floats) -> None:
+    """Learn the slope of the filtered rate, which the modes forget; a jump of it has none."""
     moved = s["hr_x"][0] - rate_before
     trend = s["hr_trend"] + (moved - s["hr_trend"] * r.dt_s) / (TREND_S + r.dt_s)
-    s["hr_trend"] = np.where(r.use, np.where(r.anew | ~on, 0.0, trend), s["hr_trend"])
+    jumped = r.anew | (np.abs(moved) > SLOPE_MAX * (1.0 + r.dt_s))
+    s["hr_trend"] = np.where(r.use, np.where(jumped, 0.0, trend), s["hr_trend"])
 
 
 def _push(s: Fields, t_ns: timer.Times) -> tuple[Floats, Floats]:
