@@ -52,12 +52,12 @@ MODELS = {
 }
 FIELDS: list[tuple[Any, ...]] = [
     ("fit_position", np.float64),
-    ("fit_position_scale", np.float64),
+    ("fit_position_scale", np.float32),
     # Of what each NIS is off 1: the newest, the mean square, and the mean of its product with the one before.
     ("fit_position_off", np.float32, (3,)),
     ("fit_position_count", np.int32),
     ("fit_altitude", np.float64),
-    ("fit_altitude_scale", np.float64),
+    ("fit_altitude_scale", np.float32),
     ("fit_altitude_off", np.float32, (3,)),
     ("fit_altitude_count", np.int32),
 ]

@@ -44,8 +44,9 @@ CONDITIONS: Final = (
     "scale of the noises and the bounds are learnt (docs/fusion.md, Windowed NIS): inside says that a sensor "
     "is what it was over the last minutes, not that a textbook's variance is right. *filterpy* is a filter "
     "of value and rate, as its documentation builds one, with a textbook's constants (1 m/s² of "
-    "acceleration, the accuracy that a fix states; 0.1 m/s², satellite heights; 0.5 bpm/s², 1 bpm), not tuned, "
-    "on the same measurements, against the bounds of chi-square. Its value is that of its newest measurement.",
+    "acceleration, the accuracy that a fix states; 0.1 m/s², satellite heights; 0.5 bpm/s², 1 bpm), not "
+    "tuned, on the same measurements, against the bounds of chi-square. Its value is that of its newest "
+    "measurement.",
 )
 _COVERAGE: Final = (
     *(Column("of", "left"), Column("metric", "left"), Column("moments")),
