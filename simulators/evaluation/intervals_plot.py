@@ -12,10 +12,10 @@ from simulators.evaluation.plots import COLOURS, STYLE, svg
 MODELS: Final = {"position": "#12658f", "altitude": "#d2601a", "heart_rate": "#5a8f29"}
 
 
-def pictures(
+def picture(
     simulated: Mapping[str, Tally], recorded: Mapping[str, Tally], fits: Mapping[str, Mapping[str, Fit]]
-) -> dict[str, str]:
-    """Return SVG by file name: coverage by metric, simulated and recorded, and NIS by model of each."""
+) -> str:
+    """Return an SVG: coverage by metric, simulated and recorded, and NIS by model of each."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.5, 7.0), layout="constrained")
         axes: Any = figure.subplots(2, 2)
@@ -23,7 +23,7 @@ def pictures(
         _reliability(axes[0, 1], recorded, "recorded")
         for axis, (where, of) in zip(axes[1], fits.items(), strict=True):
             _spread(axis, of, f"{where}: windowed NIS, share of the time")
-        return {"intervals.svg": svg(figure)}
+        return svg(figure)
 
 
 def _reliability(axis: Any, told: Mapping[str, Tally], title: str) -> None:
