@@ -33,6 +33,7 @@ OPTICAL_LAG_S = 8.0  # a window of light of about ten seconds, and what the filt
 KNOWN_LAG_S = 1.0  # what is left of one that is told
 TREND_S = 5.0  # in which the slope of the filtered rate is learnt
 FILTER_LAG_S = 1.0  # by which modes trail a slope that they do not hold: (1 - K) / K readings, K about half
+TREND_NOISE = 0.3  # bpm/s: what the variation of recorded hearts that are steady makes of it, one sigma
 SLOPE_MAX = 3.0  # bpm/s: a reading that jumps more is no heart that changes
 LASTING_SHARE = 0.3  # of the variance of a reading, that neighbouring readings have in common, and
 STRAP_LASTING_BPM = 0.7  # of a strap's error, that does not change from reading to reading
@@ -59,7 +60,8 @@ FIELDS: list[tuple[Any, ...]] = [
     ("hr_x", np.float64, (2,)),  # of all modes together
     ("hr_P", np.float64, (2, 2)),
     ("hr_state_ns", np.int64),  # which they are of; 0: never
-    ("hr_trend", np.float64),  # slope of the filtered rate, bpm/s
+    ("hr_trend", np.float64),  # slope of the filtered rate, bpm/s,
+    ("hr_bustle", np.float64),  # and the mean square of that from reading to reading
     ("hr_effort", np.float64),  # that the heart had followed then, ml/kg/min
     ("hr_t_ns", np.int64),  # of the newest reading that was believed; 0: never
     ("hr_strap_ns", np.int64),  # of the newest of a strap
@@ -117,7 +119,9 @@ def carried(s: Fields, t_ns: timer.Times) -> Carried:
     modes, shares = heart_modes.predict(s["hr_modes"], s["hr_shares"], _belief(s), dt_s, _push(s, t_ns))
     belief = heart_modes.combined(modes, shares)
     slope = np.minimum(np.maximum(s["hr_trend"], -SLOPE_MAX), SLOPE_MAX)
-    return Carried(belief.rate + FILTER_LAG_S * (slope - s["hr_x"][1]), slope, belief.p00)
+    missing = slope - s["hr_x"][1]
+    sure = missing * missing / (missing * missing + TREND_NOISE**2)
+    return Carried(belief.rate + FILTER_LAG_S * sure * missing, slope, belief.p00)
 
 
 def steady_variance(s: Fields, p00: Floats) -> Floats:
@@ -133,7 +137,8 @@ def steady_variance(s: Fields, p00: Floats) -> Floats:
 def variance(s: Fields, p00: Floats, slope: Floats) -> Floats:
     """Return the variance of the rate, whose source tells it late, bpm^2, (n,)."""
     late = s["hr_lag_s"] * np.minimum(np.abs(slope), SLOPE_MAX)
-    total: Floats = steady_variance(s, p00) + late * late
+    # What the rate does from reading to reading may be the heart or its beats' own variation.
+    total: Floats = steady_variance(s, p00) + late * late + FILTER_LAG_S**2 * s["hr_bustle"]
     return total
 
 
@@ -265,6 +270,9 @@ def _follow(s: Fields, r: Reading, rate_before: Floats) -> None:
     trend = s["hr_trend"] + (moved - s["hr_trend"] * r.dt_s) / (TREND_S + r.dt_s)
     jumped = r.anew | (np.abs(moved) > SLOPE_MAX * (1.0 + r.dt_s))
     s["hr_trend"] = np.where(r.use, np.where(jumped, 0.0, trend), s["hr_trend"])
+    square = moved * moved / np.maximum(r.dt_s, 1.0)
+    bustle = s["hr_bustle"] + (square - s["hr_bustle"] * r.dt_s) / (TREND_S + r.dt_s)
+    s["hr_bustle"] = np.where(r.use, np.where(jumped, 0.0, bustle), s["hr_bustle"])
 
 
 def _push(s: Fields, t_ns: timer.Times) -> tuple[Floats, Floats]:

@@ -32,7 +32,8 @@ Floats = NDArray[np.float64]
 SETTLED_S: Final = 30
 START_NS: Final = heart_runs.START_NS
 RATE_HZ: Final = 128  # Physilog
-PLACES: Final = {"LF": "foot", "RF": "foot", "SA": "hip", "LH": "wrist", "RH": "wrist", "RL": "wrist"}
+# LH, RH and RL are left out: said to be hands, they move as feet do (6 to 9 m/s^2).
+PLACES: Final = {"LF": "foot", "RF": "foot", "SA": "hip"}
 EDGE_S: Final = (8.0, 2.0)  # of a walk, that do not count: while the belt speeds up, and as it stops
 STEP_MAX_S: Final = 1.5  # the optical system has lost a step
 SHIFTS_S: Final = np.arange(-30.0, 30.0, 0.25)
@@ -69,8 +70,9 @@ def _hearts(outcome: Outcome, who: str, runs: Sequence[Run], by: Sensors) -> Non
 def _walk(outcome: Outcome, folder: Path) -> None:
     """Take in one walk, device by device."""
     steps_s = _optical(folder / "OptoGait" / "optogait.csv")
-    told = {path.name[:2]: rhythm(path) for path in sorted((folder / "IMU").glob("*.csv.xz"))}
-    feet = [one for name, one in told.items() if PLACES.get(name) == "foot"]
+    paths = {name: folder / "IMU" / f"{name}.csv.xz" for name in PLACES}
+    told = {name: rhythm(path) for name, path in paths.items() if path.exists()}
+    feet = [one for name, one in told.items() if PLACES[name] == "foot"]
     if len(steps_s) < 20 or not feet:
         return
     together = np.concatenate(feet)
@@ -78,7 +80,7 @@ def _walk(outcome: Outcome, folder: Path) -> None:
     for name, one in told.items():
         truth, known = _truth(steps_s, one[:, 0] + shift_s)
         for value, sigma, true in np.column_stack([one[:, 1:], truth])[known]:
-            outcome.told[f"TRIPOD, {PLACES.get(name, 'unknown')}", "cadence"].add(value - true, sigma)
+            outcome.told[f"TRIPOD, {PLACES[name]}", "cadence"].add(value - true, sigma)
 
 
 def _optical(path: Path) -> Floats:
@@ -113,7 +115,7 @@ def rhythm(path: Path) -> Floats:
     rows = rows[np.isfinite(rows).all(1)]
     gyro_b, accel_b = np.radians(rows[:, 1:4]), rows[:, 4:7] * GRAVITY_MPS2
     core, table = CoreTable(), Athletes()
-    core.add(placement=PLACES.get(path.name[:2], "unknown"))
+    core.add(placement=PLACES[path.name[:2]])
     row = np.array([table.add()], dtype=np.intp)
     table.begin(0, START_NS, Sport.WALK)
     told = []

@@ -29,6 +29,7 @@ TOTALS: Final = {
     "distance_m": "distance",
     "ascent_m": "ascent",
     "descent_m": "descent",
+    "steps": "steps",
     "heart_rate_mean_bpm": "mean heart rate",
 }
 
