@@ -30,7 +30,7 @@ from fusion.table import Fields
 WINDOW = 30.0  # measurements; heart_rate.NIS_WINDOW has its own
 SCALE_MEMORY = 120.0  # measurements in which the scale is learnt
 SPREAD_MEMORY = 480.0  # in which the variance and correlation of innovations squared are
-SCALE_RANGE = (1e-3, 30.0)  # beyond it a model does not fit, however long that lasts
+SCALE_MIN, SCALE_MAX = 1e-3, 30.0  # beyond them a model does not fit, however long that lasts
 CORRELATION_MAX = 0.95
 SQUARE_MAX = 8.0  # twice that of the worst receiver at hand; more is a model that does not fit
 NORMAL_95 = 1.96
@@ -85,7 +85,7 @@ def learn(state: Records, model: str, rows: timer.Rows, before: Floats, nis: Flo
     count = np.minimum(seen + new, int(SPREAD_MEMORY))
     mean = state[field][rows]
     state[field][rows] = np.where(new, mean + (one - mean) / np.clip(count, 1, WINDOW), mean)
-    learnt = np.clip(scale * (1.0 + (one - 1.0) / np.clip(count, 1, SCALE_MEMORY)), *SCALE_RANGE)
+    learnt = np.clip(scale * (1.0 + (one - 1.0) / np.clip(count, 1, SCALE_MEMORY)), SCALE_MIN, SCALE_MAX)
     state[scaled][rows] = np.where(new, learnt, scale)
     state[counted][rows] = count
     off, before = one - 1.0, state[f"fit_{model}_off"][rows].T
