@@ -102,7 +102,7 @@ def bounds(state: Fields, model: str) -> tuple[Floats, Floats]:
     if model == "heart_rate":
         alike = np.zeros(np.shape(state["hr_t_ns"]))
         return alike + heart_rate.NIS_LOW, alike + heart_rate.NIS_HIGH
-    _, square, product = np.moveaxis(state[f"fit_{model}_off"], -1, 0)
+    _, square, product = state[f"fit_{model}_off"]
     white = 2.0 / MODELS[model].dimensions
     r = np.clip(product / np.maximum(square, 1e-9), 0.0, CORRELATION_MAX)
     variance = np.clip(square, white, SQUARE_MAX) * (1.0 + r) / (1.0 - r) / (2.0 * WINDOW - 1.0)
