@@ -124,6 +124,7 @@ def _fits(state: Fields) -> NDArray[np.int8]:
     columns = []
     for name, model in consistency.MODELS.items():
         nis = state[model.field]
-        fit = np.where(nis > model.high, 1, np.where(nis < model.low, 2, 0))
+        low, high = consistency.bounds(state, name)
+        fit = np.where(nis > high, 1, np.where(nis < low, 2, 0))
         columns.append(np.where(consistency.known(state, name), fit, _UNKNOWN))
     return np.stack(columns, axis=1).astype(np.int8)
