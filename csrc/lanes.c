@@ -267,6 +267,8 @@ void kf_lane_rewind(kf_schedule *s, uint32_t row)
     kf_lane *lane = &s->lanes[row];
     const uint32_t base = base_before(lane, lane->dirty_ns);
 
+    if (lane->stepped_ns == -KF_LONG_AGO_NS)
+        return; /* there is nothing yet to make again */
     if (can_redo(lane)) {
         redo(s, row);
         return;

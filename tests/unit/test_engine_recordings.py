@@ -134,3 +134,20 @@ def test_a_class_may_be_larger_than_the_table_was() -> None:
     for number in range(16_390):
         engine.registry.device(f"d{number}")
     assert len(engine.registry.athletes) == 16_390
+
+
+def test_a_command_may_come_after_a_measurement_older_than_the_first_and_before_any_step() -> None:
+    engine = Engine(Config(), lambda: 0)
+
+    def beat(tenths: int) -> Incoming:
+        return message("in/a/hr", HeartRate(t=LONG_AGO + tenths * S // 10, bpm=100.0))
+
+    lap = message("command/a", Command("lap", "lap", t=LONG_AGO + 4 * S // 10))
+    out = play(engine, message("in/a/status", RECORDED), beat(3), beat(1), lap)
+    for second in range(1, 4):
+        out += play(engine, beat(10 * second))
+    started, lapped, revised = workouts(out)
+    assert (started.event, lapped.event, revised.event) == ("started", "lap", "revised")
+    assert started.laps == []
+    assert lapped.laps[0].elapsed_s == 0.1
+    assert revised.laps[0].elapsed_s == 0.3
