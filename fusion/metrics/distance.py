@@ -23,10 +23,10 @@ from fusion.table import Fields, Picked
 HOLE_NS = 10_000_000_000  # fixes further apart leave a hole that others may fill
 EDGE_S = 8.0  # from a resume to the first fix: its speed speaks for that long
 CHORD_SHARE = 0.1  # one sigma of a straight line across a hole, of its length
+BEND_SHARE = 0.05  # the same where steps or turns tell the way too
 LEAVING_SHARE = 0.3  # one sigma of the way by which a rest is known to be over
 NOISE_SHARE = 0.5  # one sigma of a track's length, of what noise may have added
 TRACK_SHARE = 0.005
-STEP_SHARE = 0.15
 SILENT_MPS = position.STILL_MPS  # while nothing is heard an athlete is at least that fast
 RAW_SHARE = 0.1  # by how much noise may lengthen a track of raw fixes
 RAW_LEAN = 0.15  # fixes whose innovations correlate less than this are raw
@@ -53,6 +53,8 @@ FIELDS: list[tuple[Any, ...]] = [
     ("path_sigma_m", np.float64),
     ("path_mark_m", np.float64),  # path at the newest fix, or as far as it was filled in
     ("path_mark_sigma_m", np.float64),
+    ("path_fix_m", np.float64),  # path at the newest fix
+    ("path_fix_sigma_m", np.float64),
     ("path_source", np.int32),
     ("path_fills", np.int8),  # fixes are missing and the path fills in
     ("track_doppler_mps", np.float64),  # of the fix before
@@ -101,13 +103,15 @@ def from_fixes(state: Records, step: position.Step) -> Floats:
     holes = counted & filled & ~step.joined
     if holes.any():
         _take_path(Picked(state, rows), holes)
+        _straighten(state, step, holes & (step.before_ns >= state["resume_ns"][rows]))
     between = np.where(joined, arc, np.nan)
     apart = counted & ~step.joined & ~filled
     if apart.any():
         line = _across(state, step, apart, span, now)
         between = np.where(line, step.chord_m, between)
-    state["path_mark_m"][rows] = state["path_m"][rows]
-    state["path_mark_sigma_m"][rows] = state["path_sigma_m"][rows]
+    for name in ("path_mark", "path_fix"):
+        state[f"{name}_m"][rows] = state["path_m"][rows]
+        state[f"{name}_sigma_m"][rows] = state["path_sigma_m"][rows]
     state["path_fills"][rows] = 0
     state["dist_t_ns"][rows] = np.where(counted, t_ns, state["dist_t_ns"][rows])
     return between
@@ -134,9 +138,7 @@ def _across(state: Records, step: position.Step, use: Mask, span: Floats, now: F
     return line
 
 
-def from_path(
-    s: Fields, t_ns: timer.Times, metres: Floats, share: float, source: Any, use: Any = True
-) -> None:
+def from_path(s: Fields, t_ns: timer.Times, metres: Floats, share: Any, source: Any, use: Any = True) -> None:
     """Add metres along the path of a wheel, foot or steps, and fill a hole between fixes with it.
 
     Where not ``use``, metres are 0 and nothing is told.
@@ -160,6 +162,29 @@ def _take_path(s: Fields, use: Mask) -> None:
         s[fill] = s[fill] + np.where(use, s[path] - s[mark], 0.0)
         s[mark] = np.where(use, s[path], s[mark])
     s["dist_fill_source"] = np.where(use, s["path_source"], s["dist_fill_source"])
+
+
+def _straighten(state: Records, step: position.Step, use: Mask) -> None:
+    """Weigh the path that filled a hole against the straight line across it.
+
+    The way is at least the line. By how much more, the path tells; the less of it is believed the less it
+    is, since ways are mostly straight: the line's sigma is a share of it, and the excess itself, in square.
+    """
+    rows = step.rows
+    path = state["path_m"][rows] - state["path_fix_m"][rows]
+    path_sigma = state["path_sigma_m"][rows] - state["path_fix_sigma_m"][rows]
+    line = step.chord_m
+    use = use & (line < position.SPEED_MAX_MPS * step.span_s)
+    more = np.maximum(path - line, 0.0)
+    variance, bend = path_sigma * path_sigma, (BEND_SHARE * line) ** 2 + more * more
+    both = np.maximum(variance + bend, 1e-9)
+    change = np.where(use, line + more * bend / both - path, 0.0)
+    sigma = np.sqrt(variance * bend / both)
+    state["dist_fill_m"][rows] += np.maximum(change, 0.0)
+    # A total does not fall: what was too much is kept back from what comes.
+    state["dist_owed_m"][rows] += np.maximum(-change, 0.0)
+    state["dist_over_m"][rows] += np.maximum(-change, 0.0)
+    state["dist_fill_sigma_m"][rows] += np.where(use, sigma - path_sigma, 0.0)
 
 
 def add_edge(state: Records, row: int, t_ns: int) -> None:
