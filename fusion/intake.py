@@ -117,7 +117,7 @@ def _totals(s: Fields, at: Fields) -> list[Any]:
     """Tell the open workout's elapsed and moving time, s, and distance, m."""
     by_clock_s = np.where(s["moving_source"] != 0, 0.0, timer.running_s(s, at["t_ns"]))
     moving_s = np.maximum(s["moving_s"], by_clock_s)
-    return [timer.elapsed_s(s, at["t_ns"]), moving_s, s["dist_filter_m"] + s["dist_fill_m"]]
+    return [timer.elapsed_s(s, at["t_ns"]), moving_s, distance.live(s) + s["dist_fill_m"]]
 
 
 class Kernels(NamedTuple):

@@ -44,6 +44,7 @@ FIELDS: list[tuple[Any, ...]] = [
     ("dist_fill_m", np.float64),
     ("dist_fill_sigma_m", np.float64),
     ("dist_fill_source", np.int32),
+    ("dist_raw_m", np.float64),  # by how much noise has lengthened it, by Doppler speed: off the live value
     ("dist_doppler_m", np.float64),  # where Doppler speed is told: its integral,
     ("dist_paired_m", np.float64),  # and the filter's of the same moments
     ("dist_paired_s", np.float64),  # how long they took
@@ -99,12 +100,15 @@ def from_fixes(state: Records, step: position.Step) -> Floats:
     told = np.minimum(step.doppler_sigma_mps, position.DOPPLER_RANGE_MPS[1])
     told = np.where(told > 0.0, told, DOPPLER_MPS)  # NaN is not more than 0
     state["dist_doppler_error_m"][rows] += np.where(paired, told * span, 0.0)
+    off = np.where(paired, _weight(Picked(state, rows)) * (arc - both), 0.0)
+    off = np.minimum(off, added - paid)
+    state["dist_raw_m"][rows] += off
     state["track_doppler_mps"][rows] = step.doppler_mps
     holes = counted & filled & ~step.joined
     if holes.any():
         _take_path(Picked(state, rows), holes)
         _straighten(state, step, holes & (step.before_ns >= state["resume_ns"][rows]))
-    between = np.where(joined, arc, np.nan)
+    between = np.where(joined, arc - off, np.nan)
     apart = counted & ~step.joined & ~filled
     if apart.any():
         line = _across(state, step, apart, span, now)
@@ -198,6 +202,12 @@ def add_edge(state: Records, row: int, t_ns: int) -> None:
         one["dist_fill_sigma_m"] += CHORD_SHARE * metres
 
 
+def live(s: Fields) -> Floats:
+    """Return the length of the track so far, m, (n,)."""
+    length: Floats = s["dist_filter_m"] - s["dist_raw_m"]
+    return length
+
+
 def doppler_of(state: Fields) -> Floats:
     """Return the integral of Doppler speed, m, (n,), scaled up to the whole track where it covers a part."""
     paired = state["dist_paired_m"]
@@ -223,15 +233,26 @@ def corrected(state: Records, track_m: Floats) -> Floats:
     its own weight.
     """
     doppler = doppler_of(state)
+    uncovered = np.maximum(state["dist_filter_m"] - state["dist_paired_m"], 0.0)
+    weight = _weight(state, track_m, uncovered)
+    use = (weight > 0.0) & (doppler < track_m)  # NaN is not
+    return np.where(use, track_m + weight * (np.where(use, doppler, 0.0) - track_m), track_m)
+
+
+def _weight(state: Fields, track_m: Floats | None = None, uncovered_m: Floats | float = 0.0) -> Floats:
+    """Return how much Doppler speed is believed beside the track, (n,): 0 where a receiver smooths its fixes.
+
+    Without a track_m, that of the moments in which both are told; there it is 0 too where Doppler is longer.
+    """
+    paired = state["dist_paired_m"]
+    length = paired if track_m is None else track_m
     lean = state["pos_lean"] / np.maximum(state["pos_size"], 1.0)
     raw = np.minimum(np.maximum(1.0 - lean / RAW_LEAN, 0.0), 1.0)
-    longer = (TRACK_SHARE**2 + (RAW_SHARE * raw) ** 2) * track_m * track_m
-    error = state["dist_doppler_error_m"] * track_m / np.maximum(state["dist_paired_m"], 1.0)
-    uncovered = np.maximum(state["dist_filter_m"] - state["dist_paired_m"], 0.0)
-    other = (DOPPLER_SHARE * track_m) ** 2 + error * error + uncovered * uncovered
-    weight = longer / np.maximum(longer + other, 1e-9)
-    use = (raw > 0.0) & (doppler < track_m)  # NaN is not
-    return np.where(use, track_m + weight * (np.where(use, doppler, 0.0) - track_m), track_m)
+    longer = (TRACK_SHARE**2 + (RAW_SHARE * raw) ** 2) * length * length
+    error = state["dist_doppler_error_m"] * length / np.maximum(paired, 1.0)
+    other = (DOPPLER_SHARE * length) ** 2 + error * error + uncovered_m * uncovered_m
+    use = (raw > 0.0) & ((state["dist_doppler_m"] < paired) if track_m is None else True)
+    return np.where(use, longer / np.maximum(longer + other, 1e-9), 0.0)
 
 
 def sigma_of(state: Fields, track_m: Floats) -> Floats:
@@ -249,7 +270,7 @@ def sigma_of(state: Fields, track_m: Floats) -> Floats:
 def value(view: View) -> Raw:
     """Return distance."""
     s = view.state
-    track, fill = s["dist_filter_m"], s["dist_fill_m"]
+    track, fill = live(s), s["dist_fill_m"]
     known = (s["pos_t_ns"] > 0) | (s["path_source"] != 0)
     reason = np.where(known, OK, NO_SOURCE)
     by_track = (track >= fill) & (s["pos_t_ns"] > 0)
