@@ -5,7 +5,7 @@
 
 Usual is a share of body height that grows with cadence: 0.43 at a walk of 110 and 0.60 at a run of 170
 steps/min. The line is our own, through what adults usually do; no paper gives it. Persons differ from it by
-15 % (one sigma), which the factor learns; paces of one person by 5 %, which stays. The line's slope is not
+15 % (one sigma), which the factor learns; paces of one person by 7 %, which stays. The line's slope is not
 learnt: on recorded runs it had either sign.
 
 The factor outlives workouts: it is the athlete's.
@@ -26,11 +26,11 @@ LENGTH_MIN, LENGTH_MAX = 0.3, 0.75
 RUN_SPM = 140.0  # fewer steps a minute are a walk's
 
 PRIOR_SIGMA = 0.15  # of the factor, before anything is known
-PACE_SHARE = 0.05  # one sigma of a known person's step, between paces and hills
+PACE_SHARE = 0.07  # one sigma of a known person's step, between paces and hills
 WINDOW_S = 10.0
 WINDOW_SHARE = 0.1  # one sigma of a window's factor,
 ACCURACY_SHARE = 0.1  # and of its way, of the stated accuracy
-CHANGE_SIGMA = 0.01  # of the factor from one window to the next
+CHANGE_SIGMA = 0.03  # of the factor from one window to the next
 GATE = 4.0  # an innovation above two sigmas counts less
 FACTOR_RANGE = (0.5, 1.6)
 WAY_MIN_M = 5.0  # in a window

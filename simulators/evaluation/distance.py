@@ -6,8 +6,9 @@ from typing import Final
 
 import msgspec
 
-from simulators.evaluation import pairs, workers
+from simulators.evaluation import holes, pairs, workers
 from simulators.evaluation.files import DISTANCES, PEERS_TITLE, Errors, peers_table, scored
+from simulators.evaluation.holes import Hole
 from simulators.evaluation.pairs import Device, Pair
 from simulators.evaluation.scores import FIXED_SHARE_MIN, Score, value_of
 from simulators.evaluation.section import Column, NothingToEvaluateError, Options, Section, Table, Target
@@ -59,7 +60,7 @@ def evaluate(options: Options) -> Section:
     scores = scored(options)
     if all(each.path_m is None for each in scores):
         raise NothingToEvaluateError(f"no FIT, GPX or TCX file with positions under {options.data}")
-    return section(scores, _pairs(scores, options))
+    return section(scores, _pairs(scores, options), _holes(scores, options))
 
 
 def _pairs(scores: Sequence[Score], options: Options) -> list[Pair]:
@@ -72,8 +73,15 @@ def _pairs(scores: Sequence[Score], options: Options) -> list[Pair]:
     return [pair for pair in told if not copies & {device.file for device in pair.devices}]
 
 
-def section(scores: Sequence[Score], found: Sequence[Pair]) -> Section:
-    """Return tables, targets and figures of scored files and of two devices on one run."""
+def _holes(scores: Sequence[Score], options: Options) -> list[Hole]:
+    """Return the recordings from which fixes are taken away."""
+    tasks = holes.tasks(scores, options.data)
+    found = workers.share(holes.measured, tasks, workers=options.workers, name=lambda task: task.name)
+    return [each for each in found if each is not None]
+
+
+def section(scores: Sequence[Score], found: Sequence[Pair], holed: Sequence[Hole] = ()) -> Section:
+    """Return tables, targets and figures of scored files, of two devices on one run, and of holes."""
     placed = [each for each in scores if (each.fixed_share or 0.0) >= FIXED_SHARE_MIN]
     ways = [each for each in placed if each.own.get("distance_m")]
     climbs = [each for each in placed if each.own.get("ascent_m")]
@@ -82,16 +90,25 @@ def section(scores: Sequence[Score], found: Sequence[Pair]) -> Section:
     return Section(
         name="distance",
         title="Distance: two devices, and all files with positions",
-        conditions=CONDITIONS,
+        conditions=(*CONDITIONS, holes.RULE),
         tables=(
             _devices(found),
             peers_table(PEERS_TITLE, DISTANCES, ways, WITHIN_PERCENT["distance"]),
             peers_table(title, _ASCENTS, climbs, WITHIN_PERCENT["ascent"]),
             peers_table(f"{title}, own {SMALL_M:g} m and more", _ASCENTS, large, WITHIN_PERCENT["ascent"]),
+            holes.table(holed),
         ),
-        targets=_targets(ways, climbs, found),
+        targets=(*_targets(ways, climbs, found), holes.target(holed)),
         figures={
             "pairs": [{**msgspec.to_builtins(pair), "difference_percent": _percents(pair)} for pair in found],
+            "holes": [
+                {
+                    **msgspec.to_builtins(each),
+                    "error_percent": each.error_percent,
+                    "line_percent": each.line_percent,
+                }
+                for each in holed
+            ],
             "distance_error_percent": _by_method(DISTANCES, ways),
             "ascent_error_percent": _by_method(_ASCENTS, climbs),
         },

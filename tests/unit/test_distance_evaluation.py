@@ -8,10 +8,10 @@ import pytest
 from server.errors import ConfigError
 from server.files import from_bytes
 from server.files.recording import SampleRecording
-from simulators.evaluation import distance, pairs
+from simulators.evaluation import distance, holes, pairs
 from simulators.evaluation.command import evaluate
 from simulators.evaluation.pairs import Device, Pair
-from simulators.evaluation.scores import Score
+from simulators.evaluation.scores import Score, Task
 from tests.support.recorded_files import RUNNING, START, STOP_ALL, T0_NS, FitFile, gpx, tcx
 
 NORTH_DEG_PER_S = 2.7e-5  # 3 m/s
@@ -54,7 +54,7 @@ def test_two_devices_on_one_run_are_compared_over_what_both_recorded(
     assert pair["apart_m"] == pytest.approx(7.6, abs=0.2)
     assert [device["path_m"] for device in pair["devices"]] == [pytest.approx(227 * 3.0, rel=0.01)] * 2
     assert pair["difference_percent"]["ours_m"] < 0.1
-    two, ways, climbs = told["targets"]
+    two, ways, climbs, _ = told["targets"]
     assert (two["count"], two["met"], ways["count"], climbs["value"]) == (1, True, 4, None)
     report = (tmp_path / "docs" / "evaluation.md").read_text()
     assert "227 s together, 7.6 m apart" in report
@@ -103,6 +103,22 @@ def test_a_pair_of_which_one_tells_nothing_does_not_differ() -> None:
     assert pair.difference("ours_m") == pytest.approx(1 / 100.5)
     target, *_ = distance.section([], [pair]).targets
     assert target.missed == ("f and f: 1.00 %",)
+
+
+def test_fixes_are_taken_away_and_steps_go_on(tmp_path: Path) -> None:
+    file = FitFile().timer(0, START)
+    for second in range(400):
+        north = 47 + second * NORTH_DEG_PER_S
+        file.record(second, position_lat=north, position_long=11.0, speed=3.0, cadence=85)
+    file.timer(399, STOP_ALL).session(0, 400, RUNNING, total_distance=1200.0)
+    (tmp_path / "run.fit").write_bytes(file.to_bytes())
+    found = holes.measured(Task(tmp_path / "run.fit", "run.fit"))
+    assert found is not None
+    assert found.lost_m == pytest.approx(2 * 60 * 3.0, rel=0.01)
+    assert abs(found.error_percent) < 1.0
+    assert abs(found.line_percent) < 0.1
+    (tmp_path / "no_steps.fit").write_bytes(run(range(400)))
+    assert holes.measured(Task(tmp_path / "no_steps.fit", "no_steps.fit")) is None
 
 
 def test_a_folder_without_positions_says_so(tmp_path: Path) -> None:
