@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fusion import timer
-from fusion.kalman import Floats
+from fusion.kalman import Floats, Mask
 from fusion.measurements import Records
 from fusion.table import Fields
 
@@ -76,12 +76,22 @@ def learn(state: Records, rows: timer.Rows, way_m: Floats, span_s: Floats, accur
     whole = np.isfinite(way_m)
     way = state["step_way_m"][rows] + np.where(whole, way_m, 0.0)
     span = state["step_s"][rows] + span_s
-    usual_m, run_m = state["step_usual_m"][rows], state["step_run_m"][rows]
     full = span >= WINDOW_S
+    state["step_way_m"][rows], state["step_s"][rows] = way, span
+    if (whole & full).any():
+        _update(state, rows, accuracy_m, whole & full)
+    anew = rows[full | ~whole]
+    for name in WINDOW:
+        state[name][anew] = 0.0
+
+
+def _update(state: Records, rows: timer.Rows, accuracy_m: Floats, use: Mask) -> None:
+    """Update factors by windows that are full."""
+    usual_m, run_m, way, _ = (state[name][rows] for name in WINDOW)
     enough = np.minimum(way, usual_m) >= WAY_MIN_M
     safe_m = np.where(enough, usual_m, 1.0)
     run = run_m / safe_m
-    use = whole & full & enough & ((run <= PURE_SHARE) | (run >= 1.0 - PURE_SHARE))
+    use = use & enough & ((run <= PURE_SHARE) | (run >= 1.0 - PURE_SHARE))
     gait = (run > 0.5).astype(np.intp)
 
     factor = state["step_factor"][rows, gait]
@@ -93,6 +103,3 @@ def learn(state: Records, rows: timer.Rows, way_m: Floats, span_s: Floats, accur
     factor = np.minimum(np.maximum(factor + K * y, FACTOR_RANGE[0]), FACTOR_RANGE[1])
     at = rows[use], gait[use]
     state["step_factor"][at], state["step_var"][at] = factor[use], ((1.0 - K) * P)[use]
-    anew = full | ~whole
-    for name, value in zip(WINDOW, (usual_m, run_m, way, span), strict=True):
-        state[name][rows] = np.where(anew, 0.0, value)
