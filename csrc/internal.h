@@ -384,6 +384,25 @@ void kf_tile_avx2(kf_tile_row *rows, size_t count);
 void kf_tile_avx512(kf_tile_row *rows, size_t count);
 #endif
 
+/* lanes.c; what caused a job: a packet, and when it came */
+typedef struct {
+    uint32_t device, boot, seq; /* device KF_NONE: none did */
+    int64_t received_ns;
+} kf_cause;
+
+static const kf_cause kf_nothing = {KF_NONE, 0, 0, 0};
+
+int64_t kf_lane_grid_after(const kf_lane *lane, int64_t t_ns);
+void kf_lane_restart(kf_schedule *s, uint32_t row, int64_t t_ns);
+void kf_lane_hold(kf_schedule *s, kf_lane *lane, const kf_item *item);
+bool kf_lane_keeps(kf_schedule *s, kf_lane *lane, const kf_item *item);
+bool kf_lane_mark(kf_schedule *s, kf_lane *lane, int64_t t_ns);
+bool kf_lane_is_ripe(const kf_schedule *s, const kf_lane *lane);
+kf_job *kf_lane_tell(kf_schedule *s, uint32_t row, uint32_t kind, int64_t due_ns, kf_cause why);
+void kf_lane_step(kf_schedule *s, uint32_t row, uint32_t kind, int64_t due_ns, kf_cause why);
+void kf_lane_rewind(kf_schedule *s, uint32_t row);
+void kf_lane_advance(kf_schedule *s, uint32_t row, int64_t t_ns, kf_cause why);
+
 /* windows.c */
 int64_t kf_window_end(int64_t t_ns);
 void kf_window_begin(kf_device *device, int64_t t_ns, kf_sink *sink);

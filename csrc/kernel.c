@@ -3,6 +3,7 @@
 #include "kinefuse.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 /* Up to KF_BLOCK records, each of another row. */
@@ -272,35 +273,66 @@ static int64_t time_of(const uint8_t *record)
     return t_ns;
 }
 
+/* Whether a record comes after another: of a later row, or of the same at a later time. */
+static bool comes_after(const uint8_t *record, const uint8_t *other)
+{
+    const int64_t row = row_of(record), of = row_of(other);
+
+    return row > of || (row == of && time_of(record) > time_of(other));
+}
+
+/* Put the places of records in the order of rows, and of times in each row; what is alike stays in its order.
+ * Returns where they stand: in `places` or in `spare`, count each. */
+static uint32_t *sorted(const uint8_t *records, size_t bytes, size_t count, uint32_t *places, uint32_t *spare)
+{
+    bool in_order = true;
+
+    for (size_t i = 0; i < count; i++) {
+        places[i] = (uint32_t)i;
+        in_order &= !i || !comes_after(records + (i - 1) * bytes, records + i * bytes);
+    }
+    for (size_t width = 1; !in_order && width < count; width *= 2) {
+        for (size_t low = 0; low < count; low += 2 * width) {
+            const size_t middle = low + width < count ? low + width : count;
+            const size_t high = low + 2 * width < count ? low + 2 * width : count;
+            size_t a = low, c = middle;
+            for (size_t i = low; i < high; i++) {
+                const bool left = a < middle && (c == high || !comes_after(records + places[a] * bytes,
+                                                                           records + places[c] * bytes));
+                spare[i] = left ? places[a++] : places[c++];
+            }
+        }
+        uint32_t *swapped = places;
+        places = spare;
+        spare = swapped;
+    }
+    return places;
+}
+
 /* Sort records into rounds: the first of each row, the second of each, and so on. `order` gets their places,
- * `ends` (count + 1) where each round ends. Returns 0, or what kf_run returns.
+ * `ends` (count + 1) where each round ends; `work` has room for count. Returns 0, or what kf_run returns.
  */
 static int rounds(const uint8_t *records, size_t bytes, size_t count, size_t row_count, uint32_t *order,
-                  uint32_t *ends)
+                  uint32_t *ends, uint32_t *work)
 {
     size_t turn = 0;
 
+    for (size_t i = 0; i < count; i++)
+        if (row_of(records + i * bytes) < 0 || (uint64_t)row_of(records + i * bytes) >= row_count)
+            return -1;
+    if (sorted(records, bytes, count, work, order) == order)
+        memcpy(work, order, count * sizeof *work);
     memset(ends, 0, (count + 1) * sizeof *ends);
     for (size_t i = 0; i < count; i++) {
-        const uint8_t *record = records + i * bytes;
-        const int64_t row = row_of(record);
-        const int64_t before = i ? row_of(record - bytes) : -1;
-
-        if (row < 0 || (uint64_t)row >= row_count)
-            return -1;
-        if (row < before || (row == before && time_of(record) < time_of(record - bytes)))
-            return 1;
-        turn = row == before ? turn + 1 : 0;
+        turn = i && row_of(records + work[i] * bytes) == row_of(records + work[i - 1] * bytes) ? turn + 1 : 0;
         ends[turn + 1]++;
     }
     for (size_t k = 1; k <= count; k++)
         ends[k] += ends[k - 1];
     /* Now ends[k] is where round k begins; as its places are filled, it becomes where it ends. */
     for (size_t i = 0; i < count; i++) {
-        const uint8_t *record = records + i * bytes;
-
-        turn = i && row_of(record) == row_of(record - bytes) ? turn + 1 : 0;
-        order[ends[turn]++] = (uint32_t)i;
+        turn = i && row_of(records + work[i] * bytes) == row_of(records + work[i - 1] * bytes) ? turn + 1 : 0;
+        order[ends[turn]++] = work[i];
     }
     return 0;
 }
@@ -311,7 +343,7 @@ int kf_run(const kf_kernel *kernel, uint8_t *table, size_t row_bytes, size_t row
 {
     kf_value(*lanes)[KF_BLOCK] = (kf_value(*)[KF_BLOCK])registers;
     uint32_t *ends = order + count;
-    const int refused = rounds(records, record_bytes, count, row_count, order, ends);
+    const int refused = rounds(records, record_bytes, count, row_count, order, ends, ends + count + 1);
     const size_t widest = count < KF_BLOCK ? count : KF_BLOCK;
 
     if (refused)

@@ -302,11 +302,11 @@ void kf_clock_align_many(const kf_clock *clocks, const uint32_t *rows, const int
  * seen, where no ping told it; infinite where nothing was observed. */
 double kf_clock_sigma_ns(const kf_clock *clock);
 
-/* The schedule (lanes.c): when an athlete's models step, on a grid of aligned time, by what has arrived,
- * never by how it was batched. A lane holds one athlete's measurements in the order in which they arrived. A
- * step falls due on every whole KF_STEP_NS plus the athlete's phase; it fires on the first measurement at or
- * after its due time, and takes in all that had arrived by then and is not newer. So the jobs of a lane
- * depend on the order of arrival alone: live, replayed and analysed streams step alike. */
+/* The schedule (schedule.c, lanes.c): when an athlete's models step, on a grid of aligned time, by what has
+ * arrived, never by how it was batched. A lane holds one athlete's measurements in the order in which they
+ * arrived. A step falls due on every whole KF_STEP_NS plus the athlete's phase; it fires on the first
+ * measurement at or after its due time, and takes in all that had arrived by then and is not newer. So the
+ * jobs of a lane depend on the order of arrival alone: live, replayed and analysed streams step alike. */
 
 #define KF_NONE 4294967295u
 #define KF_STEP_NS 1000000000
@@ -385,11 +385,13 @@ typedef struct {
      * keeps the models' state. */
     uint32_t kept_first, kept_last, kept_count;
     uint32_t base_count;
-    int64_t stepped_ns;      /* up to where jobs were told: what is not newer comes late */
-    int64_t dirty_ns;        /* the oldest that came late and awaits a rewind; INT64_MAX: none */
-    int64_t deep_ns;         /* likewise, of what is later than KF_DEEP_NS */
-    int64_t rewound_ns;      /* when the last rewind was told */
-    int64_t intact_ns;       /* no measurement newer than this was dropped */
+    int64_t stepped_ns; /* up to where jobs were told: what is not newer comes late */
+    int64_t dirty_ns;   /* the oldest that came late and awaits a rewind; INT64_MAX: none */
+    int64_t deep_ns;    /* likewise, of what is later than KF_DEEP_NS */
+    int64_t rewound_ns; /* when the last rewind was told */
+    int64_t redo_ns;    /* from where the newest step went, if it can be taken back; INT64_MAX: it cannot */
+    int64_t begun_ns;   /* of the oldest measurement of all */
+    int64_t intact_ns;  /* no measurement newer than this was dropped */
     int64_t bases[KF_BASES]; /* rising */
 } kf_lane;
 
@@ -445,7 +447,8 @@ typedef struct {
 #define KF_JOB_BEGIN 3   /* open a workout at due_ns, before any job */
 #define KF_JOB_KEEP 4    /* keep the models' state: nothing came before; received_ns: what comes */
 #define KF_JOB_REWIND 5  /* go back to the base due_ns, take in the items in their order up to received_ns */
-#define KF_KEEP 0        /* index of a step: due_ns is a base, keep the models' state after it */
+#define KF_JOB_REDO 6 /* take back the newest step, which was to due_ns, and step again, with these items */
+#define KF_KEEP 0     /* index of a step, or its redo: due_ns is a base, keep the models' state after it */
 
 typedef struct {
     uint32_t kind;
@@ -510,7 +513,7 @@ int kf_schedule_run(kf_schedule *schedule);
  * kf_schedule_run does. */
 int kf_schedule_pass(kf_schedule *schedule, uint32_t lane_count, int64_t utc_ns);
 
-/* Tell the rewind that a lane awaits, if it does; returns as kf_schedule_run does. */
+/* Tell the rewind, or redo, that a lane awaits, if it does; returns as kf_schedule_run does. */
 int kf_schedule_rewind(kf_schedule *schedule, uint32_t row);
 
 /* Forget what a rewind would need: the models' state was changed by something that is no job. */
@@ -698,15 +701,14 @@ typedef struct {
 #define KF_BLOCK 64
 
 /* Run a kernel for records that each begin with their row of the table, int32, and have the time, int64, at
- * byte 8. Records of one row stand in the order of time; each finds its row as the one before has left it.
+ * byte 8. In the order of time, each finds its row as the one before has left it.
  *
  * inout: table      row_count rows of row_bytes
  * in:    records    count of record_bytes
- * work:  order      room for 2 count + 1
+ * work:  order      room for 3 count + 1
  *        registers  room for register_count KF_BLOCK
  * out:   told       an array of count for each output
- * Returns 0; or, having touched no row, 1 where records are not in the order of rows and times, -1 where one
- * is of a row that is not there.
+ * Returns 0; or, having touched no row, -1 where a record is of a row that is not there.
  */
 int kf_run(const kf_kernel *kernel, uint8_t *table, size_t row_bytes, size_t row_count,
            const uint8_t *records, size_t record_bytes, size_t count, uint32_t *order, kf_value *registers,

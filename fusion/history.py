@@ -215,6 +215,9 @@ class History:
     def wind_back(self, column: NDArray[np.int32], row: int, to: Place) -> None:
         """Make a row's history what it was at a place; nothing of it is forgotten yet."""
         slot = int(column[row])
+        if slot >= 0 and (self._tenure[slot], self._flushed[slot]) == (to.tenure, to.dropped):
+            self._count[slot] = to.held
+            return
         gone = self._dropped.get(row, [])
         self._dropped[row] = [each for each in gone if (each.tenure, each.first) < (to.tenure, to.dropped)]
         if not self._dropped[row]:

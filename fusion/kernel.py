@@ -49,7 +49,7 @@ class Kernel:
         self._compile(recording, roots)
 
     def __call__(self, table: Records, records: Records) -> list[NDArray[Any]]:
-        """Run the function for records, those of each row in the order of time.
+        """Run the function for records, those of each row by time whatever order they stand in.
 
         Returns
         -------
@@ -65,12 +65,20 @@ class Kernel:
             if array.dtype != dtype or not array.flags.c_contiguous:
                 raise TypeError("table and records must be contiguous arrays of the kernel's dtypes")
         told = np.empty((len(self.kinds), len(records)), dtype=np.int64)
-        failed = self._run(table, records, told)
-        if failed > 0:
-            order = np.lexsort((records["t_ns"], records["row"]))
-            sorted_told = np.empty_like(told)
-            failed = self._run(table, records.take(order), sorted_told)
-            told[:, order] = sorted_told
+        count = len(records)
+        order = np.empty(3 * count + 1, dtype=np.uint32)
+        failed: int = lib.kf_run(
+            self._kernel,
+            ffi.from_buffer("uint8_t[]", table, require_writable=True),
+            self._row.itemsize,
+            len(table),
+            ffi.from_buffer("uint8_t[]", records),
+            self._record.itemsize,
+            count,
+            ffi.from_buffer("uint32_t[]", order),
+            self._registers,
+            ffi.from_buffer("kf_value[]", told),
+        )
         if failed:
             raise IndexError("a record is of a row that is not there")
         return told
@@ -89,24 +97,6 @@ class Kernel:
             for out, kind, column in zip(told, self.kinds, columns, strict=True):
                 (out.view(np.float64) if kind == FLOAT else out)[at] = column
         return [_column(one, kind) for one, kind in zip(told, self.kinds, strict=True)]
-
-    def _run(self, table: Records, records: Records, told: NDArray[np.int64]) -> int:
-        count = len(records)
-        order = np.empty(2 * count + 1, dtype=np.uint32)
-        registers = np.empty(self._registers, dtype=np.int64)
-        failed: int = lib.kf_run(
-            self._kernel,
-            ffi.from_buffer("uint8_t[]", table, require_writable=True),
-            self._row.itemsize,
-            len(table),
-            ffi.from_buffer("uint8_t[]", records),
-            self._record.itemsize,
-            count,
-            ffi.from_buffer("uint32_t[]", order),
-            ffi.from_buffer("kf_value[]", registers),
-            ffi.from_buffer("kf_value[]", told),
-        )
-        return failed
 
     def _compile(self, recording: Recording, roots: list[int]) -> None:
         """Give registers to what the roots need, constants first, and write the operations down."""
@@ -141,7 +131,7 @@ class Kernel:
                 register[i] = free.pop()
             code[at] = _encoded(one, operands, register.get(i, 0), recording, starts)
         self._code, self._constants = code, np.array(values, dtype=np.int64)
-        self._registers = max(count, 1) * int(lib.KF_BLOCK)
+        self._registers = ffi.new("kf_value[]", max(count, 1) * int(lib.KF_BLOCK))
         self._kernel = ffi.new(
             "kf_kernel *",
             {

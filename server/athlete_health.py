@@ -7,14 +7,19 @@ from numpy.typing import NDArray
 
 from fusion.athletes import Athletes
 from fusion.models import choice, consistency
+from fusion.table import Fields, Picked
 from server.envelopes import Outgoing
 from server.messages import AthleteHealth, ModelFit, ModelHealth
 from server.publications import encode
 from server.registry import Registry
 
-LOOK_NS: Final = 1_000_000_000
+PARTS: Final = 20  # each time another part of the athletes is looked at, so that no tick meets all of them:
+LOOK_NS: Final = 50_000_000  # each once a second
 PERIOD_NS: Final = 60_000_000_000  # a source that changes is told at the next look,
 FIT_NS: Final = 10_000_000_000  # a fit that changes after so long
+TOLD_MAX: Final = 50  # in one look: the others have their turn at the next
+TURNS: Final = PERIOD_NS // LOOK_NS  # at which a period begins, for some athletes at each:
+STRIDE: Final = 743  # turns from a row's to the next's; has no divisor in common with TURNS
 GONE_NS: Final = 30_000_000_000  # a device that was not heard for so long, while others were, speaks no more
 
 # What devices speak for, and the fields of an athlete's row that hold which, and when it was heard.
@@ -46,27 +51,32 @@ class FusionHealth:
 
     def __init__(self, root: str, registry: Registry, table: Athletes) -> None:
         self._root, self._registry, self._table = root, registry, table
-        self._looked_ns = 0
+        self._looked_ns = self._part = 0
         self._told = np.zeros(0, _TOLD)
 
     def due(self, utc_ns: int, every: int = 1) -> list[Outgoing]:
         """Return what is to be published at ``utc_ns``; every ``every``-th period's message only."""
-        if 0 <= utc_ns - self._looked_ns < LOOK_NS:
+        looks = PARTS if utc_ns < self._looked_ns else min(PARTS, (utc_ns - self._looked_ns) // LOOK_NS)
+        if not looks:
             return []
         self._looked_ns = utc_ns
         count = len(self._registry.athlete_rows)
         self._reserve(count)
-        told, state = self._told[:count], self._table.state[:count]
-        newest_ns, devices = speakers(state)
-        fits = _fits(state)
-        since_ns = utc_ns - told["t_ns"]
+        parts = [(self._part + i) % PARTS for i in range(looks)]
+        self._part = (self._part + looks) % PARTS
+        rows = np.concatenate([np.arange(part, count, PARTS) for part in parts])
+        state = Picked(self._table.state, rows)
+        (newest_ns, devices), fits = _speakers(state), _fits(state)
+        told = self._told[rows]
         news = (devices != told["devices"]).any(axis=1)
-        news |= (fits != told["fits"]).any(axis=1) & (since_ns >= FIT_NS)
-        news |= (newest_ns > told["newest_ns"]) & (since_ns >= every * PERIOD_NS)
-        rows = np.flatnonzero(news)
-        told["t_ns"][rows], told["newest_ns"][rows] = utc_ns, newest_ns[rows]
-        told["devices"][rows], told["fits"][rows] = devices[rows], fits[rows]
-        return [self._message(row, utc_ns, devices[row], fits[row]) for row in rows.tolist()]
+        news |= (fits != told["fits"]).any(axis=1) & (utc_ns - told["t_ns"] >= FIT_NS)
+        periods = _period(rows, utc_ns) - _period(rows, told["t_ns"])
+        news |= (newest_ns > told["newest_ns"]) & (periods >= every)
+        chosen = np.flatnonzero(news)[:TOLD_MAX]
+        rows, newest_ns, devices, fits = rows[chosen], newest_ns[chosen], devices[chosen], fits[chosen]
+        self._told["t_ns"][rows], self._told["newest_ns"][rows] = utc_ns, newest_ns
+        self._told["devices"][rows], self._told["fits"][rows] = devices, fits
+        return [self._message(row, utc_ns, devices[i], fits[i]) for i, row in enumerate(rows.tolist())]
 
     def _message(self, row: int, utc_ns: int, devices: NDArray[np.int32], fits: NDArray[np.int8]) -> Outgoing:
         athlete, state = self._registry.athlete_rows[row], self._table.state[row]
@@ -95,7 +105,7 @@ class FusionHealth:
             self._told = told
 
 
-def speakers(state: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def _speakers(state: Fields) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Return when each row was told anything, (n,), and who speaks, (n, k), in the order of SPEAKS_FOR."""
     heard_ns = np.stack([state[heard] for _, heard in SPEAKS_FOR.values()], axis=1)
     devices = np.stack([state[device] for device, _ in SPEAKS_FOR.values()], axis=1)
@@ -104,7 +114,7 @@ def speakers(state: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int32]]
     return newest_ns, np.where(gone, np.int32(choice.NOBODY), devices)
 
 
-def _fits(state: NDArray[Any]) -> NDArray[np.int8]:
+def _fits(state: Fields) -> NDArray[np.int8]:
     """Return how well each model of each row fits, (n, k): index of FITS, or -1 where it is not known."""
     columns = []
     for name, model in consistency.MODELS.items():
@@ -112,3 +122,9 @@ def _fits(state: NDArray[Any]) -> NDArray[np.int8]:
         fit = np.where(nis > model.high, 1, np.where(nis < model.low, 2, 0))
         columns.append(np.where(consistency.known(state, name), fit, _UNKNOWN))
     return np.stack(columns, axis=1).astype(np.int8)
+
+
+def _period(rows: NDArray[np.intp], utc_ns: Any) -> NDArray[np.int64]:
+    """Return the number of each athlete's period."""
+    period: NDArray[np.int64] = (utc_ns + rows * STRIDE % TURNS * LOOK_NS) // PERIOD_NS
+    return period

@@ -46,7 +46,7 @@ _ORIENTATION_ONLY, _DROP_OLDEST = MODES.index("orientation_only"), MODES.index("
 _IMU, _SAMPLE = int(lib.KF_EVENT_IMU), int(lib.KF_EVENT_SAMPLE)
 _STEP = int(lib.KF_JOB_STEP)
 _ORDER, _BEGIN = int(lib.KF_JOB_ORDER), int(lib.KF_JOB_BEGIN)
-_KEEP, _REWIND = int(lib.KF_JOB_KEEP), int(lib.KF_JOB_REWIND)
+_KEEP, _REWIND, _REDO = int(lib.KF_JOB_KEEP), int(lib.KF_JOB_REWIND), int(lib.KF_JOB_REDO)
 
 
 class Engine:
@@ -391,7 +391,7 @@ class Engine:
         jobs = due.jobs
         athletes = jobs["athlete"]
         counts = np.bincount(athletes)
-        alone = (counts[athletes] == 1) & (jobs["kind"] == _STEP)
+        alone = (counts[athletes] == 1) & ((jobs["kind"] == _STEP) | (jobs["kind"] == _REDO))
         if self._queues:
             alone &= ~np.isin(athletes, list(self._queues))
         if alone.all():
@@ -422,24 +422,28 @@ class Engine:
         """Carry out rewinds, and take the first bases of athletes."""
         rewinds = self.rewinds
         assert rewinds is not None, "the lanes tell of rewinds only where there are some"
-        athletes = [self.registry.athlete_rows[int(job.jobs["athlete"][0])] for job in jobs]
         for job in jobs:
             self.schedule.done(job.jobs["athlete"], 1)
             if job.jobs["kind"][0] == _KEEP:
                 rewinds.begin(int(job.jobs["athlete"][0]), int(job.jobs["received_ns"][0]))
         jobs = [job for job in jobs if job.jobs["kind"][0] == _REWIND]
-        if self.ladder.level >= _ORIENTATION_ONLY:
-            self.given_up["rewinds"] += len(jobs)
+        possible = [job for job in jobs if self.ladder.level < _ORIENTATION_ONLY and rewinds.has_base(job)]
+        self.given_up["rewinds"] += len(jobs) - len(possible)
+        if not possible:
             return
-        self._out += [self._told(athlete, event) for athlete, event in rewinds.run(jobs)]
-        for athlete in athletes:
-            self._settle_lane(athlete)
+        self._out += [self._told(athlete, event) for athlete, event in rewinds.run(possible)]
+        for job in possible:
+            self._settle_lane(self.registry.athlete_rows[int(job.jobs["athlete"][0])])
 
     def _rewind_now(self, athlete: Athlete) -> None:
         """Put into its place what came late and waits for more of its kind: nothing more is awaited."""
         if self.rewinds is None or self.schedule.lanes["jobs"][athlete.row]:
             return
-        self._rewind(list(self.schedule.rewind(athlete.row)))
+        for job in self.schedule.rewind(athlete.row):
+            if job.jobs["kind"][0] == _REDO:
+                self._step(job, 0)
+            else:
+                self._rewind([job])
 
     def _obey(self, athlete: Athlete, job: Due) -> None:
         order = self._orders.pop(int(job.jobs["index"][0]))
@@ -451,12 +455,13 @@ class Engine:
         self._out.append(self._reply(athlete.id, reply))
 
     def _step(self, due: Due, utc_ns: int) -> None:
-        jobs = due.jobs
-        rows, due_ns = jobs["athlete"].astype(np.intp), jobs["due_ns"].copy()
+        self.schedule.done(due.jobs["athlete"], len(due.jobs))
+        if self.rewinds is not None:
+            due = self.rewinds.prepare(due)
+        rows, due_ns = due.jobs["athlete"].astype(np.intp), due.jobs["due_ns"].copy()
         estimates = self.table.step(rows, due_ns, due.measurements())
         if self.rewinds is not None:
-            self.rewinds.keep(jobs, rows, due_ns)
-        self.schedule.done(rows, len(rows))
+            self.rewinds.keep(due.jobs, rows, due_ns)
         self.deadlines.history.doing.steps += len(rows)
         self._publish(due, MetricColumns(estimates, due_ns), utc_ns)
 

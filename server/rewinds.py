@@ -1,9 +1,10 @@
 """Rewinds: what came late is put into its place, and an athlete's models step again from before it.
 
-The lane tells a rewind when it is due (csrc/lanes.c): to which base the athlete goes back, up to where the
-models had stepped, and all measurements between, those that came late among them. Here the steps are made
-again, as they would have been in order, commands between them; nothing of the past is published again but
-what of totals, laps and summary has changed.
+What came late by less than a step has that step made again: the next live update tells of it. For what came
+later, the lane tells a rewind when it is due (csrc/lanes.c): to which base the athlete goes
+back, up to where the models had stepped, and all measurements between, those that came late among them. Here
+the steps are made again, as they would have been in order, commands between them; nothing of the past is
+published again but what of totals, laps and summary has changed.
 """
 
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from server.workouts import Done, Workouts
 FRESH_NS = -int(lib.KF_LONG_AGO_NS)  # the base before an athlete's first measurement
 
 _BEGIN, _STEP, _ORDER = range(3)  # of what has one time, this is the order
-_BASE = int(lib.KF_KEEP)
+_BASE, _REDO = int(lib.KF_KEEP), int(lib.KF_JOB_REDO)
 _NO_JOBS = np.zeros(0, JOB)
 
 
@@ -56,6 +57,23 @@ class Rewinds:
         chosen = jobs["index"] == _BASE
         if chosen.any():
             self._bases.keep(self._table.state, rows[chosen], due_ns[chosen])
+
+    def prepare(self, due: Due) -> Due:
+        """Make rows ready for their steps, and return these: what is made again is taken back before.
+
+        A step that is to be made again, but was given up, is not among them.
+        """
+        rows, due_ns = due.jobs["athlete"].astype(np.intp), due.jobs["due_ns"].copy()
+        again = due.jobs["kind"] == _REDO
+        ready = ~again
+        self._bases.before_step(self._table.state, rows[ready], due_ns[ready])
+        if again.any():
+            ready[again] = self._bases.take_back(self._table.state, rows[again], due_ns[again])
+        return due if ready.all() else due.of(ready)
+
+    def has_base(self, job: Due) -> bool:
+        """Return False where the step that a rewind would go back to was given up."""
+        return self._bases.has(int(job.jobs["athlete"][0]), int(job.jobs["due_ns"][0]))
 
     def settle(self, athlete: Athlete) -> None:
         """Let nothing go back to before now: something was done that is no job."""
@@ -94,7 +112,6 @@ class Rewinds:
         """Go back, then yield each step's time and measurements; whoever takes one makes it."""
         row, base_ns = athlete.row, int(job.jobs["due_ns"][0])
         later_ns = self._bases.wind_back(self._table.state, row, base_ns)
-        assert later_ns is not None, "the lane knows which bases there are"
         first, count = int(job.jobs["first"][0]), int(job.jobs["count"][0])
         items = job.items[first : first + count]
         orders = self._workouts.wind_back(athlete, base_ns)

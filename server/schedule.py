@@ -1,8 +1,8 @@
 """When an athlete's models step: on a grid of aligned time, by what has arrived, never by how it was batched.
 
-The rules stand in csrc/kinefuse.h, and the code in csrc/lanes.c: all that arrived in a tick goes through it
-in one call, in the order of arrival. Here are its tables: one row for each device (its link), one for each
-athlete (its lane), and a pool of the measurements that lanes hold.
+The rules stand in csrc/kinefuse.h, and the code in csrc/schedule.c and lanes.c: all that arrived in a tick
+goes through it in one call, in the order of arrival. Here are its tables: one row for each device (its link),
+one for each athlete (its lane), and a pool of the measurements that lanes hold.
 """
 
 import zlib

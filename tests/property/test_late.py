@@ -147,6 +147,14 @@ def test_any_order_within_the_window_gives_the_totals_of_in_order(seed: int, tic
     assert numbered(told)
 
 
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([1, 40]))
+def test_what_is_late_by_less_than_a_step_gives_the_totals_of_in_order(seed: int, tick: int) -> None:
+    random = Random(seed)
+    own = [random.uniform(0, 0.9) if random.random() < 0.5 else 0.0 for _ in messages()]
+    assert results(played(by_time(own), tick=tick)) == in_order()
+
+
 def test_without_rewinds_the_order_matters() -> None:
     late = [20.0 if topic.endswith("/gnss") else 0.0 for _, topic, _ in messages()]
     assert results(played(by_time(late), rewind_s=0.0)) != in_order()

@@ -20,7 +20,7 @@ NOTHING = Advance(np.zeros(0, SUMMARY), np.zeros(0, WINDOW), np.zeros(0, WINDOW)
 class Job(NamedTuple):
     """A job: what, when, and the times of what it takes in."""
 
-    kind: str  # step, partial, order or begin
+    kind: str
     due_ns: int
     taken_ns: list[int]
     received_ns: int = 0
@@ -32,7 +32,7 @@ def jobs_of(due: Due) -> list[Job]:
     for job in due.jobs:
         first, count = int(job["first"]), int(job["count"])
         taken_ns = due.items["t_ns"][first : first + count].tolist()
-        kind = ("step", "partial", "order", "begin")[job["kind"]]
+        kind = ("step", "partial", "order", "begin", "keep", "rewind", "redo")[job["kind"]]
         found.append(Job(kind, int(job["due_ns"]), taken_ns, int(job["received_ns"])))
     return found
 
@@ -40,10 +40,10 @@ def jobs_of(due: Due) -> list[Job]:
 class OneLane:
     """The schedule of one athlete with one device, whose stamps are aligned time as they are."""
 
-    def __init__(self, athlete: str = "a", *, recorded: bool = True) -> None:
+    def __init__(self, athlete: str = "a", *, recorded: bool = True, rewind_ns: int = 0) -> None:
         self.timebase = TimeBase()
         self.timebase.add(0, recorded=recorded)
-        self.schedule = Schedule(self.timebase)
+        self.schedule = Schedule(self.timebase, rewind_ns)
         self.schedule.add_athlete(0, athlete)
         self.schedule.add_device(0, 0, 0)
         self.schedule.tell(0, recorded=recorded, opens=False, is_open=True)

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from fusion.models import consistency
-from server.athlete_health import FITS
-from server.config import Config
+from server.athlete_health import FITS, TOLD_MAX
+from server.codecs.samples import encode
+from server.config import Athlete, Config, Device
 from server.engine import Engine
-from server.messages import AthleteHealth
+from server.envelopes import Incoming
+from server.messages import AthleteHealth, HeartRate
 from simulators.rehearsal import START_NS, cast, config, rehearse
 from tests.support.athlete_table import athlete, fix, step
 
@@ -32,6 +34,33 @@ def test_the_devices_that_speak_are_named_at_once_and_then_once_a_minute() -> No
     assert set(newest.models) == set(consistency.MODELS)
     assert all(model.fit in FITS for model in newest.models.values())
     assert len(messages) < 15
+
+
+def test_no_look_tells_of_many_athletes_though_all_began_at_once_and_none_is_left_out() -> None:
+    ids = [f"a{k}" for k in range(120)]
+    athletes = [Athlete(id=each, devices=[Device(id=f"{each}-strap")]) for each in ids]
+    engine = Engine(Config(athletes=athletes), lambda: 0)
+    told: list[list[str]] = []
+    for second in range(170):
+        for part in range(10):
+            now_ns = START_NS + second * 10**9 + part * 10**8
+            beats = [
+                Incoming(
+                    f"kinefuse/v1/in/{each}-strap/hr",
+                    encode(HeartRate(t=now_ns, bpm=120.0)),
+                    False,
+                    now_ns,
+                    0,
+                )
+                for each in (ids if not part else [])
+            ]
+            said = [one.topic.split("/") for one in engine.advance(beats, now_ns)]
+            told.append([topic[3] for topic in said if topic[2] == "athletes" and topic[4] == "health"])
+    assert max(map(len, told)) <= TOLD_MAX
+    assert {each for tick in told[:100] for each in tick} == set(ids)
+    lately = [len(tick) for tick in told[1000:1600]]  # a minute
+    assert sum(lately) == len(ids)
+    assert max(lately) <= 4
 
 
 def test_without_an_athlete_there_is_nothing_to_tell() -> None:

@@ -113,6 +113,23 @@ def test_who_has_no_workout_is_not_stepped_where_only_orientation_goes_on() -> N
     assert engine.schedule.jobs_waiting == 0
 
 
+def test_a_rewind_to_a_step_that_was_given_up_is_given_up_and_ends_nothing() -> None:
+    engine = Engine(Config(), lambda: 0)
+    engine.advance(beats(["idle"], T0), T0)
+    stop = samples.encode(Command("stop", "x"))
+    engine.advance([Incoming("kinefuse/v1/command/idle", stop, False, T0 + S, 0)], T0 + S)
+    engine.ladder.level = MODES.index("orientation_only")
+    for second in range(2, 22):
+        engine.advance(beats(["idle"], T0 + second * S), T0 + second * S)
+    engine.ladder.level = 0
+    for second in range(22, 30):
+        late = samples.encode(HeartRate(t=T0 + (second - 4) * S, bpm=70.0))
+        topic = "kinefuse/v1/in/idle-late/hr"
+        told = beats(["idle"], T0 + second * S)
+        engine.advance([*told, Incoming(topic, late, False, T0 + second * S, 0)], T0 + second * S)
+    assert engine.schedule.jobs_waiting == 0
+
+
 def test_a_device_that_floods_is_held_to_its_rate_and_harms_nobody() -> None:
     engine = Engine(Config(), lambda: 0)
     device = cast("demo")[0].devices[0]

@@ -41,6 +41,30 @@ def test_a_measurement_that_comes_late_is_taken_in_by_the_next_step_in_the_order
     assert [[t_ns - T0 for t_ns in job.taken_ns] for job in one.jobs] == [[S // 2], [S - 100, S + 100, 2 * S]]
 
 
+def test_what_belongs_to_the_newest_step_has_it_made_again_half_a_step_later() -> None:
+    one = lane(rewind_ns=30 * S)
+    one.feed(T0 + S // 2, T0 + S + 100, T0 + 2 * S + 100)
+    one.feed(T0 + 2 * S - 100, T0 + 2 * S - 200, T0 + 2 * S + 200, T0 + 5 * S // 2 + 100)
+    (redo,) = [job for job in one.jobs if job.kind == "redo"]
+    assert redo.due_ns == T0 + 2 * S
+    assert [t_ns - T0 for t_ns in redo.taken_ns] == [S + 100, 2 * S - 200, 2 * S - 100]
+    one.feed(T0 + 3 * S)
+    assert [t_ns - T0 for t_ns in one.jobs[-1].taken_ns] == [
+        2 * S + 100,
+        2 * S + 200,
+        5 * S // 2 + 100,
+        3 * S,
+    ]
+
+
+def test_no_step_is_made_again_behind_which_a_command_stands() -> None:
+    one = lane(rewind_ns=30 * S)
+    one.feed(T0 + S // 2, T0 + S + 100, T0 + 2 * S + 100)
+    one.order("lap", T0 + 2 * S + 200)
+    one.feed(T0 + 2 * S - 100, T0 + 3 * S, T0 + 4 * S)
+    assert "redo" not in {job.kind for job in one.jobs}
+
+
 def test_what_one_message_holds_is_taken_in_by_time() -> None:
     one = lane()
     batch = Batch()
