@@ -23,7 +23,8 @@ from fusion.table import Fields, Picked
 HOLE_NS = 10_000_000_000  # fixes further apart leave a hole that others may fill
 EDGE_S = 8.0  # from a resume to the first fix: its speed speaks for that long
 CHORD_SHARE = 0.1  # one sigma of a straight line across a hole, of its length
-BEND_SHARE = 0.05  # the same where steps or turns tell the way too
+BEND_SHARE = 0.05  # the same where steps or turns tell the way too,
+BEND_MEAN = 0.01  # by which the way is longer then, at least
 LEAVING_SHARE = 0.3  # one sigma of the way by which a rest is known to be over
 NOISE_SHARE = 0.5  # one sigma of a track's length, of what noise may have added
 TRACK_SHARE = 0.005
@@ -171,13 +172,13 @@ def _take_path(s: Fields, use: Mask) -> None:
 def _straighten(state: Records, step: position.Step, use: Mask) -> None:
     """Weigh the path that filled a hole against the straight line across it.
 
-    The way is at least the line. By how much more, the path tells; the less of it is believed the less it
-    is, since ways are mostly straight: the line's sigma is a share of it, and the excess itself, in square.
+    The way is at least the line, and a little more. By how much more, the path tells. A small excess is
+    mostly noise, a large one is a bend: the line's sigma is a share of it and, in square, the excess itself.
     """
     rows = step.rows
     path = state["path_m"][rows] - state["path_fix_m"][rows]
     path_sigma = state["path_sigma_m"][rows] - state["path_fix_sigma_m"][rows]
-    line = step.chord_m
+    line = (1.0 + BEND_MEAN) * step.chord_m
     use = use & (line < position.SPEED_MAX_MPS * step.span_s)
     more = np.maximum(path - line, 0.0)
     variance, bend = path_sigma * path_sigma, (BEND_SHARE * line) ** 2 + more * more
@@ -282,5 +283,6 @@ def value(view: View) -> Raw:
     last_mps = np.where(fixed, np.hypot(s["pos_x"][2], s["pos_x"][3]), s["sensor_mps"])
     unheard = np.maximum(last_mps, SILENT_MPS) * timer.unheard_s(s, s["dist_t_ns"], view.due_ns)
     owed = s["dist_owed_m"]
-    sigma = np.sqrt(sigma_of(s, track) ** 2 + unheard * unheard + owed * owed)
+    raw = NOISE_SHARE * s["dist_raw_m"]
+    sigma = np.sqrt(sigma_of(s, track) ** 2 + unheard * unheard + owed * owed + raw * raw)
     return Raw(track + fill, sigma, s["dist_t_ns"], source, of_workout(view, reason))
