@@ -1,6 +1,7 @@
 """How the fusion of each athlete is: which device speaks for what, and how well the models fit."""
 
-from typing import Any, Final
+from typing import Final
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,7 @@ LOOK_NS: Final = 50_000_000  # each once a second
 PERIOD_NS: Final = 60_000_000_000  # a source that changes is told at the next look,
 FIT_NS: Final = 10_000_000_000  # a fit that changes after so long
 TOLD_MAX: Final = 50  # in one look: the others have their turn at the next
-TURNS: Final = PERIOD_NS // LOOK_NS  # at which a period begins, for some athletes at each:
-STRIDE: Final = 743  # turns from a row's to the next's; has no divisor in common with TURNS
+TURNS: Final = PERIOD_NS // LOOK_NS  # at which a period begins, for some athletes at each, by their ids
 GONE_NS: Final = 30_000_000_000  # a device that was not heard for so long, while others were, speaks no more
 
 # What devices speak for, and the fields of an athlete's row that hold which, and when it was heard.
@@ -51,26 +51,27 @@ class FusionHealth:
 
     def __init__(self, root: str, registry: Registry, table: Athletes) -> None:
         self._root, self._registry, self._table = root, registry, table
-        self._looked_ns = self._part = 0
+        self._look = 0
         self._told = np.zeros(0, _TOLD)
+        self._turns = np.zeros(0, np.int64)
 
     def due(self, utc_ns: int, every: int = 1) -> list[Outgoing]:
         """Return what is to be published at ``utc_ns``; every ``every``-th period's message only."""
-        looks = PARTS if utc_ns < self._looked_ns else min(PARTS, (utc_ns - self._looked_ns) // LOOK_NS)
+        look = utc_ns // LOOK_NS
+        looks = PARTS if look < self._look else min(PARTS, look - self._look)
         if not looks:
             return []
-        self._looked_ns = utc_ns
+        self._look = look
         count = len(self._registry.athlete_rows)
         self._reserve(count)
-        parts = [(self._part + i) % PARTS for i in range(looks)]
-        self._part = (self._part + looks) % PARTS
-        rows = np.concatenate([np.arange(part, count, PARTS) for part in parts])
+        rows = np.flatnonzero((look - self._turns[:count]) % PARTS < looks)
         state = Picked(self._table.state, rows)
         (newest_ns, devices), fits = _speakers(state), _fits(state)
         told = self._told[rows]
         news = (devices != told["devices"]).any(axis=1)
         news |= (fits != told["fits"]).any(axis=1) & (utc_ns - told["t_ns"] >= FIT_NS)
-        periods = _period(rows, utc_ns) - _period(rows, told["t_ns"])
+        turn_ns = self._turns[rows] * LOOK_NS
+        periods = (utc_ns + turn_ns) // PERIOD_NS - (told["t_ns"] + turn_ns) // PERIOD_NS
         news |= (newest_ns > told["newest_ns"]) & (periods >= every)
         chosen = np.flatnonzero(news)[:TOLD_MAX]
         rows, newest_ns, devices, fits = rows[chosen], newest_ns[chosen], devices[chosen], fits[chosen]
@@ -103,6 +104,10 @@ class FusionHealth:
             told["devices"], told["fits"] = choice.NOBODY, _UNKNOWN
             told[: len(self._told)] = self._told
             self._told = told
+        if count > len(self._turns):
+            ids = [athlete.id for athlete in self._registry.athlete_rows[len(self._turns) : count]]
+            turns = np.array([crc32(each.encode()) % TURNS for each in ids], np.int64)
+            self._turns = np.concatenate([self._turns, turns])
 
 
 def _speakers(state: Fields) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -119,12 +124,7 @@ def _fits(state: Fields) -> NDArray[np.int8]:
     columns = []
     for name, model in consistency.MODELS.items():
         nis = state[model.field]
-        fit = np.where(nis > model.high, 1, np.where(nis < model.low, 2, 0))
+        low, high = consistency.bounds(state, name)
+        fit = np.where(nis > high, 1, np.where(nis < low, 2, 0))
         columns.append(np.where(consistency.known(state, name), fit, _UNKNOWN))
     return np.stack(columns, axis=1).astype(np.int8)
-
-
-def _period(rows: NDArray[np.intp], utc_ns: Any) -> NDArray[np.int64]:
-    """Return the number of each athlete's period."""
-    period: NDArray[np.int64] = (utc_ns + rows * STRIDE % TURNS * LOOK_NS) // PERIOD_NS
-    return period

@@ -9,6 +9,7 @@ which confirms a message on arrival, before anybody has worked on it.
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import socket
 import ssl
@@ -104,9 +105,10 @@ class Door(NamedTuple):
 class Connection:
     """A connection on the public path."""
 
-    def __init__(self, client: aiomqtt.Client, number: int) -> None:
+    def __init__(self, client: aiomqtt.Client, number: int, first: bool) -> None:
         self.number = number
         self._client = client
+        self._first = first
 
     async def subscribe(self, topics: Sequence[str]) -> None:
         """Subscribe with QoS 1.
@@ -121,7 +123,7 @@ class Connection:
         for topic, code in zip(topics, codes, strict=False):
             if getattr(code, "value", code) >= 128:  # an int, or a ReasonCode
                 told = f'the broker refuses the subscription to "{topic}"'
-                raise BrokerError(told) if self.number == 0 else LostError(told)
+                raise BrokerError(told) if self._first else LostError(told)
 
     async def publish(self, publication: Publication) -> None:
         """Send one publication; with QoS 1 wait for the broker's word."""
@@ -221,6 +223,7 @@ class Connector:
         self._persistent = persistent
         self._will = will
         self._tls = _tls_context(broker)
+        self._numbers = itertools.count()
 
     @property
     def path(self) -> Literal["bounded", "public"]:
@@ -228,8 +231,10 @@ class Connector:
         return "public" if self._broker.reader == "public" or contract.broken() else "bounded"
 
     @contextlib.asynccontextmanager
-    async def connect(self, number: int) -> AsyncIterator[Connection]:
+    async def connect(self, first: bool) -> AsyncIterator[Connection]:
         """Have a connection that is always left properly, also when cancelled half way in.
+
+        Each has a number of its own, also one that came to nothing: what it brought is confirmed to no other.
 
         The library connects in a thread, which cannot be cancelled, and leaves its socket to the garbage
         collector when a handshake fails: a host that is distant or speaks TLS is tried here first.
@@ -244,7 +249,7 @@ class Connector:
         broker = self._broker
         if self._tls is not None or not is_loopback(broker.host):
             await _probe(broker.host, broker.port, self._tls)
-        client, connection = self._make(number)
+        client, connection = self._make(first)
         entering = asyncio.ensure_future(client.__aenter__())
         try:
             await asyncio.shield(entering)
@@ -259,7 +264,7 @@ class Connector:
             raise
         except aiomqtt.MqttCodeError as error:
             code = getattr(error.rc, "value", error.rc)
-            if code in REFUSALS_FINAL and not number:
+            if code in REFUSALS_FINAL and first:
                 raise BrokerError(f"the broker at {broker.host}:{broker.port} refuses us: {error}") from None
             raise
         except aiomqtt.MqttError:
@@ -273,9 +278,9 @@ class Connector:
             if isinstance(client, _Client):
                 client.forget()
 
-    def _make(self, number: int) -> tuple[aiomqtt.Client, Connection]:
+    def _make(self, first: bool) -> tuple[aiomqtt.Client, Connection]:
         """Return a client of the path that serves, and its connection."""
-        broker, will = self._broker, self._will
+        broker, will, number = self._broker, self._will, next(self._numbers)
         arguments: dict[str, Any] = {
             "username": broker.username or None,
             "password": broker.password or None,
@@ -294,11 +299,11 @@ class Connector:
         }
         if self.path == "public":
             client = aiomqtt.Client(broker.host, broker.port, **arguments)
-            connection = Connection(client, number)
+            connection = Connection(client, number, first)
         else:
             client = _Client(broker.host, broker.port, **arguments)
             client.read_by(self._door, self._clock, number)
-            connection = BoundedConnection(client, number)
+            connection = BoundedConnection(client, number, first)
         client.pending_calls_threshold = 2 * WINDOW
         return client, connection
 

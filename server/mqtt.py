@@ -303,7 +303,7 @@ class Link:
             started_ns = self._clock.monotonic_ns()
             reason = ""
             try:
-                async with self._connector.connect(self.losses) as connection:
+                async with self._connector.connect(first=not self.losses) as connection:
                     self._connection = connection
                     await self._serve(connection)
             except* LostError as errors:

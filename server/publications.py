@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from fusion.measurements import Estimates, Reason, Source
 from fusion.telling import AGE_DECIMALS, QUALITY_DECIMALS, SIGMA_DECIMALS, Teller
-from server.messages import Cause, Live, Metric, WorkoutState
+from server.envelopes import Outgoing
+from server.messages import Cause, Live, Metric, Reply, Workout, WorkoutState
 from server.messages import Reason as ReasonName
 
 Metrics = dict[str, Metric] | msgspec.Raw
@@ -89,3 +90,13 @@ def live(
 ) -> bytes:
     """Return the payload of ``athletes/{athlete}/live``."""
     return encode(Live(due_ns // 1_000_000, athlete, cause, workout, cast(Any, metrics), mode))
+
+
+def workout(root: str, athlete: str, event: Workout) -> Outgoing:
+    """Return ``athletes/{athlete}/workout``."""
+    return Outgoing(f"{root}/athletes/{athlete}/workout", encode(event), qos=1, retain=True)
+
+
+def reply(root: str, athlete: str, answer: Reply) -> Outgoing:
+    """Return ``athletes/{athlete}/reply/{id}``, the answer to a command."""
+    return Outgoing(f"{root}/athletes/{athlete}/reply/{answer.id}", encode(answer), qos=1)

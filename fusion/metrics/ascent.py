@@ -13,8 +13,9 @@ from fusion.models import altitude
 from fusion.table import Fields
 
 SHARE_BARO = 0.03  # one sigma, of the ascent: weather, wind, lag
-SHARE_GNSS = 0.1
-SHARE_FLOOR_M = 1.5
+SHARE_GNSS = 0.12  # receivers' and recorded heights: makers smooth them, each in its own way
+HELD_BARO_M = 0.5 * climb.THRESHOLD_M  # and in square: the hysteresis holds back none to all of its threshold
+HELD_GNSS_M = 4.0
 SILENT_MPS = 0.5  # while no height is heard an athlete climbs no faster
 BARO = int(Source.BARO)
 
@@ -58,8 +59,11 @@ def from_heights(state: Records, step: altitude.Step) -> None:
 
 def sigma_of(s: Fields, climbed_m: Floats) -> Floats:
     """Return one sigma of an ascent or descent, m, (n,)."""
-    share = np.where(altitude.source(s) == BARO, SHARE_BARO, SHARE_GNSS)
-    return share * climbed_m + SHARE_FLOOR_M
+    baro = altitude.source(s) == BARO
+    share = np.where(baro, SHARE_BARO, SHARE_GNSS) * climbed_m
+    held = np.where(baro, HELD_BARO_M, HELD_GNSS_M)
+    sigma: Floats = np.sqrt(share * share + held * held)
+    return sigma
 
 
 def of(view: View, climbed_m: Floats) -> Raw:

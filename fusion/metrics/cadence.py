@@ -2,6 +2,8 @@
 
 On a ride the crank speaks. Otherwise the rhythm of the inertial core's steps does, and where no inertial
 device is worn the cadence that a device tells. Where none of them finds a step a crank speaks in any sport.
+
+A rhythm needs steps: what is told is that of the newest ones, about SPAN_S of them, as sports watches do.
 """
 
 import numpy as np
@@ -10,9 +12,10 @@ from fusion.measurements import Source, Sport
 from fusion.metrics.metric import NO_SOURCE, OK, STALE, Raw, View, age_s, freshness
 from fusion.models import body
 
+SPAN_S = 4.0
 CRANK_SIGMA = 1.0
 TOLD_SIGMA = 2.0
-RHYTHM_SIGMA = 2.0
+RHYTHM_SIGMA = 1.5  # against the mean of the newest SPAN_S, of recorded walks
 DRIFT = 2.0  # a second: by how much cadence changes while nothing is heard
 STOPPED_NS = 4_000_000_000
 IMU, CADENCE, RIDE = int(Source.IMU), int(Source.CADENCE), int(Sport.RIDE)

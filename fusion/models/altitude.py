@@ -52,7 +52,9 @@ RECORDED_SIGMA_M = 1.0  # a height that is told without an accuracy
 GNSS_WHITE_SHARE = 0.3  # of the stated vertical accuracy
 GNSS_ACCURACY_RANGE_M = (1.0, 1e3)
 RECORDED_ERROR_M = 6.0  # slow error of such a height
-SLOW_FACTOR = 40.0  # fixes over which the slow error stays the same: each one's weight on b falls so
+# The mean of first-order noise of time constant tau over a long time T has 2 tau / T of its variance (Gelb
+# 1974, 4.5), so fixes dt apart each tell as much as one of 2 tau / dt times the variance.
+SLOW_S = 80.0
 # White vertical acceleration, m^2/s^3, by Sport: other, run, walk, hike, ride, swim, ski, row.
 ACCEL_DENSITY = np.array([0.05, 0.03, 0.03, 0.03, 0.05, 0.01, 0.3, 0.01])
 INERTIAL_DENSITY = 1e-3  # between windows, where the increments tell the rest
@@ -304,8 +306,11 @@ def _heights(
     on_baro = source == Source.BARO
     barometric = on_baro & (t_ns - state["alt_baro_ns"][rows] <= BARO_NS)
     # A satellite height beside a barometer: the first tells all that is known, each further one little.
+    since_s = (t_ns - state["alt_gnss_ns"][rows]) * 1e-9
     first = state["alt_gnss_ns"][rows] == 0
-    beside = e["slow_m"] * e["slow_m"] * np.where(first, 1.0, SLOW_FACTOR)
+    beside = (
+        e["slow_m"] * e["slow_m"] * np.where(first, 1.0, np.maximum(SLOW_S / np.maximum(since_s, 0.1), 1.0))
+    )
     R = np.where(gnss & barometric, beside, e["variance"])
     started = (source != Source.NONE) & ~(baro & ~on_baro)
     silent = (t_ns - state["alt_t_ns"][rows]) * 1e-9 > GAP_S
@@ -315,7 +320,9 @@ def _heights(
     rejects = np.where(taken, 0, state["alt_rejects"][rows] + 1)
     anew = ~started | silent | (rejects >= REJECTS_MAX)
     state["alt_rejects"][rows] = np.where(anew, 0, rejects)
-    state["alt_nis"][rows] = np.where(taken, np.minimum(nis, 1e6), state["alt_nis"][rows])
+    # Innovations of satellites beside a barometer are one slow error, told again and again: no test of r.
+    judged = taken & ~(gnss & barometric)
+    state["alt_nis"][rows] = np.where(judged, np.minimum(nis, 1e6), state["alt_nis"][rows])
     if not anew.any():
         return new_x, new_P, taken, anew, np.zeros(len(rows))
     fresh_x, fresh_P, shift = _fresh(source, e, x, P, state["alt_slow_m"][rows], silent)

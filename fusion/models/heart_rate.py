@@ -31,15 +31,19 @@ OPTICAL_SIGMA_BPM = 3.0
 STRAP_LAG_S = 2.0  # a mean of about five beats
 OPTICAL_LAG_S = 8.0  # a window of light of about ten seconds, and what the filter adds to it
 KNOWN_LAG_S = 1.0  # what is left of one that is told
+TREND_S = 5.0  # in which the slope of the filtered rate is learnt
+FILTER_LAG_S = 1.0  # by which modes trail a slope that they do not hold: (1 - K) / K readings, K about half
+TREND_NOISE = 0.3  # bpm/s: what the variation of recorded hearts that are steady makes of it, one sigma
 SLOPE_MAX = 3.0  # bpm/s: a reading that jumps more is no heart that changes
-LASTING_SHARE = 0.2  # of the variance of a reading, that neighbouring readings have in common, and
-STRAP_LASTING_BPM = 0.85  # of a strap's error, that does not change from reading to reading
+LASTING_SHARE = 0.3  # of the variance of a reading, that neighbouring readings have in common, and
+STRAP_LASTING_BPM = 0.7  # of a strap's error, that does not change from reading to reading
 BIAS_SIGMA_BPM = 2.0  # of light
 BIAS_TIME_S = 300.0
 NOISE_TIME_S = 8.0  # in which a source's noise is learnt
-NOISE_MIN = (0.03, 0.5)  # the factor, of a strap and of light
+NOISE_MIN = 0.03  # the factor: sensors smooth, and what neighbours have in common is no noise
 NOISE_MAX = 9.0
 NIS_WINDOW = 15.0  # readings
+NIS_LOW = 0.55
 NIS_HIGH = 1.6  # the upper end of what chance makes of it (95 %); more widens sigma
 LAG_MAX_S = 20.0
 RANGE_BPM = (25.0, 250.0)
@@ -56,6 +60,8 @@ FIELDS: list[tuple[Any, ...]] = [
     ("hr_x", np.float64, (2,)),  # of all modes together
     ("hr_P", np.float64, (2, 2)),
     ("hr_state_ns", np.int64),  # which they are of; 0: never
+    ("hr_trend", np.float64),  # slope of the filtered rate, bpm/s,
+    ("hr_bustle", np.float64),  # and the mean square of that from reading to reading
     ("hr_effort", np.float64),  # that the heart had followed then, ml/kg/min
     ("hr_t_ns", np.int64),  # of the newest reading that was believed; 0: never
     ("hr_strap_ns", np.int64),  # of the newest of a strap
@@ -95,7 +101,7 @@ class Carried(NamedTuple):
     """The rate at a moment, (n,) each."""
 
     rate: Floats
-    slope: Floats  # if it is a ramp
+    slope: Floats
     variance: Floats  # of the filter alone
 
 
@@ -108,11 +114,14 @@ def told_sigma(m: Fields) -> Floats:
 
 
 def carried(s: Fields, t_ns: timer.Times) -> Carried:
-    """Return the rate at t_ns, (n,), as the modes go on by themselves."""
+    """Return the rate at t_ns, (n,), as the modes go on by themselves, and by what they trail their trend."""
     dt_s = np.minimum(np.maximum(t_ns - s["hr_state_ns"], 0) * 1e-9, GAP_S)
     modes, shares = heart_modes.predict(s["hr_modes"], s["hr_shares"], _belief(s), dt_s, _push(s, t_ns))
     belief = heart_modes.combined(modes, shares)
-    return Carried(belief.rate, modes[1, heart_modes.RAMP], belief.p00)
+    slope = np.minimum(np.maximum(s["hr_trend"], -SLOPE_MAX), SLOPE_MAX)
+    missing = slope - s["hr_x"][1]
+    sure = missing * missing / (missing * missing + TREND_NOISE**2)
+    return Carried(belief.rate + FILTER_LAG_S * sure * missing, slope, belief.p00)
 
 
 def steady_variance(s: Fields, p00: Floats) -> Floats:
@@ -128,7 +137,8 @@ def steady_variance(s: Fields, p00: Floats) -> Floats:
 def variance(s: Fields, p00: Floats, slope: Floats) -> Floats:
     """Return the variance of the rate, whose source tells it late, bpm^2, (n,)."""
     late = s["hr_lag_s"] * np.minimum(np.abs(slope), SLOPE_MAX)
-    total: Floats = steady_variance(s, p00) + late * late
+    # What the rate does from reading to reading may be the heart or its beats' own variation.
+    total: Floats = steady_variance(s, p00) + late * late + FILTER_LAG_S**2 * s["hr_bustle"]
     return total
 
 
@@ -150,6 +160,7 @@ def absorb(s: Fields, m: Fields) -> Mask:
     rate_before = s["hr_x"][0]
     _forget(s, reading, first)
     taken = _filter(s, m, reading)
+    _follow(s, reading, rate_before)
     # Light beside a strap teaches, but the strap speaks.
     speaks = taken & ~(reading.optical & beside)
     source = np.where(speaks, m["source"], s["hr_source"])
@@ -244,13 +255,24 @@ def _learn(s: Fields, r: Reading, nis: Floats, expected: tuple[Floats, Floats, F
     share = np.minimum(r.dt_s, 2.0) * (1.0 / NOISE_TIME_S) * s["hr_shares"][heart_modes.STEADY]
     for k, own in ((0, ~r.optical), (1, r.optical)):
         factor = noise[k] * (1.0 + share * (bounded - 1.0))
-        factor = np.minimum(np.maximum(factor, NOISE_MIN[k]), NOISE_MAX)
+        factor = np.minimum(np.maximum(factor, NOISE_MIN), NOISE_MAX)
         new_noise[k] = np.where(use & own, factor, noise[k])
     beside = use & r.optical & r.beside
     K = bias[1] / (S + bias[1])
     new_bias[0] = np.where(beside, bias[0] + K * (r.bpm - rate - bias[0]), bias[0])
     new_bias[1] = np.where(beside, (1.0 - K) * bias[1], bias[1])
     s["hr_noise"], s["hr_bias"] = new_noise, new_bias
+
+
+def _follow(s: Fields, r: Reading, rate_before: Floats) -> None:
+    """Learn the slope of the filtered rate, which the modes forget; a jump of it has none."""
+    moved = s["hr_x"][0] - rate_before
+    trend = s["hr_trend"] + (moved - s["hr_trend"] * r.dt_s) / (TREND_S + r.dt_s)
+    jumped = r.anew | (np.abs(moved) > SLOPE_MAX * (1.0 + r.dt_s))
+    s["hr_trend"] = np.where(r.use, np.where(jumped, 0.0, trend), s["hr_trend"])
+    square = moved * moved / np.maximum(r.dt_s, 1.0)
+    bustle = s["hr_bustle"] + (square - s["hr_bustle"] * r.dt_s) / (TREND_S + r.dt_s)
+    s["hr_bustle"] = np.where(r.use, np.where(jumped, 0.0, bustle), s["hr_bustle"])
 
 
 def _push(s: Fields, t_ns: timer.Times) -> tuple[Floats, Floats]:
@@ -279,7 +301,7 @@ def _combine(s: Fields, use: Mask) -> None:
 def _count(s: Fields, t_ns: timer.Times, rate_before: Floats, use: Mask) -> None:
     """Add the filtered rate and its sigma to the workout's mean and maximum, where ``use``."""
     p00, before_ns = s["hr_P"][0, 0], s["hr_t_ns"]
-    rate, slope = s["hr_x"][0], s["hr_modes"][1, heart_modes.RAMP]
+    rate, slope = s["hr_x"][0], s["hr_trend"]
     counted = use & timer.counts(s, t_ns)
     span = np.where(counted, timer.counted_s(s, before_ns, t_ns), 0.0)
     span = np.where(span > MEAN_GAP_S, 0.0, span)

@@ -47,6 +47,7 @@ CONDITIONS: Final = (
     "away from the heart. Delay is from the beginning to the first second that is flagged. *False* is the "
     "share of all other seconds that are flagged, but for 10 s after a lock. After a minute without a "
     "strap there is no value: errors are of the seconds that have one.",
+    "![A simulated run whose strap is gone for 30 s](heart-gone.svg)",
 )
 
 

@@ -12,6 +12,8 @@ from server.messages import Gnss, HeartRate
 
 Floats = NDArray[np.float64]
 
+# 95 % of the mean of 59 innovations squared over their numbers, chi-square: what WINDOW weighs.
+CHANCE: Final = {1: (0.67, 1.39), 2: (0.76, 1.27)}
 GAP_S: Final = 60.0  # it starts anew after a longer silence
 
 
@@ -128,7 +130,7 @@ class Peer:
     def look(self, fits: Any) -> None:
         """Take in how well the filters fit now."""
         for name, one in self._filters.items():
-            fits[name].add(name, one.nis)
+            fits[name].add(one.nis, CHANCE[CONSTANTS[name].axes])
 
 
 def _variance(accuracy: float | None) -> float | None:

@@ -1,112 +1,36 @@
-"""Athletes through the engine, simulated and recorded: what it tells with its sigmas, and windowed NIS."""
+"""Simulated athletes through the engine: what it tells with its sigmas, and windowed NIS."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-import msgspec
 import numpy as np
 
+from fusion.metrics.cadence import SPAN_S
 from fusion.models import consistency
-from server.clock import SystemClock
 from server.codecs import samples
-from server.config import Config
 from server.engine import Engine
-from server.envelopes import Incoming
-from server.errors import FileError
-from server.files import read
-from server.files.recording import SampleRecording
-from server.messages import Live, Summary, Workout
-from server.playback import play
+from server.messages import Live
 from simulators import rehearsal
 from simulators.device import Device
 from simulators.evaluation.intervals_peer import Peer
-from simulators.evaluation.scores import Task
+from simulators.evaluation.intervals_tally import Fit, Outcome, empty, plain
 from simulators.faults import Message
 from simulators.scenarios import Athlete
 from simulators.truth import State, Truth
 
 SCENARIO: Final = "demo"  # a runner, a walker, a rider and a runner of intervals, with their devices
-SECONDS: Final = 600
+SECONDS: Final = 480
 SETTLED_S: Final = 60.0
-NORMAL_90: Final = 1.645
-CHUNK: Final = 20  # messages of a recording between two looks: some seconds
-SUMMARY: Final = {
-    "distance_m": "distance",
-    "ascent_m": "ascent",
-    "descent_m": "descent",
-    "heart_rate_mean_bpm": "heart_rate",
-}
-
-
-class Tally(msgspec.Struct):
-    """Moments at which something was told: how many, how many within the 90 % interval, and sums."""
-
-    count: int = 0
-    inside: int = 0
-    error: float = 0.0  # of its size
-    sigma: float = 0.0
-    z2: float = 0.0  # of (error / sigma)^2
-
-    def add(self, error: float, sigma: float) -> None:
-        """Take a moment in."""
-        if not (np.isfinite(error) and np.isfinite(sigma)):
-            return
-        self.count += 1
-        self.inside += int(abs(error) <= NORMAL_90 * sigma)
-        self.error += float(abs(error))
-        self.sigma += float(sigma)
-        self.z2 += float(min((error / max(sigma, 1e-9)) ** 2, 100.0))
-
-    def join(self, other: "Tally") -> None:
-        """Add another one's moments."""
-        for name in self.__struct_fields__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-
-class Fit(msgspec.Struct):
-    """Moments at which a model's windowed NIS was known: how many, above its bounds and below them."""
-
-    count: int = 0
-    above: int = 0
-    below: int = 0
-
-    def add(self, model: str, nis: float) -> None:
-        """Take a moment in; NaN is none."""
-        if np.isfinite(nis):
-            bounds = consistency.MODELS[model]
-            self.count += 1
-            self.above += int(nis > bounds.high)
-            self.below += int(nis < bounds.low)
-
-    def join(self, other: "Fit") -> None:
-        """Add another one's moments."""
-        for name in self.__struct_fields__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-
-class Outcome(NamedTuple):
-    """What came of a seed or a recording; ``told`` and ``peer`` by the athlete's role and the metric."""
-
-    told: dict[tuple[str, str], Tally]
-    peer: dict[tuple[str, str], Tally]
-    fits: dict[str, Fit]
-    peer_fits: dict[str, Fit]
-
-
-def _outcome() -> Outcome:
-    return Outcome(defaultdict(Tally), defaultdict(Tally), defaultdict(Fit), defaultdict(Fit))
-
-
-def _plain(outcome: Outcome) -> Outcome:
-    return Outcome(*(dict(one) for one in outcome))  # type: ignore[arg-type]
+CHANGING_BPM_S: Final = 0.3  # a heart rate that changes by more than that is told apart
+CHANGES: Final = {True: "heart rate, changing", False: "heart rate, steady"}
 
 
 def simulated(seed: int) -> Outcome:
     """Return what came of all athletes of SCENARIO, who are what the seed makes of them."""
-    outcome = _outcome()
+    outcome = empty()
     engine, cast = Engine(rehearsal.config(SCENARIO), lambda: 0), rehearsal.cast(SCENARIO, seed=seed)
     roles = {athlete.id: athlete for athlete in cast}
     peers = {athlete.id: Peer() for athlete in cast}
@@ -116,21 +40,38 @@ def simulated(seed: int) -> Outcome:
             continue
         peer = peers[message.athlete]
         lives[message.athlete].append((message, peer.told()))
-        _look(engine, engine.registry.athletes[message.athlete].row, outcome.fits)
+        look(engine, engine.registry.athletes[message.athlete].row, outcome.fits)
         peer.look(outcome.peer_fits)
     for name, messages in lives.items():
-        t_s = np.array([live.t_ms * 1e-3 - rehearsal.START_NS * 1e-9 for live, _ in messages])
-        begin_s = t_s - np.array([live.workout.elapsed_s if live.workout else 0.0 for live, _ in messages])
-        truths = _truths(roles[name].truth, t_s, np.maximum(begin_s, 0.0))
-        for i, (live, peer_told) in enumerate(messages):
-            for metric, truth in truths.items():
-                one = live.metrics.get(metric)
+        _compare(outcome, roles[name], messages)
+    return plain(outcome)
+
+
+def _compare(
+    outcome: Outcome, athlete: Athlete, messages: list[tuple[Live, dict[str, tuple[float, float]]]]
+) -> None:
+    """Hold what was told of an athlete, and what the peer told, to the truth of the same moments."""
+    t_s = np.array([live.t_ms * 1e-3 - rehearsal.START_NS * 1e-9 for live, _ in messages])
+    elapsed_s = np.array([live.workout.elapsed_s if live.workout else 0.0 for live, _ in messages])
+    truths = _truths(athlete.truth, t_s, np.maximum(t_s - elapsed_s, 0.0))
+    slope = np.gradient(truths["heart_rate"], t_s)
+    role = athlete.role.name
+    for i, (live, peer_told) in enumerate(messages):
+        for metric, truth in truths.items():
+            one = live.metrics.get(metric)
+            names = [metric]
+            if metric == "heart_rate":
+                names.append(CHANGES[bool(abs(slope[i]) > CHANGING_BPM_S)])
+            for name in names:
                 if one is not None and one.value is not None and one.sigma is not None:
-                    outcome.told[roles[name].role.name, metric].add(one.value - truth[i], one.sigma)
+                    outcome.told[role, name].add(one.value - truth[i], one.sigma)
                 if metric in peer_told:
                     value, sigma = peer_told[metric]
-                    outcome.peer[roles[name].role.name, metric].add(value - truth[i], sigma)
-    return _plain(outcome)
+                    outcome.peer[role, name].add(value - truth[i], sigma)
+        cadence = live.metrics.get("cadence")
+        if cadence is not None and cadence.value is not None and cadence.sigma is not None:
+            now = float(_cadence(athlete.truth.state(t_s[i : i + 1]))[0])
+            outcome.told[role, "cadence, of the moment"].add(cadence.value - now, cadence.sigma)
 
 
 def _heard(engine: Engine, cast: list[Athlete], peers: dict[str, Peer]) -> Iterator[Live]:
@@ -173,14 +114,18 @@ def _truths(truth: Truth, t_s: Any, begin_s: Any) -> dict[str, Any]:
     """Return the truth of each metric at moments, (n,), totals since the workout began."""
     now, then = truth.state(t_s), truth.state(begin_s)
     grid = np.arange(0.0, SECONDS + 2.0, 0.25)
-    rises = np.diff(truth.state(grid).altitude_m)
+    every = truth.state(grid)
+    rises = np.diff(every.altitude_m)
     up = np.concatenate([[0.0], np.cumsum(np.maximum(rises, 0.0))])
     down = np.concatenate([[0.0], np.cumsum(np.maximum(-rises, 0.0))])
+    # Cadence is told of the newest SPAN_S (docs/metrics.md), a crank's of its newest turn.
+    turns = np.concatenate([[0.0], np.cumsum(0.125 * (_cadence(every)[1:] + _cadence(every)[:-1]))])
+    span = np.where(now.crank_rpm > 0.0, 60.0 / np.maximum(now.crank_rpm, 15.0), SPAN_S)
     return {
         "heart_rate": now.heart_rate_bpm,
         "speed": now.speed_mps,
         "altitude": now.altitude_m,
-        "cadence": _cadence(now),
+        "cadence": (np.interp(t_s, grid, turns) - np.interp(t_s - span, grid, turns)) / span,
         "distance": now.distance_m - then.distance_m,
         "steps": now.steps - then.steps,
         "ascent": np.interp(t_s, grid, up) - np.interp(begin_s, grid, up),
@@ -192,61 +137,10 @@ def _cadence(state: State) -> Any:
     return np.where(state.crank_rpm > 0.0, state.crank_rpm, state.cadence_spm)
 
 
-def _look(engine: Engine, row: int, fits: dict[str, Fit]) -> None:
+def look(engine: Engine, row: int, fits: dict[str, Fit]) -> None:
     """Take in how well the models of a row fit now."""
     one = engine.table.state[row]
     for name, model in consistency.MODELS.items():
         if consistency.known(one, name):
-            fits[name].add(name, float(one[model.field]))
-
-
-def recorded(task: Task) -> Outcome | None:
-    """Return what came of a recording against its own totals; None where it cannot be read."""
-    try:
-        recording = read(task.path)
-    except FileError:
-        return None
-    if not isinstance(recording, SampleRecording):
-        return None
-    outcome, peer = _outcome(), Peer()
-    summary = _played(recording, outcome.fits)
-    for name, metric in SUMMARY.items():
-        own, value = recording.totals.get(name), getattr(summary, name)
-        if own and value is not None and name in summary.sigma:
-            outcome.told[recording.sport or "other", metric].add(value - own, summary.sigma[name])
-    first_ns = recording.start_ns
-    for i, timed in enumerate(recording.timeline):
-        peer.take((timed.t_ns - first_ns) * 1e-9, timed.message)
-        if i % CHUNK == 0:
-            peer.look(outcome.peer_fits)
-    return _plain(outcome)
-
-
-def _played(recording: SampleRecording, fits: dict[str, Fit]) -> Summary:
-    """Let a recording through the engine as `server.analyze` does, and look at the models as it goes."""
-    config = Config()
-    config = msgspec.structs.replace(config, server=msgspec.structs.replace(config.server, enroll="auto"))
-    config = config.lent(recording.device)
-    told = replace(recording, athlete=config.wearer(recording.device))
-    engine, arrived_ns = Engine(config, SystemClock().monotonic_ns), rehearsal.START_NS
-    ended: Workout | None = None
-    chunk: list[Incoming] = []
-    messages = list(play(told, root=config.broker.root, speed=float("inf")))
-    for i, (_, topic, payload) in enumerate(messages, 1):
-        arrived_ns += 1_000
-        chunk.append(Incoming(topic, payload, retained=False, arrived_ns=arrived_ns, received_ns=0))
-        if i % CHUNK and i < len(messages):
-            continue
-        published = engine.advance(chunk, arrived_ns)
-        while engine.behind:
-            published += engine.advance([], arrived_ns)
-        chunk.clear()
-        if len(engine.table):
-            _look(engine, 0, fits)
-        for out in published:
-            if out.topic.endswith("/workout"):
-                workout = msgspec.json.decode(out.payload, type=Workout)
-                ended = workout if workout.event == "ended" else ended
-    assert ended is not None, "every recording ends with a stop"
-    assert ended.summary is not None
-    return ended.summary
+            low, high = consistency.bounds(one, name)
+            fits[name].add(float(one[model.field]), (float(low), float(high)))

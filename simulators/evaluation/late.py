@@ -1,6 +1,7 @@
 """``evaluate late``: workouts played in order, and as a phone delivers them that loses its network."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -22,6 +23,7 @@ SESSIONS: Final = ("runner", "walker")  # of the demo, with every seed
 REWIND_S: Final = 30.0
 TICK: Final = 16  # messages
 WATCHED: Final = ("distance_m", "moving_s", "ascent_m", "heart_rate_mean_bpm", "energy_kcal", "steps")
+PICTURE: Final = "late.svg"
 NEEDED: Final = (b"/gnss", b"/hr")
 
 Totals = dict[str, float | None]
@@ -155,6 +157,7 @@ def section(runs: Sequence[Run]) -> Section:
             "rewinds (`rewind_s = 0`): it uses what is a little late one step later, and refuses or ignores "
             "the rest. A run is *equal* where every number of the summary, every sigma and every lap is that "
             "of the run in order, to the last digit that is told.",
+            f"![Differences from the totals in order]({PICTURE})",
         ),
         tables=(_runs(groups), _errors(groups)),
         targets=(
@@ -162,7 +165,22 @@ def section(runs: Sequence[Run]) -> Section:
             Target("gaps in the numbers of revisions", 0, gaps, "", len(runs)),
         ),
         figures={"runs": [msgspec.to_builtins(each) for each in runs]},
+        pictures=partial(_pictures, runs),
     )
+
+
+def _pictures(runs: Sequence[Run]) -> dict[str, str]:
+    from simulators.evaluation.late_plot import differences  # matplotlib takes a second
+
+    ours: dict[str, list[float]] = {total: [] for total in WATCHED}
+    peer: dict[str, list[float]] = {total: [] for total in WATCHED}
+    for each in runs:
+        for total, truth in each.in_order.items():
+            for held, told in ((ours, each.ours), (peer, each.peer)):
+                error = _error(truth, told[total])
+                if error is not None:
+                    held[total].append(error)
+    return {PICTURE: differences(ours, peer)}
 
 
 def _runs(groups: dict[str, list[Run]]) -> Table:

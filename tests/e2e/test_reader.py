@@ -15,7 +15,7 @@ from server.config import Broker
 from server.envelopes import Arrivals, Incoming, count, size, unfolded
 from server.inbox import Inbox
 from server.mqtt import Link
-from tests.support import certificates
+from tests.support import certificates, frames
 from tests.support.brokers import PATIENCE_S, RunningBroker, guarded_broker, hear, running_broker, soon
 from tests.support.servers import command, running, status
 
@@ -143,6 +143,38 @@ async def test_what_was_not_worked_on_comes_again_to_whoever_bears_the_name(brok
             speaker.publish("t", b"e", qos=1)
             await soon(lambda: link.received > 0)
             assert told(chunks) == [b"e"]
+
+
+async def test_what_came_before_the_subscription_stood_is_not_confirmed_to_the_next_connection() -> None:
+    confirmed: list[bytes] = []
+    connections = 0
+
+    async def scripted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        packet_id = connections
+        await frames.read(reader)
+        writer.write(frames.CONNACK_ACCEPTED)
+        subscribing = await frames.read(reader)
+        writer.write(frames.publish("t", b"%d" % packet_id, flags=2, packet_id=packet_id))
+        if packet_id == 1:
+            await soon(lambda: link.received == 1)  # and is not subscribed yet
+        else:
+            writer.write(bytes([0x90, 3, *subscribing[2:4], 1]))
+            with contextlib.suppress(asyncio.IncompleteReadError):
+                while True:
+                    confirmed.append(await frames.read(reader))
+        writer.close()
+
+    server = await asyncio.start_server(scripted, "127.0.0.1", 0)
+    async with server:
+        address = Broker(port=server.sockets[0].getsockname()[1])
+        chunks = inbox()
+        async with Link(address, subscriptions=["t"], chunks=chunks) as link:
+            await soon(lambda: link.received == 2)
+            link.done(chunks.take())
+            await soon(lambda: frames.puback(2) in confirmed)
+    assert frames.puback(1) not in confirmed
 
 
 async def test_many_may_wait_for_their_confirmation(broker: RunningBroker) -> None:

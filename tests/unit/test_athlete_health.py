@@ -3,7 +3,9 @@
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from fusion.measurements import Records
 from fusion.models import consistency
 from server.athlete_health import FITS, TOLD_MAX
 from server.codecs.samples import encode
@@ -75,31 +77,59 @@ def test_an_older_clock_does_not_stop_the_telling() -> None:
     engine.health.due(START_NS - 3_600 * 10**9)
 
 
-@pytest.mark.parametrize(("share", "expected"), [(1.0, 1.0), (3.0, 9.0)])
-def test_the_windowed_nis_is_the_mean_of_what_the_filter_expects(share: float, expected: float) -> None:
+def learnt(share: float, count: int) -> tuple[Records, NDArray[np.float64]]:
+    """Return a table, and the windowed NIS of normal innovations ``share`` times as large as thought."""
     rng = np.random.default_rng(5)
     state = athlete().state
-    state["fit_position"][0] = 0.0
     row, last, kept = np.array([0]), np.zeros(1), []
-    for _ in range(3_000):
-        nis = np.minimum((share * rng.normal(size=(2, 1))) ** 2, 1e9).sum(axis=0)
+    for _ in range(count):
+        nis = ((share * rng.normal(size=(2, 1))) ** 2).sum(axis=0)
         consistency.learn(state, "position", row, last, nis, 2)
         last = nis
         kept.append(float(state["fit_position"][0]))
-    settled = np.array(kept[100:])
-    bounded = np.minimum(share**2 * rng.chisquare(2, 100_000) / 2, consistency.NIS_MAX).mean()
-    assert settled.mean() == pytest.approx(bounded, rel=0.05)
-    model = consistency.MODELS["position"]
-    inside = np.mean((settled > model.low) & (settled < model.high))
-    assert inside > 0.9 if expected == 1.0 else inside == 0.0
+    return state, np.array(kept)
 
 
-def test_fixes_that_hop_by_more_than_the_filter_believes_make_it_overconfident() -> None:
+@pytest.mark.parametrize("share", [0.2, 1.0, 3.0])
+def test_the_scale_of_innovations_is_learnt_and_the_windowed_nis_is_held_to_it(share: float) -> None:
+    state, nis = learnt(share, 3_000)
+    assert state["fit_position_scale"][0] == pytest.approx(share**2, rel=0.3)
+    assert nis[100:].mean() == pytest.approx(1.0, abs=0.05)
+    low, high = consistency.bounds(state[0], "position")
+    assert low == pytest.approx(0.7, abs=0.07), "chi-square of 118, a little wider as the scale is learnt too"
+    assert high == pytest.approx(1.33, abs=0.1)
+    assert np.mean((nis[100:] > low) & (nis[100:] < high)) > 0.9
+
+
+def test_what_is_beyond_the_range_of_scales_is_told_for_ever() -> None:
+    state, nis = learnt(20.0, 1_000)
+    assert nis[-1] > consistency.bounds(state[0], "position")[1]
+
+
+def test_innovations_that_are_alike_have_wider_bounds() -> None:
+    rng = np.random.default_rng(6)
+    state, row, last, y = athlete().state, np.array([0]), np.zeros(1), np.zeros(1)
+    outside = []
+    for k in range(4_000):
+        y = 0.9 * y + 0.19**0.5 * rng.normal(size=1)
+        consistency.learn(state, "altitude", row, last, y * y, 1)
+        last = y * y
+        low, high = consistency.bounds(state[0], "altitude")
+        if k > 500:
+            outside.append(not low < state["fit_altitude"][0] < high)
+    assert high > 2.0
+    assert np.mean(outside) < 0.12
+
+
+def test_fixes_that_begin_to_hop_make_the_filter_overconfident_until_that_is_what_they_do() -> None:
     rng = np.random.default_rng(2)
-    nis = []
-    for noise_m in (0.3, 3.0):
-        table = athlete()
-        for t in range(1, 200):
-            step(table, t, gnss=[fix(t, 3.0 * t + noise_m * rng.normal(), speed_mps=3.0)])
-        nis.append(table.state["fit_position"][0])
-    assert nis[0] < consistency.MODELS["position"].high < nis[1]
+    table, told = athlete(), []
+    for t in range(1, 900):
+        noise_m = 0.3 if t < 300 else 1.5
+        step(table, t, gnss=[fix(t, 3.0 * t + noise_m * rng.normal(), speed_mps=3.0)])
+        low, high = consistency.bounds(table.state[0], "position")
+        nis = table.state["fit_position"][0]
+        told.append("above" if nis > high else "below" if nis < low else "in")
+    assert told[290:299].count("in") == 9
+    assert told[310:330].count("above") > 15
+    assert told[800:].count("in") > 60

@@ -9,8 +9,9 @@ from fusion._core import lib
 from server.codecs import imu_json, samples, sensor_logger
 from server.codecs.sensor_logger import Reading
 from server.config import Config
-from server.engine import END_NS, LOOK_SILENT_NS, ORDERS_MAX, STEPS_MAX, Engine
+from server.engine import END_NS, LOOK_SILENT_NS, ORDERS_MAX, Engine
 from server.envelopes import Incoming, Outgoing
+from server.jobs import STEPS_MAX
 from server.messages import Birth, Clock, Command, Gnss, HeartRate, ImuJson, Live, Packet, Reply, Workout
 from server.schedule import LIFESPAN_NS, SAMPLES_MAX, SILENT_NS
 

@@ -6,9 +6,10 @@ import msgspec
 
 from server.codecs import samples
 from server.config import Config
-from server.engine import ENDS_MAX, Engine
+from server.engine import Engine
 from server.envelopes import Incoming, Outgoing
 from server.health import PERIOD_NS
+from server.jobs import ENDS_MAX
 from server.messages import Command, HeartRate, Reply, Workout
 
 S = 1_000_000_000

@@ -6,8 +6,9 @@ from fusion._core import lib
 from server.codecs import samples, sensor_logger
 from server.codecs.sensor_logger import Reading
 from server.config import Config
-from server.engine import STEPS_MAX, Engine
+from server.engine import Engine
 from server.envelopes import Incoming, Outgoing
+from server.jobs import STEPS_MAX
 from server.messages import Birth, Clock, Command, Death, HeartRate, Live, Packet, Workout
 
 S = 1_000_000_000

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from simulators.evaluation import intervals, intervals_runs
+from simulators.evaluation import intervals, intervals_bodies, intervals_runs
 from simulators.evaluation.command import as_figures
-from simulators.evaluation.intervals_peer import Textbook
-from simulators.evaluation.intervals_runs import Fit, Outcome, Tally
+from simulators.evaluation.intervals_peer import CHANCE, Textbook
+from simulators.evaluation.intervals_tally import Fit, Outcome, Tally, joined
 
 
 def tally(rng: np.random.Generator, share: float, n: int = 4_000) -> Tally:
@@ -36,8 +36,8 @@ def test_an_honest_sigma_is_met_and_one_that_is_half_too_small_is_missed() -> No
 
 
 def test_outcomes_are_added_up_and_stay_as_they_were() -> None:
-    one = Outcome({("runner", "speed"): Tally(10, 9)}, {}, {"altitude": Fit(4, 1, 0)}, {})
-    whole = intervals.joined([one, one])
+    one = Outcome({("runner", "speed"): Tally(10)}, {}, {"altitude": Fit(4, 1, 0)}, {})
+    whole = joined([one, one])
     assert whole.told["runner", "speed"].count == 20
     assert whole.fits["altitude"] == Fit(8, 2, 0)
     assert one.told["runner", "speed"].count == 10
@@ -49,11 +49,13 @@ def test_a_simulated_minute_and_a_half_has_every_metric(monkeypatch: pytest.Monk
     metrics = {metric for _, metric in outcome.told}
     assert metrics == {
         *("heart_rate", "speed", "altitude", "cadence"),
-        *("distance", "steps", "ascent", "descent"),
+        *("distance", "steps", "ascent", "descent", "cadence, of the moment"),
+        *intervals_runs.CHANGES.values(),
     }
     assert outcome.told["runner", "distance"].count == pytest.approx(30, abs=2)
     assert set(outcome.fits) == set(outcome.peer_fits) == {"position", "altitude", "heart_rate"}
-    assert {metric for _, metric in outcome.peer} == {"speed", "altitude", "heart_rate"}
+    peers = {metric for _, metric in outcome.peer} - set(intervals_runs.CHANGES.values())
+    assert peers == {"speed", "altitude", "heart_rate"}
     json.dumps(as_figures([intervals.section(outcome, outcome)]))
 
 
@@ -65,5 +67,15 @@ def test_the_textbook_filter_is_consistent_on_what_it_is_made_for() -> None:
         push = rng.normal(0.0, 0.5)
         x, v = x + v + 0.5 * push, v + push
         one.take(float(t), np.array([x + rng.normal()]))
-        inside.add("altitude", one.nis)
-    assert intervals.inside(inside) > 85.0
+        inside.add(one.nis, CHANCE[1])
+    assert inside.inside() > 85.0
+
+
+def test_a_recorded_gait_is_held_to_the_optical_steps_where_none_is_lost() -> None:
+    steps_s = np.cumsum(np.full(120, 0.6))
+    lossy_s = np.delete(steps_s, [60, 61])
+    t_s = np.arange(0.0, 80.0, 0.5)
+    truth, known = intervals_bodies._truth(lossy_s, t_s)
+    np.testing.assert_allclose(truth[known], 100.0, atol=1e-6)
+    assert not known[(t_s > steps_s[59]) & (t_s < steps_s[62])].any()
+    assert known.sum() > 80

@@ -70,4 +70,4 @@ def test_lost_packets_make_no_hills(who: str) -> None:
             assert metric.sigma is not None
             worst[name] = max(worst[name], abs(metric.value - truth) / metric.sigma)
     assert worst["altitude"] < 4.0  # satellites' slow error is in it, which lasts for minutes
-    assert worst["ascent"] < 2.0
+    assert worst["ascent"] < 3.0

@@ -32,7 +32,7 @@ def test_a_ramp_is_followed_without_lag() -> None:
     table = athlete()
     for t in range(1, 121):
         live = step(table, t, heart_rates=[beat(t, 60.0 + t)])
-    assert live["heart_rate"].value[0] == pytest.approx(180.0, abs=0.1)
+    assert live["heart_rate"].value[0] == pytest.approx(180.0, abs=0.2)
     assert table.state["hr_shares"][0, heart_modes.RAMP] > 0.6
 
 

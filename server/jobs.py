@@ -1,0 +1,263 @@
+"""Jobs: what has fallen due for athletes, steps of their models above all, is done and told.
+
+In each round it is the first job of every athlete, all steps among them at once: results do not depend on who
+steps beside whom.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable
+
+import numpy as np
+
+from fusion._core import lib
+from fusion.athletes import Athletes
+from fusion.measurements import Estimates
+from server import publications
+from server.batch import Order
+from server.deadlines import Deadlines
+from server.envelopes import Outgoing
+from server.messages import Cause
+from server.overload import LIVE_EVERY, MODES, Ladder
+from server.publications import MetricColumns
+from server.registry import Athlete, Registry
+from server.rewinds import Rewinds
+from server.schedule import NONE, STEP_NS, Due, Schedule
+from server.workouts import Workouts
+
+STEPS_MAX = 8  # jobs of one athlete in one tick: who is behind catches up in the next ones
+REWINDS_MAX = 16  # athletes who are rewound in one tick: together they take up to 10 ms
+ENDS_MAX = 3  # live workouts that are ended in one tick: to smooth one takes up to 5 ms
+
+_ORIENTATION_ONLY = MODES.index("orientation_only")
+_STEP, _ORDER = int(lib.KF_JOB_STEP), int(lib.KF_JOB_ORDER)
+_KEEP, _REWIND, _REDO = int(lib.KF_JOB_KEEP), int(lib.KF_JOB_REWIND), int(lib.KF_JOB_REDO)
+
+
+class Jobs:
+    """What is due, and what waits of it.
+
+    Parameters
+    ----------
+    root : str
+        Of all topics.
+    registry, table, schedule, workouts, ladder, deadlines
+        The engine's.
+    tell_lane : callable
+        Called with an athlete whose workout may stand otherwise than its lane knows.
+
+    Attributes
+    ----------
+    ordered : Counter of int
+        How many commands wait, of each athlete's row.
+    given_up : Counter of str
+        What was given up so far, for want of time: updates (``live``), steps (``steps``) and ``rewinds``.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        registry: Registry,
+        table: Athletes,
+        schedule: Schedule,
+        workouts: Workouts,
+        ladder: Ladder,
+        deadlines: Deadlines,
+        tell_lane: Callable[[Athlete], None],
+    ) -> None:
+        self.ordered: Counter[int] = Counter()
+        self.given_up: Counter[str] = Counter()
+        self._root, self._registry, self._table, self._schedule = root, registry, table, schedule
+        self._workouts, self._ladder, self._deadlines = workouts, ladder, deadlines
+        self._tell_lane = tell_lane
+        bases = table.checkpoints
+        self._rewinds = None if bases is None else Rewinds(table, bases, workouts, schedule, registry)
+        self._out: list[Outgoing] = []
+        self._due: list[Due] = []  # of this tick
+        self._orders: dict[int, Order] = {}  # that wait, by the number that their job has
+        self._order_number = 0
+        self._queues: dict[int, deque[Due]] = {}  # of athletes who have more to do than one step, a job each
+        self._waiting: dict[int, None] = {}  # whose turn to end did not come, who waits longest first
+
+    @property
+    def behind(self) -> bool:
+        """Return True where work is left for the next tick."""
+        return bool(self._queues)
+
+    def number(self, orders: list[Order]) -> int:
+        """Take commands in that lanes are to place; return what is added to a job's index to find its own."""
+        first = self._order_number
+        self._orders.update(enumerate(orders, first))
+        self._order_number += len(orders)
+        return first
+
+    def add(self, due: Due) -> None:
+        """Take in what has fallen due."""
+        self._due.append(due)
+
+    def settle(self, athlete: Athlete) -> None:
+        """Let nothing go back to before now: something was done to an athlete that is no job."""
+        if self._rewinds is not None:
+            self._rewinds.settle(athlete)
+
+    def run(self, utc_ns: int) -> list[Outgoing]:
+        """Run what is due: in each round the first job of every athlete, all steps among them at once.
+
+        Nearly every athlete has a single step to take. Who has more, or a command, has a queue of jobs. Where
+        a whole class stops at once, most wait for the next ticks: results do not depend on that. Who waits is
+        served before who comes, so that nobody waits for ever. Returns what is to be published.
+        """
+        self._out = []
+        alone = self._queued(Due.joined(self._due)) if self._due else None
+        self._due.clear()
+        if alone is not None and self._ladder.level >= _ORIENTATION_ONLY:
+            alone = self._without_idle(alone)
+        first, self._waiting = self._waiting, {}
+        busy = [*first, *(row for row in self._queues if row not in first)]
+        ends = rewound = 0
+        for _ in range(STEPS_MAX):
+            steps = [alone] if alone is not None and len(alone.jobs) else []
+            rewinds: list[Due] = []
+            alone, remaining = None, []
+            for row in busy:
+                queue = self._queues[row]
+                kind = queue[0].jobs["kind"][0]
+                ends += self._ends(row, queue[0])
+                rewound += kind == _REWIND
+                if (kind == _REWIND and rewound > REWINDS_MAX) or (kind == _ORDER and ends > ENDS_MAX):
+                    self._waiting[row] = None
+                    continue
+                job = queue.popleft()
+                if kind == _ORDER:
+                    self._obey(self._registry.athlete_rows[row], job)
+                elif kind in (_KEEP, _REWIND):
+                    rewinds.append(job)
+                else:
+                    steps.append(job)
+                if queue:
+                    remaining.append(row)
+                else:
+                    del self._queues[row]
+            if steps:
+                self._step(Due.joined(steps), utc_ns)
+            if rewinds:
+                self._rewind(rewinds)
+            busy = remaining
+            if not busy:
+                break
+        return self._out
+
+    def rewind_now(self, athlete: Athlete) -> list[Outgoing]:
+        """Put into its place what came late and waits for more of its kind: nothing more is awaited."""
+        self._out = []
+        if self._rewinds is None or self._schedule.lanes["jobs"][athlete.row]:
+            return self._out
+        for job in self._schedule.rewind(athlete.row):
+            if job.jobs["kind"][0] == _REDO:
+                self._step(job, 0)
+            else:
+                self._rewind([job])
+        return self._out
+
+    def _queued(self, due: Due) -> Due:
+        """Queue the jobs of athletes who have more than one step to take; return the other steps."""
+        jobs = due.jobs
+        athletes = jobs["athlete"]
+        counts = np.bincount(athletes)
+        alone = (counts[athletes] == 1) & ((jobs["kind"] == _STEP) | (jobs["kind"] == _REDO))
+        if self._queues:
+            alone &= ~np.isin(athletes, list(self._queues))
+        if alone.all():
+            return due
+        for place in np.flatnonzero(~alone).tolist():
+            queue = self._queues.setdefault(int(athletes[place]), deque())
+            queue.append(due.of(np.array([place])))
+        return due.of(alone)
+
+    def _without_idle(self, due: Due) -> Due:
+        """Give up the steps of athletes who have no open workout."""
+        athletes = due.jobs["athlete"]
+        idle = self._schedule.lanes["flags"][athletes] & lib.KF_LANE_OPEN == 0
+        count = int(np.count_nonzero(idle))
+        self._schedule.done(athletes[idle], count)
+        self.given_up["steps"] += count
+        return due.of(~idle)
+
+    def _ends(self, row: int, job: Due) -> bool:
+        """Return True when a job ends a live workout, which is then smoothed."""
+        athlete = self._registry.athlete_rows[row]
+        if athlete.recorded or job.jobs["kind"][0] != _ORDER:
+            return False
+        action = self._orders[int(job.jobs["index"][0])].command.action
+        return action in ("start", "stop") and self._workouts.is_open(athlete)
+
+    def _rewind(self, jobs: list[Due]) -> None:
+        """Carry out rewinds, and take the first bases of athletes."""
+        rewinds = self._rewinds
+        assert rewinds is not None, "the lanes tell of rewinds only where there are some"
+        for job in jobs:
+            self._schedule.done(job.jobs["athlete"], 1)
+            if job.jobs["kind"][0] == _KEEP:
+                rewinds.begin(int(job.jobs["athlete"][0]), int(job.jobs["received_ns"][0]))
+        jobs = [job for job in jobs if job.jobs["kind"][0] == _REWIND]
+        possible = [job for job in jobs if self._ladder.level < _ORIENTATION_ONLY and rewinds.has_base(job)]
+        self.given_up["rewinds"] += len(jobs) - len(possible)
+        if not possible:
+            return
+        self._out += [
+            publications.workout(self._root, athlete.id, event) for athlete, event in rewinds.run(possible)
+        ]
+        for job in possible:
+            self._tell_lane(self._registry.athlete_rows[int(job.jobs["athlete"][0])])
+
+    def _obey(self, athlete: Athlete, job: Due) -> None:
+        order = self._orders.pop(int(job.jobs["index"][0]))
+        self.ordered[athlete.row] -= 1
+        self._schedule.done(athlete.row, 1)
+        reply, events = self._workouts.obey(athlete, order.command, int(job.jobs["due_ns"][0]))
+        self._tell_lane(athlete)
+        self._out += [publications.workout(self._root, athlete.id, event) for event in events]
+        self._out.append(publications.reply(self._root, athlete.id, reply))
+
+    def _step(self, due: Due, utc_ns: int) -> None:
+        self._schedule.done(due.jobs["athlete"], len(due.jobs))
+        if self._rewinds is not None:
+            due = self._rewinds.prepare(due)
+        rows, due_ns = due.jobs["athlete"].astype(np.intp), due.jobs["due_ns"].copy()
+        estimates = self._table.step(rows, due_ns, due.measurements())
+        if self._rewinds is not None:
+            self._rewinds.keep(due.jobs, rows, due_ns)
+        self._deadlines.history.doing.steps += len(rows)
+        self._publish(due, estimates, utc_ns)
+
+    def _told_now(self, due: Due) -> list[int]:
+        """Return the places of those whose update is published, in this mode."""
+        jobs = due.jobs
+        told = jobs["kind"] == _STEP
+        every = LIVE_EVERY[self._ladder.level]
+        if every > 1:
+            recorded = self._schedule.lanes["flags"][jobs["athlete"]] & lib.KF_LANE_RECORDED != 0
+            turn = (jobs["due_ns"] // STEP_NS + jobs["athlete"]) % every == 0
+            self.given_up["live"] += int(np.count_nonzero(told & ~recorded & ~turn))
+            told &= recorded | turn
+        places: list[int] = np.flatnonzero(told).tolist()
+        return places
+
+    def _publish(self, due: Due, estimates: Estimates, utc_ns: int) -> None:
+        places = self._told_now(due)
+        if not places:
+            return
+        columns = MetricColumns(estimates, due.jobs["due_ns"].copy())
+        jobs, devices, mode = due.jobs[places], self._registry.device_rows, self._ladder.mode
+        athletes = [self._registry.athlete_rows[row] for row in jobs["athlete"].tolist()]
+        states = self._workouts.states(athletes, jobs["due_ns"].copy())
+        ages_ns: list[int] = []
+        for place, athlete, state, job in zip(places, athletes, states, jobs.tolist(), strict=True):
+            _, _, device, boot, seq, _, _, _, due_ns, received_ns = job
+            cause = None if device == NONE else Cause(devices[device].id, boot, seq)
+            payload = publications.live(athlete.id, due_ns, cause, state, columns.at(place), mode)
+            if not athlete.recorded:
+                ages_ns.append(utc_ns - due_ns)
+            topic = f"{self._root}/athletes/{athlete.id}/live"
+            # A recording comes as fast as it is played: how long it waits says nothing of the server.
+            self._out.append(Outgoing(topic, payload, caused_ns=0 if athlete.recorded else received_ns))
+        self._deadlines.observe_many("sensor_age", np.array(ages_ns, np.int64))
