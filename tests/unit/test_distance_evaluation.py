@@ -115,7 +115,7 @@ def test_fixes_are_taken_away_and_steps_go_on(tmp_path: Path) -> None:
     found = holes.measured(Task(tmp_path / "run.fit", "run.fit"))
     assert found is not None
     assert found.lost_m == pytest.approx(2 * 60 * 3.0, rel=0.01)
-    assert abs(found.error_percent) < 1.0
+    assert abs(found.error_percent) < 1.5  # a straight way is taken for a hundredth longer
     assert abs(found.line_percent) < 0.1
     (tmp_path / "no_steps.fit").write_bytes(run(range(400)))
     assert holes.measured(Task(tmp_path / "no_steps.fit", "no_steps.fit")) is None
