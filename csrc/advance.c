@@ -303,6 +303,7 @@ typedef struct {
     size_t packets; /* that the tile spans */
     size_t count;   /* rows: those of them that are staged */
     uint32_t devices[TILE_PACKETS];
+    bool beside[TILE_PACKETS];
     int row_of[TILE_PACKETS]; /* -1: the packet is not staged */
     kf_tile_row rows[KF_TILE_ROWS];
     moment moments[KF_TILE_ROWS][KF_TILE_STEPS];
@@ -364,16 +365,55 @@ static bool holds(const tile *t, uint32_t device)
     return false;
 }
 
+/* Keep what a device is before a gap. What it has open it tells itself. A gap that is bridged is none. */
+static void fork_device(const kf_device *device, kf_device *beside, const kf_packet *p, const uint8_t *body)
+{
+    kf_frame f;
+
+    if (kf_decode_binary(body, (size_t)p->length, &f) != KF_OK)
+        return;
+    if ((device->stream & KF_STREAM_TIME) && f.t_first_ns > device->t_ns &&
+        kf_elapsed(device->t_ns, f.t_first_ns) > KF_GAP_NS) {
+        *beside = *device;
+        beside->window = (kf_window_state){0};
+        beside->steps.queue_count = 0;
+    } else if (beside->magic) {
+        beside->magic = 0;
+    }
+}
+
+/* Whether a packet goes beside: something is kept there, and it ends before the device's newest sample. */
+static bool goes_beside(const kf_device *device, const kf_device *beside, const kf_packet *p,
+                        const uint8_t *body)
+{
+    kf_frame f;
+
+    return p->way >= KF_WAY_BESIDE && beside[p->device].magic == MAGIC &&
+           kf_decode_binary(body, (size_t)p->length, &f) == KF_OK && f.t_last_ns < device[p->device].t_ns;
+}
+
+/* Tell what is open beside: the device has told what follows. */
+static void finish(kf_device *device, kf_sink *sink)
+{
+    if (device->window.is_open)
+        kf_window_close(device, sink);
+    device->magic = 0;
+}
+
 /* Stage packets until the tile is full, or a device comes again. */
-static void fill_tile(tile *t, kf_device *devices, const uint8_t *bytes, const kf_packet *packets,
-                      size_t count, kf_summary *summaries)
+static void fill_tile(tile *t, kf_device *devices, kf_device *beside, const uint8_t *bytes,
+                      const kf_packet *packets, size_t count, kf_summary *summaries)
 {
     t->packets = t->count = 0;
     while (t->packets < count && t->packets < TILE_PACKETS && t->count < KF_TILE_ROWS) {
         const kf_packet *p = &packets[t->packets];
-        kf_device *device = &devices[p->device];
         if (holds(t, p->device))
             return;
+        if (p->way == KF_WAY_FORK)
+            fork_device(&devices[p->device], &beside[p->device], p, bytes + p->offset);
+        const bool is_beside = goes_beside(devices, beside, p, bytes + p->offset);
+        kf_device *device = is_beside ? &beside[p->device] : &devices[p->device];
+        t->beside[t->packets] = is_beside;
         t->devices[t->packets] = p->device;
         t->row_of[t->packets] = -1;
         if (follows_on(device, p, bytes + p->offset)) {
@@ -413,15 +453,16 @@ uint32_t kf_best_path(void)
 }
 
 /* Whether every reference lies within its array, and the outputs have room. */
-static bool in_range(const kf_pairing *pairings, size_t count, size_t byte_count, const kf_packet *packets,
-                     size_t packet_count, size_t capacity)
+static bool in_range(const kf_pairing *pairings, const kf_device *beside, size_t count, size_t byte_count,
+                     const kf_packet *packets, size_t packet_count, size_t capacity)
 {
     uint64_t room =
         0; /* cannot overflow: it is less than byte_count * packet_count / 12, checked as it grows */
 
     for (size_t i = 0; i < packet_count; i++) {
         const kf_packet *p = &packets[i];
-        if (p->device >= count || p->kind > KF_ROWS || (p->kind == KF_ROWS && !pairings))
+        if (p->device >= count || p->kind > KF_ROWS || (p->kind == KF_ROWS && !pairings) ||
+            p->way > KF_WAY_LAST || (p->way != KF_WAY_ON && (p->kind == KF_ROWS || !beside)))
             return false;
         if (p->offset > byte_count || p->length > byte_count - p->offset)
             return false;
@@ -432,23 +473,24 @@ static bool in_range(const kf_pairing *pairings, size_t count, size_t byte_count
     return true;
 }
 
-int kf_advance(kf_device *devices, kf_pairing *pairings, size_t count, const uint8_t *bytes,
-               size_t byte_count, const kf_packet *packets, size_t packet_count, kf_summary *summaries,
-               kf_window *windows, kf_step *steps, size_t capacity, size_t *window_count, size_t *step_count,
-               uint32_t path)
+int kf_advance(kf_device *devices, kf_pairing *pairings, kf_device *beside, size_t count,
+               const uint8_t *bytes, size_t byte_count, const kf_packet *packets, size_t packet_count,
+               kf_summary *summaries, kf_window *windows, kf_step *steps, size_t capacity,
+               size_t *window_count, size_t *step_count, uint32_t path)
 {
     kf_sink sink = {.windows = windows, .steps = steps};
     tile t;
 
-    if (!in_range(pairings, count, byte_count, packets, packet_count, capacity) || path > kf_best_path())
+    if (!in_range(pairings, beside, count, byte_count, packets, packet_count, capacity) ||
+        path > kf_best_path())
         return -1;
     for (size_t first = 0; first < packet_count; first += t.packets) {
-        fill_tile(&t, devices, bytes, packets + first, packet_count - first, summaries + first);
+        fill_tile(&t, devices, beside, bytes, packets + first, packet_count - first, summaries + first);
         run_tile(t.rows, t.count, path);
         for (size_t i = 0; i < t.packets; i++) {
             const kf_packet *p = &packets[first + i];
             kf_summary *out = &summaries[first + i];
-            kf_device *device = &devices[p->device];
+            kf_device *device = t.beside[i] ? &beside[p->device] : &devices[p->device];
             const size_t windows_before = sink.window_count, steps_before = sink.step_count;
             if (t.row_of[i] < 0) {
                 advance_packet(device, pairings ? &pairings[p->device] : NULL, p, bytes + p->offset, out,
@@ -458,6 +500,10 @@ int kf_advance(kf_device *devices, kf_pairing *pairings, size_t count, const uin
                 unstage(device, &t.rows[t.row_of[i]], t.moments[t.row_of[i]], &sink);
                 fill_state(device, &sink, out);
             }
+            if (t.beside[i])
+                out->flags |= KF_BESIDE;
+            if (t.beside[i] && p->way == KF_WAY_LAST)
+                finish(device, &sink);
             out->windows = (uint32_t)(sink.window_count - windows_before);
             out->new_steps = (uint32_t)(sink.step_count - steps_before);
         }

@@ -58,6 +58,15 @@
                            or is of the boot before; not if seq tells that the clock was set back over 1 s */
 #define KF_DUPLICATE 14 /* this (boot, seq) was the newest already */
 
+#define KF_ALIGNMENT 8 /* of packets of rows */
+
+/* Ways of a packet: into its device's state, or into what that was before a gap, which is kept beside. Rows
+ * go on. */
+#define KF_WAY_ON 0
+#define KF_WAY_FORK 1   /* on, behind a gap that may come yet: keep what was before it */
+#define KF_WAY_BESIDE 2 /* of that gap, in order; on, and so late, where nothing is kept */
+#define KF_WAY_LAST 3   /* likewise, the last of it: what is open beside is told */
+
 /* Flags of kf_packet. */
 #define KF_HAS_BOOT 1 /* boot is told */
 #define KF_HAS_SEQ 2  /* seq is told */
@@ -71,6 +80,7 @@
 #define KF_HAS_MAG 16      /* q9 is an answer, not only a copy of q6 */
 #define KF_NEW_BOOT 32     /* the device started anew with this packet */
 #define KF_SETTLED 64      /* tilt is known well enough to use dv_e */
+#define KF_BESIDE 128      /* the packet went beside: it tells nothing of now */
 
 /* Paths of kf_advance: one device after the other, or 8 or 16 side by side. */
 #define KF_PATH_PLAIN 0
@@ -101,7 +111,7 @@ typedef struct {
     uint32_t flags;  /* boot, seq and flags are read from the packet itself where it is binary */
     uint32_t boot;
     uint32_t seq;
-    uint32_t reserved;
+    uint32_t way; /* KF_WAY_... */
 } kf_packet;
 
 typedef struct {
@@ -194,6 +204,7 @@ int kf_valid(const kf_device *device);
 /* Advance the devices by all packets of a tick.
  *
  * inout: devices, pairings  count rows each (pairings holds what a device of kind KF_ROWS waits for)
+ *        beside             likewise: devices as they were before a gap; of zeros nothing is kept
  * in:    bytes              the packets' payloads, joined
  *        packets            packet_count references into bytes
  *        path               KF_PATH_...: how, not what; all give the same, bit for bit
@@ -203,10 +214,10 @@ int kf_valid(const kf_device *device);
  * cannot take the path, or capacity is less than the sum over all packets of length / 12, which is never too
  * little.
  */
-int kf_advance(kf_device *devices, kf_pairing *pairings, size_t count, const uint8_t *bytes,
-               size_t byte_count, const kf_packet *packets, size_t packet_count, kf_summary *summaries,
-               kf_window *windows, kf_step *steps, size_t capacity, size_t *window_count, size_t *step_count,
-               uint32_t path);
+int kf_advance(kf_device *devices, kf_pairing *pairings, kf_device *beside, size_t count,
+               const uint8_t *bytes, size_t byte_count, const kf_packet *packets, size_t packet_count,
+               kf_summary *summaries, kf_window *windows, kf_step *steps, size_t capacity,
+               size_t *window_count, size_t *step_count, uint32_t path);
 
 /* The fastest path that this machine can take; those below it, it can take too. */
 uint32_t kf_best_path(void);
@@ -283,7 +294,8 @@ typedef struct {
 /* Make clock that of a device that was never heard of. */
 void kf_clock_reset(kf_clock *clock, int recorded);
 
-/* Take in that a packet whose newest stamp is device_ns arrived at arrived_ns, which does not fall. Stamps
+/* Take in that a packet whose newest stamp is device_ns arrived at arrived_ns, which falls by no more than
+ * packets wait for their predecessor. Stamps
  * beyond KF_STAMP_MAX are not observed. Another boot than before begins the clock anew, and counts as
  * a jump; -1: it is not told. */
 void kf_clock_observe(kf_clock *clock, int64_t device_ns, int64_t arrived_ns, int64_t boot);
@@ -348,6 +360,10 @@ double kf_clock_sigma_ns(const kf_clock *clock);
 #define KF_LINK_RECORDED 1 /* a recording is played: its clock is taken as it is */
 #define KF_LINK_ONLINE 2
 #define KF_LINK_SPECIAL 4 /* its packets are to be looked at one by one before they come here */
+#define KF_LINK_BOOT 8    /* boot stands */
+#define KF_LINK_BOOT_BEFORE 16
+#define KF_LINK_SEQ 32
+#define KF_LINK_GAP 64 /* gap_seq and gap_end stand */
 
 /* Flags of kf_lane. */
 #define KF_LANE_STARTED 1 /* there is a watermark */
@@ -363,12 +379,16 @@ typedef struct {
     uint32_t core; /* its row in the table of devices that measure motion; KF_NONE: it sent no IMU packet */
     uint32_t rank; /* of its placement, for counting steps */
     uint32_t flags;
-    uint32_t reserved;
+    uint32_t vain;       /* waits for an IMU packet that did not come, one after the other (order.c) */
     float rate_hz;       /* of its gyroscope */
     int64_t arrived_ns;  /* UTC at which its newest packet came; 0: never */
     int64_t newest_ns;   /* aligned time of its newest measurement */
     int64_t expected_ns; /* UTC at which its next IMU packet would come at the highest rate allowed */
     uint64_t packets, lost, refused;
+    uint32_t boot, boot_before, seq;       /* of its newest IMU packet that went on in order */
+    uint32_t waiting_count, first_waiting; /* within a call: what waits, and which of them is first by seq */
+    uint32_t gap_seq, gap_end; /* of a gap that was taken for lost: the newest that came yet, and its end */
+    uint32_t reserved;
 } kf_link;
 
 typedef struct {
@@ -420,6 +440,7 @@ typedef struct {
 #define KF_EVENT_SAMPLE 1 /* index: of its record; KF_NONE: it measured nothing */
 #define KF_EVENT_ORDER 2  /* index: the caller's own */
 #define KF_EVENT_START 3  /* an order that starts a workout */
+#define KF_EVENT_STATUS 4 /* for kf_order alone: the device came or leaves, so nothing of it waits */
 
 #define KF_EVENT_TIMED 1 /* flags: t_ns is told; else it is of its arrival, or in a recording of now */
 #define KF_EVENT_BOOT 2  /* boot is told */
@@ -530,6 +551,55 @@ void kf_lane_settle(kf_schedule *schedule, uint32_t row);
  * Returns how many are refused; each is counted at its link.
  */
 size_t kf_limit(kf_link *links, const kf_event *events, size_t count, uint8_t *admitted);
+
+/* An IMU packet waits for its predecessor, by its arrival, for KF_ORDER_WAIT_NS, or for the longer time where
+ * a recording is played, which may be at any speed. */
+#define KF_ORDER_WAIT_NS 200000000
+#define KF_ORDER_RECORDED_NS 10000000000
+#define KF_ORDER_PACKETS 8  /* at most so many of a device wait, */
+#define KF_ORDER_BYTES 2048 /* each of at most so many bytes, */
+#define KF_ORDER_ALL 16384  /* and so many of all devices */
+#define KF_ORDER_VAIN 8     /* waits in vain, one after the other; then a gap is a loss */
+#define KF_ORDER_GAP 512    /* packets after a gap, from which on nothing is awaited of it any more */
+
+/* An IMU packet that waits for its predecessor. */
+typedef struct {
+    uint32_t place; /* of its event */
+    uint32_t next, seq;
+    uint32_t reserved;
+    int64_t until_ns; /* UTC at which it waits no more */
+} kf_waiting;
+
+/* The caller owns both arrays, of room for all events. */
+typedef struct {
+    uint32_t *order;     /* places of the events that go on, ordered of them */
+    kf_waiting *waiting; /* what waits, in the order of arrival */
+    size_t ordered, waiting_count;
+} kf_ordered;
+
+/* Bring IMU packets of each device into the order of their seq, where one came before its predecessor.
+ *
+ * What comes later than that, but in order, of a gap that was taken for lost, goes on beside.
+ *
+ * inout: links
+ *        packets         their ways
+ * in:    events          count, in the order of arrival; what waits since the last call stands first
+ *        bytes           to which packets refer
+ *        now_ns          UTC up to which waits end, beside the arrivals of events
+ * out:   out             all events but those of KF_EVENT_STATUS
+ * Returns 0 where all of them go on as they stand, else 1.
+ */
+int kf_order(kf_link *links, kf_packet *packets, const kf_event *events, size_t count, const uint8_t *bytes,
+             size_t byte_count, int64_t now_ns, kf_ordered *out);
+
+/* Copy the bytes of packets, which lie within bytes, one behind the other, and let them refer to these.
+ *
+ * inout: packets  count
+ * in:    bytes
+ * out:   kept     room for their lengths, each to the next multiple of KF_ALIGNMENT
+ * Returns how many bytes that was.
+ */
+size_t kf_keep(const uint8_t *bytes, kf_packet *packets, size_t count, uint8_t *kept);
 
 /* Put count items of the pool, from first on, into the list of free ones. */
 void kf_schedule_free(kf_schedule *schedule, uint32_t first, uint32_t count);

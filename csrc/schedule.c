@@ -117,7 +117,8 @@ static void heard(kf_schedule *s, const kf_event *e)
 
     link->flags |= KF_LINK_ONLINE;
     link->packets++;
-    link->arrived_ns = e->arrived_ns;
+    if (e->arrived_ns > link->arrived_ns) /* less where it has waited for its predecessor */
+        link->arrived_ns = e->arrived_ns;
     if (e->arrived_ns > s->lanes[link->athlete].arrived_ns)
         s->lanes[link->athlete].arrived_ns = e->arrived_ns;
 }
@@ -148,12 +149,17 @@ static void find_motion(kf_schedule *s, size_t event)
     if (summary->status != KF_OK && summary->status < KF_LATE)
         return;
     heard(s, e);
-    link->lost += summary->lost;
+    const bool beside = summary->flags & KF_BESIDE;
+    if (!beside)
+        link->lost += summary->lost;
+    else if (summary->status == KF_OK && link->lost)
+        link->lost--; /* it was taken for lost */
     if (summary->status != KF_OK)
         return;
-    kf_clock_observe(clock, summary->t_last_ns, e->arrived_ns, summary->boot);
-    if (summary->samples)
-        link->rate_hz = summary->rate_hz;
+    if (!beside) {
+        kf_clock_observe(clock, summary->t_last_ns, e->arrived_ns, summary->boot);
+        link->rate_hz = summary->samples ? summary->rate_hz : link->rate_hz;
+    }
     for (uint32_t i = 0; i < summary->windows; i++) {
         const uint32_t window = s->first_window[e->index] + i;
         find(s, kf_clock_align(clock, s->windows[window].t_ns), event, window);

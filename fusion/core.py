@@ -134,6 +134,7 @@ class CoreTable:
         rows = min(limit, _FIRST_ROWS)
         self._devices = np.zeros((rows, _DEVICE_BYTES), np.uint8)
         self._pairings = np.zeros((rows, _PAIRING_BYTES), np.uint8)  # all zeros is an empty pairing
+        self._beside = np.zeros((rows, _DEVICE_BYTES), np.uint8)  # of all zeros there is none
 
     def __len__(self) -> int:
         return self._count
@@ -179,6 +180,8 @@ class CoreTable:
         lib.kf_reset(self._device(self._checked(row)), ffi.NULL, profile)
         if self._pairings[row].any():
             self._pairings[row] = 0
+        if self._beside[row].any():
+            self._beside[row] = 0
 
     def advance(self, payload: bytes | bytearray | memoryview, packets: Records) -> Advance:
         """Advance the devices by all packets of a tick.
@@ -213,6 +216,7 @@ class CoreTable:
         failed = lib.kf_advance(
             ffi.cast("kf_device *", ffi.from_buffer(self._devices)),
             ffi.cast("kf_pairing *", ffi.from_buffer(self._pairings)),
+            ffi.cast("kf_device *", ffi.from_buffer(self._beside)),
             self._count,
             ffi.from_buffer("uint8_t[]", payload),
             len(payload),
@@ -231,7 +235,10 @@ class CoreTable:
         return Advance(summaries, windows[: counts[0]].copy(), steps[: counts[1]].copy())
 
     def snapshot(self, row: int) -> bytes:
-        """Return the device's state, with the rows that wait to be paired where there are any."""
+        """Return the device's state, with the rows that wait to be paired where there are any.
+
+        What is kept beside, in case that a gap comes after all, is not part of it.
+        """
         self._checked(row)
         block: bytes = self._devices[row].tobytes()
         pairing = self._pairings[row]
@@ -254,6 +261,7 @@ class CoreTable:
             raise StateError("not a device's state of this version")
         self._devices[row] = device
         self._pairings[row] = state[_DEVICE_BYTES:] if len(block) > _DEVICE_BYTES else 0
+        self._beside[row] = 0
 
     def _checked(self, row: int) -> int:
         if not 0 <= row < self._count:
@@ -267,6 +275,7 @@ class CoreTable:
         rows = min(self._limit, 2 * len(self._devices))
         self._devices = _grown(self._devices, rows)
         self._pairings = _grown(self._pairings, rows)
+        self._beside = _grown(self._beside, rows)
 
 
 def _grown(table: NDArray[np.uint8], rows: int) -> NDArray[np.uint8]:

@@ -17,9 +17,10 @@ BINARY: Final = int(lib.KF_BINARY)
 ROWS: Final = int(lib.KF_ROWS)
 _IMU, _SAMPLE = int(lib.KF_EVENT_IMU), int(lib.KF_EVENT_SAMPLE)
 _ORDER, _START = int(lib.KF_EVENT_ORDER), int(lib.KF_EVENT_START)
+_STATUS = int(lib.KF_EVENT_STATUS)
 _TIMED, _BOOT, _PONG = int(lib.KF_EVENT_TIMED), int(lib.KF_EVENT_BOOT), int(lib.KF_EVENT_PONG)
 _TRIP_US_MAX = 2**32 - 1
-_ALIGNMENT = 8
+_ALIGNMENT = int(lib.KF_ALIGNMENT)
 
 
 class Order(NamedTuple):
@@ -46,13 +47,13 @@ class Packed(NamedTuple):
     events: Records  # EVENT, in the order of arrival
     records: NDArray[np.uint8]  # (n, RECORD_BYTES)
 
-    def admitted(self, admitted: NDArray[np.uint8]) -> "Packed":
-        """Return it without the IMU packets that are refused."""
-        kept = admitted != 0
-        motion = self.events["kind"] == _IMU
-        events = self.events[kept]
-        events["index"][events["kind"] == _IMU] = np.arange(np.count_nonzero(kept & motion))
-        return self._replace(packets=self.packets[kept[motion]], events=events)
+    def chosen(self, places: NDArray[np.intp]) -> "Packed":
+        """Return the events at these places, in this order, and their packets."""
+        events = self.events.take(places)  # ten times as fast as an index, for records
+        motion = np.flatnonzero(events["kind"] == _IMU)
+        packets = self.packets.take(events["index"][motion])
+        events["index"][motion] = np.arange(len(motion))
+        return self._replace(packets=packets, events=events)
 
 
 class Batch:
@@ -157,6 +158,11 @@ class Batch:
             flags, measures = flags | _PONG, min(trip_ns // 1000, _TRIP_US_MAX)
         self._add(_SAMPLE, device, index, message, flags, measures, boot or 0, seq or 0, stream, t_ns or 0)
 
+    def add_status(self, status: Status) -> None:
+        """Append what a device said of itself."""
+        self.statuses.append(status)
+        self._add(_STATUS, status.device, NONE, status.message)
+
     def add_order(self, order: Order, t_ns: int | None) -> None:
         """Append a command that takes effect at aligned ``t_ns``, None: on its arrival."""
         kind = _START if order.command.action == "start" else _ORDER
@@ -178,9 +184,9 @@ class Batch:
             events[others : others + len(frames)] = theirs
             singles, others = singles + len(frames), others + len(frames)
         if self._frames and len(self._events):
-            events = events[np.argsort(events["message"], kind="stable")]
+            events = events.take(np.argsort(events["message"], kind="stable"))
         motion = np.flatnonzero(events["kind"] == _IMU)
-        packets = packets[events["index"][motion]]
+        packets = packets.take(events["index"][motion])
         events["index"][motion] = np.arange(len(motion))
         return Packed(self._payload, packets, events, _records(self._items))
 
@@ -202,11 +208,15 @@ class Batch:
         self._events.append((*who, flags, measures, boot, seq, stream, *when))
 
     def _append(self, payload: Any) -> int:
-        """Append bytes, aligned; return where they begin."""
-        self._payload.extend(b"\0" * (-len(self._payload) % _ALIGNMENT))
-        offset = len(self._payload)
-        self._payload.extend(payload)
-        return offset
+        return aligned(self._payload, payload)
+
+
+def aligned(joined: bytearray, payload: Any) -> int:
+    """Append bytes, aligned; return where they begin."""
+    joined.extend(b"\0" * (-len(joined) % _ALIGNMENT))
+    offset = len(joined)
+    joined.extend(payload)
+    return offset
 
 
 def _records(items: list[Item]) -> NDArray[np.uint8]:

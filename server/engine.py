@@ -14,7 +14,7 @@ from fusion.core import STATUS_NAMES, CoreTable
 from fusion.measurements import Records
 from fusion.timebase import TimeBase
 from server import envelopes, publications
-from server.batch import Batch, Order, Status
+from server.batch import Batch, Order, Packed, Status
 from server.config import Config
 from server.deadlines import Deadlines, Streams
 from server.deadlines.kinds import IMU
@@ -28,6 +28,7 @@ from server.overload import DROP_NS, HEALTH_EVERY, MODES, Ladder
 from server.pings import Pings
 from server.registry import Athlete, Device, Registry
 from server.schedule import REASONS, Due, Schedule
+from server.waiting import Waiting
 from server.workouts import Workouts
 
 LOOK_NS = 50_000_000  # steps without a packet are looked for this often;
@@ -70,6 +71,7 @@ class Engine:
         self.timebase = TimeBase()
         self.schedule = Schedule(self.timebase, round(config.server.rewind_s * 1e9))
         athletes_max = max(config.server.athletes_max, len(config.athletes))
+        self.waiting = Waiting()
         self.table = Athletes(athletes_max, self.schedule.bases)
         self.streams = Streams(config.deadlines)
         self.workouts = Workouts(self.table)
@@ -121,6 +123,8 @@ class Engine:
         since_ns = utc_ns - DROP_NS if self.ladder.level >= _DROP_OLDEST else 0
         self.given_up["packets"] += self.ingest.read(arrivals, settle, since_ns)
         read_ns = self._monotonic_ns()
+        if self.waiting.until_ns <= utc_ns:
+            self._take(self.waiting.over(self.schedule.links, utc_ns), [])
         if not 0 <= utc_ns - self._looked_ns < LOOK_NS:
             self._looked_ns = utc_ns
             for due in self.schedule.pass_time(utc_ns):
@@ -173,30 +177,36 @@ class Engine:
             rows, counts = np.unique(packed.events["device"][admitted == 0], return_counts=True)
             for row, count in zip(rows.tolist(), counts.tolist(), strict=True):
                 self.registry.device_rows[row].name_refused("flooding", count)
-            packed = packed.admitted(admitted)
-        if len(packed.events):
-            first = self.jobs.number(batch.orders)
-            advance = self.core.advance(packed.payload, packed.packets)
-            for due in self.schedule.run(packed.events, advance, packed.records):
-                orders = due.jobs["kind"] == _ORDER
-                due.jobs["index"][orders] += np.uint32(first)
-                self.jobs.add(self._begun(due))
-            self._count(self.schedule.take_refusals())
-            self._hear(packed.events, advance.summaries)
+            packed = packed.chosen(np.flatnonzero(admitted))
+        self._take(self.waiting.ordered(self.schedule.links, packed), batch.orders)
         for status in batch.statuses:
             self._status(status)
+
+    def _take(self, packed: Packed, orders: list[Order]) -> None:
+        """Take in what is in order."""
+        if not len(packed.events):
+            return
+        first = self.jobs.number(orders)
+        advance = self.core.advance(packed.payload, packed.packets)
+        for due in self.schedule.run(packed.events, advance, packed.records):
+            ordered = due.jobs["kind"] == _ORDER
+            due.jobs["index"][ordered] += np.uint32(first)
+            self.jobs.add(self._begun(due))
+        self._count(self.schedule.take_refusals())
+        self._hear(packed.events, advance.summaries)
 
     def _hear(self, events: Records, summaries: Records) -> None:
         """Tell the supervision of streams what came, and how old its newest sample is."""
         arrived_ns = events["arrived_ns"]
         is_motion = events["kind"] == _IMU  # the summaries are theirs, in their order
         motion, devices = arrived_ns[is_motion], events["device"][is_motion].astype(np.intp)
-        good = summaries["status"] == 0
+        beside = summaries["flags"] & lib.KF_BESIDE != 0  # of a gap: they tell nothing of now
+        good = (summaries["status"] == 0) & ~beside
         rows = devices[good]
         if len(rows):
             newest_ns = self.timebase.align_many(rows, summaries["t_last_ns"][good])
             self.streams.heard(rows, IMU, motion[good], newest_ns)
-        refused = summaries["status"] >= LATE_STATUS
+        refused = (summaries["status"] >= LATE_STATUS) | beside
         self.streams.signs(devices[refused], motion[refused])
         samples = events["kind"] == _SAMPLE
         if not samples.any():

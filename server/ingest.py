@@ -216,7 +216,7 @@ class Ingest:
         if isinstance(packet, Birth | Death):
             if isinstance(packet, Birth):
                 device.native = not packet.clock.recorded  # a phone's recording is born here, too
-            self._batch.statuses.append(Status(device, packet, message))
+            self._batch.add_status(Status(device, packet, message))
             return
         device.native = True
         self._sample(device, kind, packet, message)

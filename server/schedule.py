@@ -154,6 +154,7 @@ class Schedule:
         self.links[row] = np.zeros((), LINK)
         self.links["athlete"][row], self.links["rank"][row] = athlete, rank
         self.links["core"][row], self.links["flags"][row] = NONE, lib.KF_LINK_ONLINE
+        self.links["first_waiting"][row] = NONE
 
     def now_ns(self, athlete: int, arrived_ns: int) -> int:
         """Return aligned time of what tells none: its arrival; in a recording the newest time told."""

@@ -24,7 +24,9 @@ LOST_S: Final = (1.0, 25.0)
 MIXED: Final = 0.5  # share of losses after which what was kept back comes in any order
 SINGLE, SINGLE_S = 0.02, 3.0  # share of messages that come late for themselves, by at most so much
 DUPLICATES: Final = 0.02
-IN_ORDER: Final = ("/imu", "sensor-logger")  # the core takes packets of one device as they come
+IN_ORDER: Final = ("/imu", "sensor-logger")  # packets of one device, unless they are mixed
+BEHIND_S: Final = 1.5  # so much of what is new goes before what is old
+OVERTAKEN: Final = 8  # by so many packets of its own device at most, where they are mixed
 
 
 class Message(NamedTuple):
@@ -86,6 +88,42 @@ def late(messages: list[Message], seed: int) -> list[Message]:
         if random.random() < DUPLICATES:
             arrivals.append((arrives_s + random.uniform(0.0, 1.0), number, each))
     return [each for *_, each in sorted(arrivals, key=lambda arrival: arrival[:2])]
+
+
+def mixed(messages: list[Message], seed: int) -> list[Message]:
+    """Return messages with the IMU packets of each device in another order: few overtake each."""
+    random = Random(seed)  # noqa: S311 (nothing is secret here)
+    out = list(messages)
+    for topic in sorted({each.topic for each in messages if each.topic.endswith("/imu")}):
+        places = [place for place, each in enumerate(messages) if each.topic == topic]
+        keys = [number + random.uniform(0.0, OVERTAKEN) for number in range(len(places))]
+        order = sorted(range(len(places)), key=keys.__getitem__)
+        for place, number in zip(places, order, strict=True):
+            out[place] = messages[places[number]]
+    return out
+
+
+def behind(messages: list[Message], seed: int) -> list[Message]:
+    """Return messages where IMU packets of a while come behind newer ones: what is new goes first.
+
+    Once the network is back, each new packet of a device brings some of the old ones, oldest first.
+    """
+    random = Random(seed)  # noqa: S311 (nothing is secret here)
+    begin_s, lasts_s, rate = random.uniform(10.0, 40.0), random.uniform(*LOST_S), random.randint(1, 20)
+    old: dict[str, list[Message]] = {}
+    out: list[Message] = []
+    for each in messages:
+        if each.topic.endswith("/imu") and begin_s <= each.due_s < begin_s + lasts_s:
+            old.setdefault(each.topic, []).append(each)
+            continue
+        if _ends(each):
+            out += [one for kept in old.values() for one in kept]
+        out.append(each)
+        kept = old.get(each.topic, [])
+        if each.due_s >= begin_s + lasts_s + BEHIND_S:
+            out += kept[:rate]
+            del kept[:rate]
+    return out
 
 
 def _losses(random: Random, end_s: float) -> Iterator[tuple[float, float, bool]]:

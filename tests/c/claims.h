@@ -31,6 +31,7 @@ typedef struct {
     size_t count;
     kf_device *devices;
     kf_pairing *pairings;
+    kf_device *beside;
     kf_summary summaries[ROOM];
     kf_window windows[ROOM];
     kf_step steps[ROOM];
@@ -56,7 +57,8 @@ static inline stage *begin(size_t count, uint32_t placement)
     s->count = count;
     s->devices = calloc(count, kf_device_size());
     s->pairings = calloc(count, kf_pairing_size());
-    HOLDS(s->devices != NULL && s->pairings != NULL);
+    s->beside = calloc(count, kf_device_size());
+    HOLDS(s->devices != NULL && s->pairings != NULL && s->beside != NULL);
     for (size_t i = 0; i < count; i++)
         kf_reset(device_of(s, i), pairing_of(s, i), &profile);
     return s;
@@ -66,6 +68,7 @@ static inline void end(stage *s)
 {
     free(s->devices);
     free(s->pairings);
+    free(s->beside);
     free(s);
 }
 
@@ -78,8 +81,9 @@ static inline int advance(stage *s, const uint8_t *bytes, size_t byte_count, con
     for (size_t i = 0; i < count; i++)
         capacity += (size_t)packets[i].length / 12;
     HOLDS(count <= ROOM && capacity <= ROOM);
-    return kf_advance(s->devices, s->pairings, s->count, bytes, byte_count, packets, count, s->summaries,
-                      s->windows, s->steps, capacity, &s->window_count, &s->step_count, kf_best_path());
+    return kf_advance(s->devices, s->pairings, s->beside, s->count, bytes, byte_count, packets, count,
+                      s->summaries, s->windows, s->steps, capacity, &s->window_count, &s->step_count,
+                      kf_best_path());
 }
 
 /* Advance device 0 by one packet, copied to a block of its exact size so that reading past it is seen. */
