@@ -17,13 +17,13 @@ from fusion.history import History
 from fusion.measurements import Estimates, Measurements, Records, Source, Sport, due
 from fusion.metrics import METRICS, ascent, distance, energy, floors, gap, moving
 from fusion.metrics.metric import estimates
-from fusion.models import altitude, choice, consistency, position, receivers
+from fusion.models import altitude, choice, consistency, position, receivers, step_length
 from fusion.rounds import rounds
 from fusion.state import STATE, TOTALS
 from fusion.summary import WorkoutSummary, absorb_heights, absorb_track, summarise
 from fusion.table import Picked, grown
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 ZONES_DEFAULT = (0.6, 0.7, 0.8, 0.9)
 SEXES = ("unknown", "female", "male")
 
@@ -123,6 +123,7 @@ class Athletes:
         one["pos_doppler_mps"] = np.nan
         one["stale_lat_deg"] = one["stale_lon_deg"] = np.nan
         ascent.clear(one)
+        step_length.clear(one)
 
     # Workouts
 
@@ -298,7 +299,10 @@ class Athletes:
             goes_on = state["pos_fixes"][told] > 1
             told, before = told[goes_on], before[goes_on]
             consistency.learn(state, "position", told, before, state["pos_nis"][told], 2)
-            between = gap.between(state, step, distance.from_fixes(state, step))
+            way_m = distance.from_fixes(state, step)
+            followed_m = np.where(step.joined, way_m, np.nan)  # no straight line across a hole
+            step_length.learn(state, step.rows, followed_m, step.span_s, state["pos_accuracy_m"][step.rows])
+            between = gap.between(state, step, way_m)
             if len(between.rows):
                 moving.over_gaps(state, between)
                 energy.over_gaps(state, between)

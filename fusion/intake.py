@@ -16,7 +16,18 @@ from fusion.measurements import DTYPES, DUE, Source
 from fusion.metrics import METRICS, distance, energy, floors, moving
 from fusion.metrics import speed as speed_metric
 from fusion.metrics.metric import evaluate
-from fusion.models import altitude, barometers, body, cadence, effort, heart_rate, power, receivers, speed
+from fusion.models import (
+    altitude,
+    barometers,
+    body,
+    cadence,
+    effort,
+    heart_rate,
+    power,
+    receivers,
+    speed,
+    step_length,
+)
 from fusion.state import STATE
 from fusion.table import Fields
 
@@ -35,12 +46,17 @@ def _on_foot(
 ) -> None:
     """Turn steps into path and moving time, where ``use`` and nothing better tells."""
     sport = s["sport"]
-    step_m = speed_metric.step_length(spm, s["height_m"])
-    effort.from_steps(s, t_ns, spm, spm * step_m * (1.0 / 60.0), use & choose(speed_metric.STEPPING, sport))
-    use = use & choose(speed_metric.STEPPING, sport) & (np.abs(t_ns - s["sensor_t_ns"]) > SENSOR_NS)
+    step_m = step_length.usual(spm, s["height_m"])
+    use = use & choose(speed_metric.STEPPING, sport)
+    # Effort learns its own factor, of the heart.
+    effort.from_steps(s, t_ns, spm, spm * step_m * (1.0 / 60.0), use)
+    metres = np.where(use, steps * step_m, 0.0)
+    step_length.gather(s, spm, metres)
+    factor, share = step_length.known(s, spm)
+    use = use & (np.abs(t_ns - s["sensor_t_ns"]) > SENSOR_NS)
     tells = speed_metric.on_foot(sport, spm + steps, still)
-    metres = np.where(use & tells, steps * step_m, 0.0)
-    distance.from_path(s, t_ns, metres, distance.STEP_SHARE, int(source), use & tells)
+    metres = np.where(use & tells, factor * metres, 0.0)
+    distance.from_path(s, t_ns, metres, share, int(source), use & tells)
     free = moving.unclaimed(s, t_ns, "pos_t_ns")
     # In another sport a body that neither steps nor rests may roll or glide: it moves.
     moves = (steps > 0.0) | (spm > 0.0) | ~tells
@@ -101,7 +117,7 @@ def _totals(s: Fields, at: Fields) -> list[Any]:
     """Tell the open workout's elapsed and moving time, s, and distance, m."""
     by_clock_s = np.where(s["moving_source"] != 0, 0.0, timer.running_s(s, at["t_ns"]))
     moving_s = np.maximum(s["moving_s"], by_clock_s)
-    return [timer.elapsed_s(s, at["t_ns"]), moving_s, s["dist_filter_m"] + s["dist_fill_m"]]
+    return [timer.elapsed_s(s, at["t_ns"]), moving_s, distance.live(s) + s["dist_fill_m"]]
 
 
 class Kernels(NamedTuple):

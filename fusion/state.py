@@ -19,6 +19,7 @@ from fusion.models import (
     power,
     receivers,
     speed,
+    step_length,
 )
 
 ZONES_MAX = 9
@@ -62,6 +63,7 @@ STATE = np.dtype(
         *cadence.FIELDS,
         *power.FIELDS,
         *speed.FIELDS,
+        *step_length.FIELDS,
         *distance.FIELDS,
         *moving.FIELDS,
         *ascent.FIELDS,

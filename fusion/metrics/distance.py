@@ -23,10 +23,11 @@ from fusion.table import Fields, Picked
 HOLE_NS = 10_000_000_000  # fixes further apart leave a hole that others may fill
 EDGE_S = 8.0  # from a resume to the first fix: its speed speaks for that long
 CHORD_SHARE = 0.1  # one sigma of a straight line across a hole, of its length
+BEND_SHARE = 0.05  # the same where steps or turns tell the way too,
+BEND_MEAN = 0.01  # by which the way is longer then, at least
 LEAVING_SHARE = 0.3  # one sigma of the way by which a rest is known to be over
 NOISE_SHARE = 0.5  # one sigma of a track's length, of what noise may have added
 TRACK_SHARE = 0.005
-STEP_SHARE = 0.15
 SILENT_MPS = position.STILL_MPS  # while nothing is heard an athlete is at least that fast
 RAW_SHARE = 0.1  # by how much noise may lengthen a track of raw fixes
 RAW_LEAN = 0.15  # fixes whose innovations correlate less than this are raw
@@ -44,6 +45,7 @@ FIELDS: list[tuple[Any, ...]] = [
     ("dist_fill_m", np.float64),
     ("dist_fill_sigma_m", np.float64),
     ("dist_fill_source", np.int32),
+    ("dist_raw_m", np.float64),  # by how much noise has lengthened it, by Doppler speed: off the live value
     ("dist_doppler_m", np.float64),  # where Doppler speed is told: its integral,
     ("dist_paired_m", np.float64),  # and the filter's of the same moments
     ("dist_paired_s", np.float64),  # how long they took
@@ -53,6 +55,8 @@ FIELDS: list[tuple[Any, ...]] = [
     ("path_sigma_m", np.float64),
     ("path_mark_m", np.float64),  # path at the newest fix, or as far as it was filled in
     ("path_mark_sigma_m", np.float64),
+    ("path_fix_m", np.float64),  # path at the newest fix
+    ("path_fix_sigma_m", np.float64),
     ("path_source", np.int32),
     ("path_fills", np.int8),  # fixes are missing and the path fills in
     ("track_doppler_mps", np.float64),  # of the fix before
@@ -97,17 +101,22 @@ def from_fixes(state: Records, step: position.Step) -> Floats:
     told = np.minimum(step.doppler_sigma_mps, position.DOPPLER_RANGE_MPS[1])
     told = np.where(told > 0.0, told, DOPPLER_MPS)  # NaN is not more than 0
     state["dist_doppler_error_m"][rows] += np.where(paired, told * span, 0.0)
+    off = np.where(paired, _weight(Picked(state, rows)) * (arc - both), 0.0)
+    off = np.minimum(off, added - paid)
+    state["dist_raw_m"][rows] += off
     state["track_doppler_mps"][rows] = step.doppler_mps
     holes = counted & filled & ~step.joined
     if holes.any():
         _take_path(Picked(state, rows), holes)
-    between = np.where(joined, arc, np.nan)
+        _straighten(state, step, holes & (step.before_ns >= state["resume_ns"][rows]))
+    between = np.where(joined, arc - off, np.nan)
     apart = counted & ~step.joined & ~filled
     if apart.any():
         line = _across(state, step, apart, span, now)
         between = np.where(line, step.chord_m, between)
-    state["path_mark_m"][rows] = state["path_m"][rows]
-    state["path_mark_sigma_m"][rows] = state["path_sigma_m"][rows]
+    for name in ("path_mark", "path_fix"):
+        state[f"{name}_m"][rows] = state["path_m"][rows]
+        state[f"{name}_sigma_m"][rows] = state["path_sigma_m"][rows]
     state["path_fills"][rows] = 0
     state["dist_t_ns"][rows] = np.where(counted, t_ns, state["dist_t_ns"][rows])
     return between
@@ -134,9 +143,7 @@ def _across(state: Records, step: position.Step, use: Mask, span: Floats, now: F
     return line
 
 
-def from_path(
-    s: Fields, t_ns: timer.Times, metres: Floats, share: float, source: Any, use: Any = True
-) -> None:
+def from_path(s: Fields, t_ns: timer.Times, metres: Floats, share: Any, source: Any, use: Any = True) -> None:
     """Add metres along the path of a wheel, foot or steps, and fill a hole between fixes with it.
 
     Where not ``use``, metres are 0 and nothing is told.
@@ -162,6 +169,29 @@ def _take_path(s: Fields, use: Mask) -> None:
     s["dist_fill_source"] = np.where(use, s["path_source"], s["dist_fill_source"])
 
 
+def _straighten(state: Records, step: position.Step, use: Mask) -> None:
+    """Weigh the path that filled a hole against the straight line across it.
+
+    The way is at least the line, and a little more. By how much more, the path tells. A small excess is
+    mostly noise, a large one is a bend: the line's sigma is a share of it and, in square, the excess itself.
+    """
+    rows = step.rows
+    path = state["path_m"][rows] - state["path_fix_m"][rows]
+    path_sigma = state["path_sigma_m"][rows] - state["path_fix_sigma_m"][rows]
+    line = (1.0 + BEND_MEAN) * step.chord_m
+    use = use & (line < position.SPEED_MAX_MPS * step.span_s)
+    more = np.maximum(path - line, 0.0)
+    variance, bend = path_sigma * path_sigma, (BEND_SHARE * line) ** 2 + more * more
+    both = np.maximum(variance + bend, 1e-9)
+    change = np.where(use, line + more * bend / both - path, 0.0)
+    sigma = np.sqrt(variance * bend / both)
+    state["dist_fill_m"][rows] += np.maximum(change, 0.0)
+    # A total does not fall: what was too much is kept back from what comes.
+    state["dist_owed_m"][rows] += np.maximum(-change, 0.0)
+    state["dist_over_m"][rows] += np.maximum(-change, 0.0)
+    state["dist_fill_sigma_m"][rows] += np.where(use, sigma - path_sigma, 0.0)
+
+
 def add_edge(state: Records, row: int, t_ns: int) -> None:
     """Add what lies between the newest fix and a pause or end: its speed, for a few seconds at most."""
     one = state[row]
@@ -171,6 +201,12 @@ def add_edge(state: Records, row: int, t_ns: int) -> None:
         metres = now * min((t_ns - since_ns) * 1e-9, EDGE_S) if now >= position.STILL_MPS else 0.0
         one["dist_fill_m"] += metres
         one["dist_fill_sigma_m"] += CHORD_SHARE * metres
+
+
+def live(s: Fields) -> Floats:
+    """Return the length of the track so far, m, (n,)."""
+    length: Floats = s["dist_filter_m"] - s["dist_raw_m"]
+    return length
 
 
 def doppler_of(state: Fields) -> Floats:
@@ -198,15 +234,26 @@ def corrected(state: Records, track_m: Floats) -> Floats:
     its own weight.
     """
     doppler = doppler_of(state)
+    uncovered = np.maximum(state["dist_filter_m"] - state["dist_paired_m"], 0.0)
+    weight = _weight(state, track_m, uncovered)
+    use = (weight > 0.0) & (doppler < track_m)  # NaN is not
+    return np.where(use, track_m + weight * (np.where(use, doppler, 0.0) - track_m), track_m)
+
+
+def _weight(state: Fields, track_m: Floats | None = None, uncovered_m: Floats | float = 0.0) -> Floats:
+    """Return how much Doppler speed is believed beside the track, (n,): 0 where a receiver smooths its fixes.
+
+    Without a track_m, that of the moments in which both are told; there it is 0 too where Doppler is longer.
+    """
+    paired = state["dist_paired_m"]
+    length = paired if track_m is None else track_m
     lean = state["pos_lean"] / np.maximum(state["pos_size"], 1.0)
     raw = np.minimum(np.maximum(1.0 - lean / RAW_LEAN, 0.0), 1.0)
-    longer = (TRACK_SHARE**2 + (RAW_SHARE * raw) ** 2) * track_m * track_m
-    error = state["dist_doppler_error_m"] * track_m / np.maximum(state["dist_paired_m"], 1.0)
-    uncovered = np.maximum(state["dist_filter_m"] - state["dist_paired_m"], 0.0)
-    other = (DOPPLER_SHARE * track_m) ** 2 + error * error + uncovered * uncovered
-    weight = longer / np.maximum(longer + other, 1e-9)
-    use = (raw > 0.0) & (doppler < track_m)  # NaN is not
-    return np.where(use, track_m + weight * (np.where(use, doppler, 0.0) - track_m), track_m)
+    longer = (TRACK_SHARE**2 + (RAW_SHARE * raw) ** 2) * length * length
+    error = state["dist_doppler_error_m"] * length / np.maximum(paired, 1.0)
+    other = (DOPPLER_SHARE * length) ** 2 + error * error + uncovered_m * uncovered_m
+    use = (raw > 0.0) & ((state["dist_doppler_m"] < paired) if track_m is None else True)
+    return np.where(use, longer / np.maximum(longer + other, 1e-9), 0.0)
 
 
 def sigma_of(state: Fields, track_m: Floats) -> Floats:
@@ -224,7 +271,7 @@ def sigma_of(state: Fields, track_m: Floats) -> Floats:
 def value(view: View) -> Raw:
     """Return distance."""
     s = view.state
-    track, fill = s["dist_filter_m"], s["dist_fill_m"]
+    track, fill = live(s), s["dist_fill_m"]
     known = (s["pos_t_ns"] > 0) | (s["path_source"] != 0)
     reason = np.where(known, OK, NO_SOURCE)
     by_track = (track >= fill) & (s["pos_t_ns"] > 0)
@@ -236,5 +283,6 @@ def value(view: View) -> Raw:
     last_mps = np.where(fixed, np.hypot(s["pos_x"][2], s["pos_x"][3]), s["sensor_mps"])
     unheard = np.maximum(last_mps, SILENT_MPS) * timer.unheard_s(s, s["dist_t_ns"], view.due_ns)
     owed = s["dist_owed_m"]
-    sigma = np.sqrt(sigma_of(s, track) ** 2 + unheard * unheard + owed * owed)
+    raw = NOISE_SHARE * s["dist_raw_m"]
+    sigma = np.sqrt(sigma_of(s, track) ** 2 + unheard * unheard + owed * owed + raw * raw)
     return Raw(track + fill, sigma, s["dist_t_ns"], source, of_workout(view, reason))

@@ -1,8 +1,6 @@
 """Speed over ground, m/s: the position filter's, else a wheel's or foot pod's, else steps times their length.
 
-The step length is a share of body height that grows with cadence: 0.43 at a walk of 110 and 0.60 at a run of
-170 steps/min. The line is our own, through what adults usually do; no paper gives it. Between persons and
-paces it is good to 15 %, which is its sigma.
+How long a step is, is learnt while satellites are good (fusion/models/step_length.py).
 
 A speed is the newest measurement's. What the athlete may have done since widens its sigma.
 """
@@ -15,12 +13,8 @@ from fusion.kalman import Floats, Mask
 from fusion.kernel import choose
 from fusion.measurements import Source, Sport
 from fusion.metrics.metric import NO_SOURCE, OK, SETTLING, STALE, Raw, View, age_s, freshness
-from fusion.models import body, position, speed
+from fusion.models import body, position, speed, step_length
 
-LENGTH_AT_REST = 0.118
-LENGTH_PER_SPM = 0.00283
-LENGTH_MIN, LENGTH_MAX = 0.3, 0.75
-LENGTH_SIGMA = 0.15
 WANDER_SHARE = 0.02  # of speed: what the filter's white-noise model leaves out
 GNSS, IMU = int(Source.GNSS), int(Source.IMU)
 STEPS_FRESH_NS = 4_000_000_000
@@ -29,11 +23,6 @@ DRIFT_MPS2 = np.array([0.4, 0.15, 0.1, 0.1, 0.3, 0.1, 0.6, 0.15])
 OTHER = int(Sport.OTHER)
 # By Sport: whether steps make the way.
 STEPPING = np.array([sport in (Sport.OTHER, Sport.RUN, Sport.WALK, Sport.HIKE) for sport in Sport])
-
-
-def step_length(spm: Floats, height_m: Floats) -> Floats:
-    """Return the length of a step, m, (n,), at a cadence in steps/min for a body height in m."""
-    return height_m * np.minimum(np.maximum(LENGTH_AT_REST + LENGTH_PER_SPM * spm, LENGTH_MIN), LENGTH_MAX)
 
 
 def on_foot(sport: Any, spm: Floats, still: Any) -> Mask:
@@ -57,12 +46,13 @@ def value(view: View) -> Raw:
     waiting = np.where((fixed == STALE) | (sensed == STALE) | (stepped == STALE), STALE, NO_SOURCE)
     reason = np.where(some, OK, np.where(fixed == SETTLING, SETTLING, waiting))
 
-    by_steps = spm / 60.0 * step_length(spm, s["height_m"])
+    factor, step_share = step_length.known(s, spm)
+    by_steps = spm / 60.0 * (factor * step_length.usual(spm, s["height_m"]))
     ground = position.speed_of(x)
     ground = np.where((ground < position.STILL_MPS) & (s["still"] != 0), 0.0, ground)
     sigma = np.sqrt(position.speed_sigma(x, P) ** 2 + (WANDER_SHARE * ground) ** 2)
     sensor = s["sensor_mps"]
-    by_sensor_sigma, by_steps_sigma = speed.SHARE * sensor + 0.05, LENGTH_SIGMA * by_steps + 0.1
+    by_sensor_sigma, by_steps_sigma = speed.SHARE * sensor + 0.05, step_share * by_steps + 0.1
     sigma = np.where(by_fix, sigma, np.where(by_sensor, by_sensor_sigma, by_steps_sigma))
     t_ns = np.where(by_fix, s["pos_t_ns"], np.where(by_sensor, s["sensor_t_ns"], s["body_t_ns"]))
     drift = choose(DRIFT_MPS2, s["sport"]) * age_s(t_ns, due_ns)

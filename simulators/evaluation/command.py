@@ -30,12 +30,13 @@ def evaluate(
 ) -> None:
     """Measure accuracy on recordings, with peers in the same run.
 
-    What can be evaluated: files (FIT, GPX and TCX files against their own totals), phones (Sensor Logger
-    exports against their own sensors), orientation (BROAD's trials against their optical reference), clock
-    (simulated Bluetooth links against their truth), heart (a strap that is gone, light astray, and beats),
-    gnss (distance and ascent while satellites are lost, at stops, in a city, over hills), floors (floors and
-    lifts), bank (the Kalman filters against filterpy), intervals (whether 90 % intervals hold, and how well
-    the models fit). A target that is missed is told as missed; the exit code is 0 all the same.
+    What can be evaluated: files (FIT, GPX and TCX files against their own totals), distance (two devices on
+    one run; distance and ascent against the files' own totals), phones (Sensor Logger exports against their
+    own sensors), orientation (BROAD's trials against their optical reference), clock (simulated Bluetooth
+    links against their truth), heart (a strap that is gone, light astray, and beats), gnss (distance and
+    ascent while satellites are lost, at stops, in a city, over hills), floors (floors and lifts), bank (the
+    Kalman filters against filterpy), intervals (whether 90 % intervals hold, and how well the models fit). A
+    target that is missed is told as missed; the exit code is 0 all the same.
 
     For example:
 

@@ -1,6 +1,7 @@
 """``evaluate files``: FIT, GPX and TCX files through the engine, against their own totals and plain peers."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -17,10 +18,23 @@ MEDIAN_PERCENT: Final = 0.7
 HEART_RATE_BPM: Final = 1.0
 
 TITLE: Final = "Files: FIT, GPX and TCX"
+PEERS_TITLE: Final = "Distance against the files' own totals: ours and the peers"
 
 
 def evaluate(options: Options) -> Section:
     """Score every FIT, GPX and TCX file under the data folder.
+
+    Raises
+    ------
+    NothingToEvaluateError
+        There is no such file.
+    """
+    return section(scored(options))
+
+
+@cache
+def scored(options: Options) -> list[Score]:
+    """Return the scores of all files, by name; parts that are evaluated together share them.
 
     Raises
     ------
@@ -39,7 +53,7 @@ def evaluate(options: Options) -> Section:
         workers=options.workers,
         name=lambda task: task.name,
     )
-    return section(sorted(found, key=lambda each: each.file))
+    return sorted(found, key=lambda each: each.file)
 
 
 def files_under(folder: Path) -> list[Path]:
@@ -63,7 +77,7 @@ def section(scores: Sequence[Score]) -> Section:
         _heart_rate(counted),
         _time(counted),
         _climb(counted),
-        _peers(counted),
+        peers_table(PEERS_TITLE, DISTANCES, counted, WORST_PERCENT),
         _distance("Distance: files that do not count, and why", rest, why=True),
     ]
     if unread:
@@ -246,22 +260,26 @@ def _climb(scores: Sequence[Score]) -> Table:
     return Table("Ascent and descent: the files that count and state an ascent", tuple(columns), rows, note)
 
 
-def _peers(counted: Sequence[Score]) -> Table:
+Errors = Sequence[tuple[str, Callable[[Score], float | None]]]
+
+DISTANCES: Final[Errors] = (
+    ("ours", lambda each: each.distance_error),
+    ("path", lambda each: each.against_own(each.path_m)),
+    ("gpxpy", lambda each: each.against_own(each.gpxpy_m)),
+    ("speed", lambda each: each.against_own(each.doppler_m)),
+)
+
+
+def peers_table(title: str, methods: Errors, counted: Sequence[Score], within_percent: float) -> Table:
     """Return how far everybody is from the files' own totals, over the same files for each."""
-    methods: list[tuple[str, Callable[[Score], float | None]]] = [
-        ("ours", lambda each: each.distance_error),
-        ("path", lambda each: each.against_own(each.path_m)),
-        ("gpxpy", lambda each: each.against_own(each.gpxpy_m)),
-        ("speed", lambda each: each.against_own(each.doppler_m)),
-    ]
     rows = []
     for name, error in methods:
-        sizes = [100 * abs(e) for each in counted if (e := error(each)) is not None]
         signed = [100 * e for each in counted if (e := error(each)) is not None]
+        sizes = [abs(e) for e in signed]
         if not sizes:
             rows.append((name, "0", "-", "-", "-", "-"))
             continue
-        within = sum(size <= WORST_PERCENT for size in sizes) / len(sizes)
+        within = sum(size <= within_percent for size in sizes) / len(sizes)
         rows.append(
             (
                 name,
@@ -273,5 +291,5 @@ def _peers(counted: Sequence[Score]) -> Table:
             )
         )
     columns = [_LEFT(""), Column("files"), Column("median error, %"), Column("median, signed, %")]
-    columns += [Column("within 1.5 %, % of files"), Column("worst, %")]
-    return Table("Distance against the files' own totals: ours and the peers", tuple(columns), tuple(rows))
+    columns += [Column(f"within {within_percent:g} %, % of files"), Column("worst, %")]
+    return Table(title, tuple(columns), tuple(rows))

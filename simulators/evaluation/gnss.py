@@ -17,6 +17,8 @@ STOP_M: Final = 0.5  # of the mean stop; the issue says none, and gives no numbe
 CLIMB_MIN_M: Final = 20.0  # less is no ascent to be a share of
 SETTLED_S: Final = 30
 
+PICTURE: Final = "gnss.svg"
+
 CONDITIONS: Final = (
     "Simulated athletes run and walk for ten minutes round a hilly loop, fifty seeds of each kind. Position "
     "errors are those of simulators/sensors.py: Gauss-Markov of 40 s and 1.8 m on each axis beside 0.4 m of "
@@ -33,6 +35,7 @@ CONDITIONS: Final = (
     "behind, all gaps. *Stop*: how far the distance rises per stop, from five seconds after the athlete "
     "stands. *In 90 %*: the share of runs whose total at the end is within 1.645 sigma of the truth; of "
     "speed, the share of seconds. Ascent is compared where the truth climbs 20 m and more.",
+    f"![Error of each seed's distance, ours and filterpy's]({PICTURE})",
 )
 
 
@@ -55,6 +58,8 @@ class Result(NamedTuple):
     distance_inside: float  # shares
     ascent_inside: float
     speed_inside: float
+    errors: list[float]  # of each run's distance, signed
+    errors_filterpy: list[float]
 
 
 def evaluate(options: Options) -> Section:
@@ -68,7 +73,19 @@ def evaluate(options: Options) -> Section:
         (_errors(results), _coverage(results)),
         _targets(results),
         {"results": [one._asdict() for one in results]},
+        pictures=lambda: {PICTURE: _picture(results)},
     )
+
+
+def _picture(results: Sequence[Result]) -> str:
+    from simulators.evaluation import gnss_plot  # matplotlib, for reports alone
+
+    shown: dict[str, dict[str, list[float]]] = {}
+    for one in results:
+        series = shown.setdefault(one.name, {})
+        series["ours, with steps" if one.device == "steps" else "ours, alone"] = one.errors
+        series["filterpy"] = one.errors_filterpy
+    return gnss_plot.over_seeds(shown)
 
 
 def _kind(kind: Kind) -> list[Result]:
@@ -118,6 +135,8 @@ def score(
         _inside(told.distance_m[:, -1] - truth[:, -1], told.distance_sigma_m[:, -1]),
         _inside((told.ascent_m[:, -1] - up)[climbs], told.ascent_sigma_m[climbs, -1]),
         _inside(speed[known], told.speed_sigma_mps[:, SETTLED_S:][known]),
+        _signed_percent(told.distance_m[:, -1], truth[:, -1]).tolist(),
+        _signed_percent(peer[:, -1], truth[:, -1]).tolist(),
     )
 
 
@@ -144,7 +163,11 @@ def _in_gaps(distance_m: Floats, truth_m: Floats) -> float:
 
 
 def _percent(value: Floats, truth: Floats) -> Floats:
-    return 100.0 * np.abs(value / truth - 1.0)
+    return np.abs(_signed_percent(value, truth))
+
+
+def _signed_percent(value: Floats, truth: Floats) -> Floats:
+    return 100.0 * (value / truth - 1.0)
 
 
 def _mean(values: Floats) -> float:
@@ -171,7 +194,7 @@ def _errors(results: Sequence[Result]) -> Table:
 
 def _coverage(results: Sequence[Result]) -> Table:
     columns = (*_LEFT, Column("distance in 90 %"), Column("ascent in 90 %"), Column("speed in 90 %"))
-    rows = tuple((*one[:2], *(_cell(100.0 * share, 0) for share in one[13:])) for one in results)
+    rows = tuple((*one[:2], *(_cell(100.0 * share, 0) for share in one[13:16])) for one in results)
     return Table("Coverage of the published sigma, %", columns, rows)
 
 

@@ -8,6 +8,10 @@ from simulators.evaluation.section import Options, Section
 
 PARTS: Final[dict[str, tuple[str, str]]] = {
     "files": ("simulators.evaluation.files:evaluate", "FIT, GPX and TCX files against their own totals"),
+    "distance": (
+        "simulators.evaluation.distance:evaluate",
+        "two devices on one run; distance and ascent against the files' own totals",
+    ),
     "phones": ("simulators.evaluation.phones:evaluate", "Sensor Logger exports against their own sensors"),
     "clock": ("simulators.evaluation.clock:evaluate", "device clocks over simulated Bluetooth links"),
     "late": ("simulators.evaluation.late:evaluate", "workouts whose data come late, in any order"),

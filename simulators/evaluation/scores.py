@@ -55,6 +55,8 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     sport: str = ""
     records: int = 0
+    start_ns: int = 0
+    end_ns: int = 0
     timer_s: float | None = None
     fixed_share: float | None = None
     summary: Summary | None = None
@@ -73,9 +75,9 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
         """Return (ours - own) / own, where there are both."""
         return self.against_own(value_of(self.summary, "distance_m"))
 
-    def against_own(self, metres: float | None) -> float | None:
+    def against_own(self, metres: float | None, name: str = "distance_m") -> float | None:
         """Return (metres - own) / own, where there are both."""
-        own_m = self.own.get("distance_m")
+        own_m = self.own.get(name)
         return None if metres is None or not own_m else metres / own_m - 1
 
     @property
@@ -107,6 +109,8 @@ def score(task: Task) -> Score:
         model=recording.model,
         sport=recording.sport or "",
         records=recording.records,
+        start_ns=recording.start_ns,
+        end_ns=recording.end_ns,
         timer_s=(recording.end_ns - recording.start_ns - paused_ns) * 1e-9,
         fixed_share=peers.fixed_share,
         summary=workout.summary,

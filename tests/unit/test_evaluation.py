@@ -180,7 +180,7 @@ def test_every_part_in_the_list_is_there(name: str) -> None:
 
 
 def test_what_is_not_in_the_list_is_told_with_the_list() -> None:
-    with pytest.raises(ConfigError, match="'speling' cannot be evaluated; there are: files, phones"):
+    with pytest.raises(ConfigError, match="'speling' cannot be evaluated; there are: files, distance, "):
         evaluate(["speling"])
 
 
