@@ -196,8 +196,8 @@ class Jobs:
         assert rewinds is not None, "the lanes tell of rewinds only where there are some"
         for job in jobs:
             self._schedule.done(job.jobs["athlete"], 1)
-            if job.jobs["kind"][0] == _KEEP:
-                rewinds.begin(int(job.jobs["athlete"][0]), int(job.jobs["received_ns"][0]))
+        if begins := [job for job in jobs if job.jobs["kind"][0] == _KEEP]:
+            rewinds.begin(begins)
         jobs = [job for job in jobs if job.jobs["kind"][0] == _REWIND]
         possible = [job for job in jobs if self._ladder.level < _ORIENTATION_ONLY and rewinds.has_base(job)]
         self.given_up["rewinds"] += len(jobs) - len(possible)

@@ -13,8 +13,8 @@ mode                      what is given up, beside what the modes before give up
 Workouts lose nothing until the last step: their models step once a second in every mode, and events, laps,
 summaries and replies are always published. Of how the work goes the ladder is told once a tick. It goes up
 where for two looks in a row the longest wait of a message was beyond two budgets, or the loop was busy nearly
-all the time; and down where for a while there was time for what the step below gives back. Nothing here reads
-a clock.
+all the time; and down where for a while there was surely time for what the step below gives back. Where there
+may be, it tries: each time in vain makes it wait twice as long for the next. Nothing here reads a clock.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,11 @@ LOOK_NS: Final = 250_000_000
 LOOKS_UP: Final = 2  # in a row, before a step up: one long tick is no overload
 LOOKS_DOWN: Final = 6  # likewise, before a step down: four steps take 6 s
 BUSY_UP: Final = 0.95  # share of the time that ticks take
-BUSY_DOWN: Final = (1.0, 0.6, 0.5, 0.7, 0.7)  # of each mode: what the step below gives back must find time
+BUSY_DOWN: Final = (1.0, 0.6, 0.5, 0.7, 0.7)  # of each mode: what the step below gives back finds time
+BUSY_TRY: Final = 0.85  # and where it may
+LOOKS_TRY: Final = 8  # in a row, before a try,
+LOOKS_TRY_MAX: Final = 240  # at most, after tries in vain
+LOOKS_PROOF: Final = 20  # without a step up, after which a try was not in vain
 WAIT_BUDGETS: Final = 2.0  # end-to-end budgets that a message may wait
 DROP_NS: Final = 1_000_000_000  # age of what the last mode drops
 
@@ -61,6 +65,9 @@ class Ladder:
     _wait_ns: int = 0
     _over: int = 0
     _under: int = 0
+    _perhaps: int = 0
+    _patience: int = LOOKS_TRY
+    _tried: int = 0  # looks for which the last step down is still to prove itself
 
     @property
     def mode(self) -> Mode:
@@ -89,18 +96,25 @@ class Ladder:
         busy = self._busy_ns / passed_ns
         late = self._wait_ns > WAIT_BUDGETS * self.budget_ns
         self._began_ns, self._busy_ns, self._wait_ns = now_ns, 0, 0
-        return self._look(over=late or busy > BUSY_UP, under=not late and busy < BUSY_DOWN[self.level])
+        return self._look(late, busy)
 
-    def _look(self, *, over: bool, under: bool) -> bool:
-        self._over = self._over + 1 if over else 0
-        self._under = self._under + 1 if under else 0
+    def _look(self, late: bool, busy: float) -> bool:
+        self._over = self._over + 1 if late or busy > BUSY_UP else 0
+        self._under = self._under + 1 if not late and busy < BUSY_DOWN[self.level] else 0
+        self._perhaps = self._perhaps + 1 if not late and busy < BUSY_TRY else 0
         if self._over >= LOOKS_UP and self.level < len(MODES) - 1:
             self.level += 1
             self.ups += 1
-        elif self._under >= LOOKS_DOWN and self.level > 0:
+            if self._tried:
+                self._patience, self._tried = min(2 * self._patience, LOOKS_TRY_MAX), 0
+        elif self.level > 0 and (self._under >= LOOKS_DOWN or self._perhaps >= self._patience):
             self.level -= 1
             self.downs += 1
+            self._tried = 0 if self._under >= LOOKS_DOWN else LOOKS_PROOF
         else:
+            if self._tried:
+                self._tried -= 1
+                self._patience = self._patience if self._tried else LOOKS_TRY
             return False
-        self._over = self._under = 0
+        self._over = self._under = self._perhaps = 0
         return True

@@ -46,11 +46,13 @@ class Rewinds:
         self._table, self._bases, self._workouts = table, bases, workouts
         self._schedule, self._registry = schedule, registry
 
-    def begin(self, row: int, t_ns: int) -> None:
-        """Take an athlete's first base; ``t_ns`` is when the first measurement or command was."""
-        self._bases.clear(row)
-        self._bases.keep(self._table.state, np.array([row]), np.array([FRESH_NS]))
-        self._workouts.forget(self._registry.athlete_rows[row], t_ns)
+    def begin(self, jobs: list[Due]) -> None:
+        """Take the first bases of athletes: of what they were before the first measurement or command."""
+        rows = [int(job.jobs["athlete"][0]) for job in jobs]
+        for row, job in zip(rows, jobs, strict=True):
+            self._bases.clear(row)
+            self._workouts.forget(self._registry.athlete_rows[row], int(job.jobs["received_ns"][0]))
+        self._bases.keep(self._table.state, np.array(rows), np.full(len(rows), FRESH_NS))
 
     def keep(self, jobs: Records, rows: NDArray[np.intp], due_ns: NDArray[np.int64]) -> None:
         """Take the bases that steps have come to."""

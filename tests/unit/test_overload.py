@@ -67,8 +67,30 @@ def test_it_stays_where_the_step_below_would_not_find_its_time() -> None:
     run = Run()
     run.ticks(0.6, busy=1.0)
     assert run.ladder.mode == "reduced_live"
-    assert run.ticks(20.0, busy=0.8) == []
+    assert run.ticks(20.0, busy=0.9) == []
     assert run.ticks(LOOKS_DOWN * LOOK_NS / S + 0.3, busy=0.4) == ["full"]
+
+
+def test_where_there_may_be_time_it_tries_and_stays_down_where_there_is() -> None:
+    run = Run()
+    run.ticks(3.0, busy=1.0)
+    assert run.ladder.mode == "drop_oldest"
+    assert run.ticks(10.0, busy=0.8) == list(MODES[-2::-1])
+    assert run.ticks(60.0, busy=0.8) == []
+
+
+def test_tries_in_vain_become_seldom() -> None:
+    run = Run()
+    run.ticks(0.6, busy=1.0)
+    ups = []
+    for _ in range(3):
+        before = run.ladder.ups
+        for _ in range(600):
+            busy = 0.8 if run.ladder.mode == "reduced_live" else 1.0  # what `full` gives back finds no time
+            run.ticks(0.25, busy=busy)
+        ups.append(run.ladder.ups - before)
+    assert ups[0] >= 4
+    assert max(ups[1:]) <= 3
 
 
 def beats(names: list[str], now_ns: int) -> list[Incoming]:
