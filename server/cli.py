@@ -9,6 +9,8 @@ from cyclopts import App, CycloptsError
 # numpy's linear algebra would keep a thread for each core, of no use for matrices of a few rows, which takes
 # time from the event loop's thread, and signals that the main thread has blocked.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# In huge pages a table takes memory for rows that are not used yet, and its first touch holds up a tick.
+os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
 
 _EPILOGUE = """\
 Examples:

@@ -22,6 +22,7 @@ from server.schedule import Schedule
 PERIOD_NS = 10_000_000_000  # what changes is told at once
 LOOKS = 200  # in a period; each time it is another part of the devices that is due
 LOOK_NS = PERIOD_NS // LOOKS
+TOLD_MIN = 50  # devices of which each look may tell, or twice its share: those told of longest ago come first
 SILENT_NS = 10_000_000_000
 
 _TOLD = np.dtype([("t_ns", np.int64), ("refused", np.uint64), ("online", np.bool_)])  # when last, and what
@@ -72,7 +73,11 @@ class Health:
         news |= told["online"] & ~self._online(count, utc_ns)
         rows = np.flatnonzero(news)
         periods = _period(rows, utc_ns) - _period(rows, told["t_ns"][rows])
-        return rows[periods >= every]
+        rows = rows[periods >= every]
+        most = max(TOLD_MIN, 2 * count // LOOKS)
+        if len(rows) <= most:
+            return rows
+        return rows[np.argsort(told["t_ns"][rows], kind="stable")[:most]]
 
     def _tell(self, rows: list[int], utc_ns: int) -> list[Outgoing]:
         """Return the health of devices as it is published now."""

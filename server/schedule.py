@@ -267,10 +267,9 @@ class Schedule:
         missing, size = count - self._c.free_count, len(self._pool)
         if missing <= 0:
             return
-        pool = np.zeros(max(size + missing, 2 * size, _ROOM), ITEM)
-        pool[:size] = self._pool
-        self._pool = pool
-        lib.kf_schedule_free(self._point(), size, len(pool) - size)
+        # In place, where the allocator moves pages and copies none: a copy of all would hold up a tick.
+        self._pool.resize(size + max(missing, _ROOM), refcheck=False)
+        lib.kf_schedule_free(self._point(), size, len(self._pool) - size)
 
     def _point(self) -> Any:
         """Return the schedule as C takes it: the tables may lie elsewhere than at the last call."""

@@ -5,10 +5,10 @@ from collections import Counter
 import msgspec
 
 from server.codecs import samples
-from server.config import Config
+from server.config import Athlete, Config, Device
 from server.engine import Engine
 from server.envelopes import Incoming, Outgoing
-from server.health import PERIOD_NS
+from server.health import PERIOD_NS, TOLD_MIN
 from server.jobs import ENDS_MAX
 from server.messages import Command, HeartRate, Reply, Workout
 
@@ -70,6 +70,22 @@ def test_the_health_of_devices_that_began_together_is_told_in_turns() -> None:
     later = told[-2 * PERIOD_NS // (S // 10) :]
     assert max(counter.total() for counter in later) <= len(NAMES) // 10
     assert sum(later, Counter()) == {f"kinefuse/v1/devices/{name}/health": 2 for name in NAMES}
+
+
+def test_no_look_tells_of_all_devices_where_all_are_due_at_once() -> None:
+    names = [f"d{k}" for k in range(400)]
+    devices = [Device(id=name) for name in names]
+    engine = Engine(Config(athletes=[Athlete(id="crowd", devices=devices)]), lambda: 0)
+    told: list[list[str]] = []
+    for tick in range(12 * 20):
+        now_ns = T0 + tick * S // 20
+        came = [message(f"in/{name}/battery", b'{"level": 1}', now_ns) for name in names if tick % 20 == 0]
+        topics = [each.topic for each in engine.advance(came, now_ns)]
+        told.append([topic for topic in topics if "/devices/" in topic])
+    assert max(map(len, told)) <= TOLD_MIN
+    assert {topic for tick in told for topic in tick} == {
+        f"kinefuse/v1/devices/{name}/health" for name in names
+    }
 
 
 def test_a_stop_is_not_kept_waiting_by_those_who_start_and_stop_all_the_time() -> None:
