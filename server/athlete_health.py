@@ -1,5 +1,6 @@
 """How the fusion of each athlete is: which device speaks for what, and how well the models fit."""
 
+from collections.abc import Container
 from typing import Final
 from zlib import crc32
 
@@ -49,8 +50,8 @@ _TOLD = np.dtype(
 class FusionHealth:
     """Tells of each athlete when something has changed, and once a minute while measurements come."""
 
-    def __init__(self, root: str, registry: Registry, table: Athletes) -> None:
-        self._root, self._registry, self._table = root, registry, table
+    def __init__(self, root: str, registry: Registry, table: Athletes, rewound: Container[int]) -> None:
+        self._root, self._registry, self._table, self._rewound = root, registry, table, rewound
         self._look = 0
         self._told = np.zeros(0, _TOLD)
         self._turns = np.zeros(0, np.int64)
@@ -73,6 +74,9 @@ class FusionHealth:
         turn_ns = self._turns[rows] * LOOK_NS
         periods = (utc_ns + turn_ns) // PERIOD_NS - (told["t_ns"] + turn_ns) // PERIOD_NS
         news |= (newest_ns > told["newest_ns"]) & (periods >= every)
+        news &= np.array(
+            [row not in self._rewound for row in rows.tolist()], np.bool_
+        )  # what they hold is of some time ago
         chosen = np.flatnonzero(news)[:TOLD_MAX]
         rows, newest_ns, devices, fits = rows[chosen], newest_ns[chosen], devices[chosen], fits[chosen]
         self._told["t_ns"][rows], self._told["newest_ns"][rows] = utc_ns, newest_ns

@@ -81,14 +81,14 @@ class Engine:
         self.pings = Pings(config.broker.root)
         self.ingest = Ingest(config, self.registry, self.schedule, self.topics, self.pings, self._queue)
         self.deadlines = Deadlines(config.deadlines)
-        self.health = Health(
-            *(config.broker.root, self.registry, self.table, self.timebase),
-            *(self.schedule, self.streams, self.ingest),
-        )
         self.ladder = Ladder(round(config.deadlines.end_to_end_ms * 1e6))
         self.jobs = Jobs(
             *(config.broker.root, self.registry, self.table, self.schedule, self.workouts),
             *(self.ladder, self.deadlines, self._settle_lane),
+        )
+        self.health = Health(
+            *(config.broker.root, self.registry, self.table, self.timebase),
+            *(self.schedule, self.streams, self.ingest, self.jobs.rewound),
         )
         self.given_up = self.jobs.given_up
         self.behind = False

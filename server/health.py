@@ -1,5 +1,6 @@
 """How devices, athletes' fusion and the server itself are: what came, was lost, or was refused and why."""
 
+from collections.abc import Container
 from math import isfinite
 from typing import Any
 
@@ -40,10 +41,11 @@ class Health:
         schedule: Schedule,
         streams: Streams,
         ingest: Ingest,
+        rewound: Container[int],
     ) -> None:
         self._root = root
         self._registry = registry
-        self._fusion = FusionHealth(root, registry, table)
+        self._fusion = FusionHealth(root, registry, table, rewound)
         self._timebase = timebase
         self._streams = streams
         self._schedule = schedule

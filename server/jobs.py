@@ -5,7 +5,7 @@ steps beside whom.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import numpy as np
 
@@ -25,7 +25,8 @@ from server.schedule import NONE, STEP_NS, Due, Schedule
 from server.workouts import Workouts
 
 STEPS_MAX = 8  # jobs of one athlete in one tick: who is behind catches up in the next ones
-REWINDS_MAX = 16  # athletes who are rewound in one tick: together they take up to 10 ms
+REWINDS_MAX = 64  # athletes who are rewound at a time: a step of all of them takes a millisecond,
+ROUNDS_MAX = 4  # of which there are so many in one tick, and twenty to thirty in all
 ENDS_MAX = 3  # live workouts that are ended in one tick: to smooth one takes up to 5 ms
 
 _ORIENTATION_ONLY = MODES.index("orientation_only")
@@ -79,6 +80,11 @@ class Jobs:
         self._waiting: dict[int, None] = {}  # whose turn to end did not come, who waits longest first
 
     @property
+    def rewound(self) -> Container[int]:
+        """Return the rows of athletes whose models are of some time ago just now."""
+        return () if self._rewinds is None else self._rewinds.going
+
+    @property
     def behind(self) -> bool:
         """Return True where work is left for the next tick."""
         return bool(self._queues)
@@ -113,24 +119,27 @@ class Jobs:
             alone = self._without_idle(alone)
         first, self._waiting = self._waiting, {}
         busy = [*first, *(row for row in self._queues if row not in first)]
-        ends = rewound = 0
+        ends = 0
         for _ in range(STEPS_MAX):
             steps = [alone] if alone is not None and len(alone.jobs) else []
-            rewinds: list[Due] = []
+            begins: list[Due] = []
             alone, remaining = None, []
             for row in busy:
                 queue = self._queues[row]
                 kind = queue[0].jobs["kind"][0]
+                if kind == _REWIND and self._start(row, queue[0]):
+                    continue  # it is taken out of its queue when it is done
                 ends += self._ends(row, queue[0])
-                rewound += kind == _REWIND
-                if (kind == _REWIND and rewound > REWINDS_MAX) or (kind == _ORDER and ends > ENDS_MAX):
+                if kind == _ORDER and ends > ENDS_MAX:
                     self._waiting[row] = None
                     continue
                 job = queue.popleft()
                 if kind == _ORDER:
                     self._obey(self._registry.athlete_rows[row], job)
-                elif kind in (_KEEP, _REWIND):
-                    rewinds.append(job)
+                elif kind == _REWIND:
+                    self._give_up(row)
+                elif kind == _KEEP:
+                    begins.append(job)
                 else:
                     steps.append(job)
                 if queue:
@@ -139,23 +148,31 @@ class Jobs:
                     del self._queues[row]
             if steps:
                 self._step(Due.joined(steps), utc_ns)
-            if rewinds:
-                self._rewind(rewinds)
+            if begins:
+                self._begin(begins)
             busy = remaining
             if not busy:
                 break
+        for _ in range(ROUNDS_MAX):
+            self._go_on()
         return self._out
 
     def rewind_now(self, athlete: Athlete) -> list[Outgoing]:
         """Put into its place what came late and waits for more of its kind: nothing more is awaited."""
         self._out = []
-        if self._rewinds is None or self._schedule.lanes["jobs"][athlete.row]:
+        if self._rewinds is None:
             return self._out
-        for job in self._schedule.rewind(athlete.row):
+        row = athlete.row
+        self._finish(row)
+        if self._schedule.lanes["jobs"][row]:
+            return self._out
+        for job in self._schedule.rewind(row):
             if job.jobs["kind"][0] == _REDO:
                 self._step(job, 0)
             else:
-                self._rewind([job])
+                self._queues[row] = deque([job])
+                self._start(row, job)
+                self._finish(row)
         return self._out
 
     def _queued(self, due: Due) -> Due:
@@ -190,24 +207,48 @@ class Jobs:
         action = self._orders[int(job.jobs["index"][0])].command.action
         return action in ("start", "stop") and self._workouts.is_open(athlete)
 
-    def _rewind(self, jobs: list[Due]) -> None:
-        """Carry out rewinds, and take the first bases of athletes."""
-        rewinds = self._rewinds
-        assert rewinds is not None, "the lanes tell of rewinds only where there are some"
+    def _begin(self, jobs: list[Due]) -> None:
+        """Take the first bases of athletes."""
+        assert self._rewinds is not None, "the lanes tell of bases only where there are some"
         for job in jobs:
             self._schedule.done(job.jobs["athlete"], 1)
-        if begins := [job for job in jobs if job.jobs["kind"][0] == _KEEP]:
-            rewinds.begin(begins)
-        jobs = [job for job in jobs if job.jobs["kind"][0] == _REWIND]
-        possible = [job for job in jobs if self._ladder.level < _ORIENTATION_ONLY and rewinds.has_base(job)]
-        self.given_up["rewinds"] += len(jobs) - len(possible)
-        if not possible:
+        self._rewinds.begin(jobs)
+
+    def _start(self, row: int, job: Due) -> bool:
+        """Start the rewind that is an athlete's next job, or let it wait; False: it is to be given up."""
+        rewinds = self._rewinds
+        assert rewinds is not None, "the lanes tell of rewinds only where there are some"
+        if row in rewinds.going:
+            return True
+        if self._ladder.level >= _ORIENTATION_ONLY or not rewinds.can_start(job):
+            return False
+        if len(rewinds.going) < REWINDS_MAX:
+            rewinds.start(job)
+        else:
+            self._waiting[row] = None
+        return True
+
+    def _give_up(self, row: int) -> None:
+        self._schedule.done(row, 1)
+        self.given_up["rewinds"] += 1
+
+    def _go_on(self) -> None:
+        """Let each rewind make its next step; take those that are done out of their queues."""
+        if self._rewinds is None or not self._rewinds.going:
             return
-        self._out += [
-            publications.workout(self._root, athlete.id, event) for athlete, event in rewinds.run(possible)
-        ]
-        for job in possible:
-            self._tell_lane(self._registry.athlete_rows[int(job.jobs["athlete"][0])])
+        for athlete, events in self._rewinds.go_on():
+            row = athlete.row
+            self._schedule.done(row, 1)
+            self._queues[row].popleft()
+            if not self._queues[row]:
+                del self._queues[row]
+            self._out += [publications.workout(self._root, athlete.id, event) for event in events]
+            self._tell_lane(athlete)
+
+    def _finish(self, row: int) -> None:
+        """Bring the rewind of an athlete to its end, if there is one."""
+        while self._rewinds is not None and row in self._rewinds.going:
+            self._go_on()
 
     def _obey(self, athlete: Athlete, job: Due) -> None:
         order = self._orders.pop(int(job.jobs["index"][0]))

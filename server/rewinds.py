@@ -20,7 +20,7 @@ from fusion.measurements import Records
 from server.messages import Workout
 from server.registry import Athlete, Registry
 from server.schedule import JOB, STEP_NS, Due, Schedule
-from server.workouts import Done, Workouts
+from server.workouts import Done, Result, Workouts
 
 FRESH_NS = -int(lib.KF_LONG_AGO_NS)  # the base before an athlete's first measurement
 
@@ -37,14 +37,30 @@ class _Cut(NamedTuple):
     done: Done | None  # None: a step of the models
 
 
+class _Going(NamedTuple):
+    """A rewind that is on its way."""
+
+    athlete: Athlete
+    until_ns: int
+    before: dict[str, tuple[int, Result]]  # what was told of workouts
+    steps: Iterator[tuple[int, Records]]
+
+
 class Rewinds:
-    """Carries out rewinds; ``bases`` are what it goes back to."""
+    """Carries out rewinds; ``bases`` are what it goes back to.
+
+    Attributes
+    ----------
+    going : dict of int
+        Those that are on their way, by their athletes' rows: what these hold is of some time ago.
+    """
 
     def __init__(
         self, table: Athletes, bases: Checkpoints, workouts: Workouts, schedule: Schedule, registry: Registry
     ) -> None:
         self._table, self._bases, self._workouts = table, bases, workouts
         self._schedule, self._registry = schedule, registry
+        self.going: dict[int, _Going] = {}
 
     def begin(self, jobs: list[Due]) -> None:
         """Take the first bases of athletes: of what they were before the first measurement or command."""
@@ -73,9 +89,11 @@ class Rewinds:
             ready[again] = self._bases.take_back(self._table.state, rows[again], due_ns[again])
         return due if ready.all() else due.of(ready)
 
-    def has_base(self, job: Due) -> bool:
-        """Return False where the step that a rewind would go back to was given up."""
-        return self._bases.has(int(job.jobs["athlete"][0]), int(job.jobs["due_ns"][0]))
+    def can_start(self, job: Due) -> bool:
+        """Return False where the step to go back to was given up, or more was done since than is known."""
+        row = int(job.jobs["athlete"][0])
+        known = self._workouts.can_rewind(self._registry.athlete_rows[row])
+        return known and self._bases.has(row, int(job.jobs["due_ns"][0]))
 
     def settle(self, athlete: Athlete) -> None:
         """Let nothing go back to before now: something was done that is no job."""
@@ -83,32 +101,27 @@ class Rewinds:
         self._bases.clear(athlete.row)
         self._workouts.forget(athlete)
 
-    def run(self, jobs: list[Due]) -> list[tuple[Athlete, Workout]]:
-        """Carry out rewinds of different athletes together; return what is to be told of their workouts."""
-        athletes = [self._registry.athlete_rows[int(job.jobs["athlete"][0])] for job in jobs]
-        known = [self._workouts.can_rewind(athlete) for athlete in athletes]
-        jobs = [job for job, each in zip(jobs, known, strict=True) if each]
-        athletes = [athlete for athlete, each in zip(athletes, known, strict=True) if each]
-        untils_ns = [int(job.jobs["received_ns"][0]) for job in jobs]
-        before = [self._workouts.results(*each) for each in zip(athletes, untils_ns, strict=True)]
-        steps = [self._steps(*each) for each in zip(athletes, jobs, strict=True)]
-        self._run(athletes, steps)
-        told: list[tuple[Athlete, Workout]] = []
-        for athlete, until_ns, results in zip(athletes, untils_ns, before, strict=True):
-            told += [(athlete, each) for each in self._workouts.revise(athlete, until_ns, results)]
-        return told
+    def start(self, job: Due) -> None:
+        """Begin a rewind; until it is done nothing else is to be done for its athlete."""
+        athlete, until_ns = (
+            self._registry.athlete_rows[int(job.jobs["athlete"][0])],
+            int(job.jobs["received_ns"][0]),
+        )
+        before = self._workouts.results(athlete, until_ns)
+        self.going[athlete.row] = _Going(athlete, until_ns, before, self._steps(athlete, job))
 
-    def _run(self, athletes: list[Athlete], steps: list[Iterator[tuple[int, Records]]]) -> None:
-        """Step all athletes who have steps left, until none has."""
-        while steps:
-            turns = [(athlete, way, next(way, None)) for athlete, way in zip(athletes, steps, strict=True)]
-            going = [(athlete, way, step) for athlete, way, step in turns if step is not None]
-            athletes, steps = [athlete for athlete, _, _ in going], [way for _, way, _ in going]
-            if going:
-                rows = np.array([athlete.row for athlete in athletes], np.intp)
-                due_ns = np.array([t_ns for _, _, (t_ns, _) in going], np.int64)
-                items = np.concatenate([items for _, _, (_, items) in going])
-                self._table.step(rows, due_ns, Due(_NO_JOBS, items).measurements())
+    def go_on(self) -> list[tuple[Athlete, list[Workout]]]:
+        """Make the next step of each that goes on; return who is done, and what is to be told of workouts."""
+        turns = [(each, next(each.steps, None)) for each in self.going.values()]
+        done = [each for each, step in turns if step is None]
+        for each in done:
+            del self.going[each.athlete.row]
+        steps = [step for _, step in turns if step is not None]
+        if steps:
+            due_ns = np.array([t_ns for t_ns, _ in steps], np.int64)
+            items = np.concatenate([items for _, items in steps])
+            self._table.step(np.array(list(self.going), np.intp), due_ns, Due(_NO_JOBS, items).measurements())
+        return [(each.athlete, self._workouts.revise(*each[:3])) for each in done]
 
     def _steps(self, athlete: Athlete, job: Due) -> Iterator[tuple[int, Records]]:
         """Go back, then yield each step's time and measurements; whoever takes one makes it."""
