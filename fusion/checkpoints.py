@@ -1,11 +1,12 @@
 """What rows of the table of athletes were some time ago, for going back when something comes late.
 
 A base is all that is known of a row at an aligned time: the row itself, and how far its histories had come.
-Bases of a row are taken every ten seconds or so, by whoever steps it; the newest few are kept, in arrays. So
-is the row as it was before its newest step, which can be taken back alone.
+Bases of a row are taken every ten seconds or so, by whoever steps it; the newest few are kept, packed: most
+of a row is of models that this athlete's devices never feed. The row as it was before its newest step is kept
+as it is: that step can be taken back alone.
 """
 
-from typing import Any
+from zlib import compress, decompress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from fusion.state import STATE
 from fusion.table import grown
 
 NONE_NS = np.iinfo(np.int64).min
+LEVEL = 1  # of compression: 0.7 of 3.9 kB are left, and a higher one gains little
 RAW = np.dtype((np.void, STATE.itemsize))  # rows as bytes: so they are copied at once, not field by field
 
 
@@ -33,17 +35,14 @@ class Checkpoints:
     def __init__(self, count: int, *histories: tuple[str, History]) -> None:
         self._histories = histories
         self._t_ns = np.full((0, count), NONE_NS)
-        self._newest_ns = np.full(0, NONE_NS)  # to where the newest step went
-        # The last of each is not a base, but from before that step.
-        self._rows = np.zeros((0, count + 1), RAW)
-        self._places = np.zeros((0, count + 1, len(histories), 3), np.int64)
+        self._packed: list[list[bytes]] = []  # the rows, a list for each
+        self._newest_ns = np.full(0, NONE_NS)  # to where the newest step went,
+        self._before = np.zeros(0, RAW)  # and the row before it,
+        self._places = np.zeros(
+            (0, count + 1, len(histories), 3), np.int64
+        )  # whose place is the last of each
         for _, history in histories:
             history.keeps = True
-
-    @property
-    def row_bytes(self) -> int:
-        """Return what the bases of a row take, without what its histories dropped."""
-        return sum(int(table[:1].nbytes) for table in self._tables())
 
     def keep(self, state: Records, rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> None:
         """Take a base of each row, at its time, in the place of its oldest."""
@@ -52,7 +51,9 @@ class Checkpoints:
         again = held_ns == t_ns[:, None]
         at = np.where(again.any(axis=1), again.argmax(axis=1), held_ns.argmin(axis=1))
         self._t_ns[rows, at] = t_ns
-        self._put(state, rows, at)
+        for row, place in zip(rows.tolist(), at.tolist(), strict=True):
+            self._packed[row][place] = compress(state[row].tobytes(), LEVEL)
+        self._put_places(state, rows, at)
         for i, (_, history) in enumerate(self._histories):
             for row in history.droppers(rows):
                 history.forget(row, self._place(row, int(self._oldest(row)), i))
@@ -61,14 +62,15 @@ class Checkpoints:
         """Take note of what rows are before a step to ``t_ns``, (n,)."""
         self._reserve(state)
         self._newest_ns[rows] = t_ns
-        self._put(state, rows, -1)
+        self._before[rows] = state.view(RAW)[rows]
+        self._put_places(state, rows, -1)
 
     def take_back(self, state: Records, rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Take back the newest step of rows; False where that did not go to ``t_ns``, (n,)."""
         known: NDArray[np.bool_] = self._newest_ns[rows] == t_ns
         rows = rows[known]
         slots = [state[column][rows] for column, _ in self._histories]
-        state.view(RAW)[rows] = self._rows[rows, -1]
+        state.view(RAW)[rows] = self._before[rows]
         for i, ((column, history), there) in enumerate(zip(self._histories, slots, strict=True)):
             state[column][rows] = there
             moved = (history.place(there) != self._places[rows, -1, i].T).any(axis=0)
@@ -84,12 +86,13 @@ class Checkpoints:
         """Forget all bases of a row."""
         if row < len(self._t_ns):
             self._t_ns[row] = self._newest_ns[row] = NONE_NS
+            self._packed[row] = [b""] * len(self._packed[row])
 
     def wind_back(self, state: Records, row: int, t_ns: int) -> list[int]:
         """Make a row what it was at a base that it `has`; return the times of its later bases, now gone."""
         at = int(np.flatnonzero(self._t_ns[row] == t_ns)[0])
         slots = [int(state[column][row]) for column, _ in self._histories]
-        state.view(RAW)[row] = self._rows[row, at]
+        state.view(RAW)[row] = np.frombuffer(decompress(self._packed[row][at]), RAW)[0]
         for i, ((column, history), slot) in enumerate(zip(self._histories, slots, strict=True)):
             state[column][row] = slot
             history.wind_back(state[column], row, self._place(row, at, i))
@@ -106,20 +109,16 @@ class Checkpoints:
     def _place(self, row: int, at: int, history: int) -> Place:
         return Place(*self._places[row, at, history].tolist())
 
-    def _put(self, state: Records, rows: NDArray[np.intp], at: NDArray[np.intp] | int) -> None:
-        self._rows[rows, at] = state.view(RAW)[rows]
+    def _put_places(self, state: Records, rows: NDArray[np.intp], at: NDArray[np.intp] | int) -> None:
         for i, (column, history) in enumerate(self._histories):
             self._places[rows, at, i] = history.place(state[column][rows]).T
 
-    def _tables(self) -> tuple[NDArray[Any], ...]:
-        return self._t_ns, self._newest_ns, self._rows, self._places
-
     def _reserve(self, state: Records) -> None:
         """Have room for every row of the table."""
-        before = len(self._t_ns)
-        if before >= len(state):
+        before, count = len(self._t_ns), len(state)
+        if before >= count:
             return
-        self._t_ns, self._newest_ns, self._rows, self._places = (
-            grown(table, len(state)) for table in self._tables()
-        )
+        self._t_ns, self._newest_ns = grown(self._t_ns, count), grown(self._newest_ns, count)
+        self._before, self._places = grown(self._before, count), grown(self._places, count)
         self._t_ns[before:] = self._newest_ns[before:] = NONE_NS
+        self._packed += [[b""] * self._t_ns.shape[1] for _ in range(before, count)]
