@@ -73,7 +73,8 @@ class Checkpoints:
         state.view(RAW)[rows] = self._before[rows]
         for i, ((column, history), there) in enumerate(zip(self._histories, slots, strict=True)):
             state[column][rows] = there
-            moved = (history.place(there) != self._places[rows, -1, i].T).any(axis=0)
+            before = self._places[rows, -1, i].T
+            moved = (history.place(there) != before).any(axis=0) & ((there >= 0) | (before[0] >= 0))
             for row in rows[moved].tolist():
                 history.wind_back(state[column], row, self._place(row, -1, i))
         return known

@@ -39,8 +39,13 @@ class Place(NamedTuple):
     """How far a row's history had come: what `History.wind_back` goes back to."""
 
     tenure: int  # of the slot: which of all that were ever opened; -1: the row had none
-    dropped: int  # entries that were flushed by then
+    dropped: int  # entries that were flushed by then; without a slot, how many slots had been opened
     held: int  # entries that there were
+
+    @property
+    def since(self) -> tuple[int, int]:
+        """Return tenure and number of the first entry that may be dropped later than here."""
+        return (self.tenure, self.dropped) if self.tenure >= 0 else (self.dropped, 0)
 
 
 class Dropped(NamedTuple):
@@ -192,10 +197,11 @@ class History:
 
     def place(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the places of rows by their slots, (3, n): the fields of `Place`."""
+        nowhere = np.array([[-1], [self._tenures], [0]])
         if not len(self._count):
-            return np.array([[-1], [0], [0]]) + np.zeros(len(slots), np.int64)
+            return nowhere + np.zeros(len(slots), np.int64)
         there = np.array([self._tenure[slots], self._flushed[slots], self._count[slots]], np.int64)
-        return np.where(slots >= 0, there, [[-1], [0], [0]])
+        return np.where(slots >= 0, there, nowhere)
 
     def droppers(self, rows: NDArray[np.intp]) -> list[int]:
         """Return those of rows of which something dropped is still kept."""
@@ -206,7 +212,7 @@ class History:
         gone = self._dropped.get(row)
         if gone is None:
             return
-        kept = [each for each in gone if (each.tenure, each.first) >= (oldest.tenure, oldest.dropped)]
+        kept = [each for each in gone if (each.tenure, each.first) >= oldest.since]
         if kept:
             self._dropped[row] = kept
         else:
@@ -219,7 +225,7 @@ class History:
             self._count[slot] = to.held
             return
         gone = self._dropped.get(row, [])
-        self._dropped[row] = [each for each in gone if (each.tenure, each.first) < (to.tenure, to.dropped)]
+        self._dropped[row] = [each for each in gone if (each.tenure, each.first) < to.since]
         if not self._dropped[row]:
             del self._dropped[row]
         parts = [each for each in gone if each.tenure == to.tenure and each.first >= to.dropped]

@@ -98,11 +98,13 @@ class Cleaner:
         return told
 
     def rate(self, told: list[Interval]) -> Rate | None:
-        """Return the rate of what `add` told just now, None of nothing."""
+        """Return the rate of what `add` told just now, None of nothing, and of what no heart does."""
         if not told:
             return None
         whole_ms = sum(interval.ms for interval in told)
         mean_ms = whole_ms / len(told)
+        if not RANGE_MS[0] <= mean_ms <= RANGE_MS[1]:
+            return None
         step_ms = SIGMA_NEW_MS if len(self._steps) < KNOWN_MIN else self._steps.quartiles / QUARTILES_OF_SIGMA
         odd = sum(interval.kind != "normal" for interval in told)
         sigma_bpm = 60e3 * step_ms / (mean_ms * mean_ms * (2.0 * len(told)) ** 0.5) * (1.0 + odd)

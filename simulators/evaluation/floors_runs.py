@@ -6,6 +6,7 @@ table of athletes, as they would live.
 
 import csv
 import math
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from fusion.athletes import Athletes
 from fusion.measurements import Measurements, Sport
 from fusion.models import altitude
+from server.errors import FileError
 from simulators.sensors import Barometer
 
 Floats = NDArray[np.float64]
@@ -40,6 +42,9 @@ class Run(NamedTuple):
     lifts: int  # rides up
 
 
+_NAME: Final = re.compile(r"([^_]+)_[^_]+_(\d+)_(\d+)")
+
+
 class Trial(NamedTuple):
     """A recorded trial: where it began to be indoors, and from which floor to which it went."""
 
@@ -52,12 +57,24 @@ class Trial(NamedTuple):
 
 
 def trials(data: Path) -> list[Trial]:
-    """Return the trials of nyc_floor_barometer, ``<building>_<trial>_<start>_<end>.csv``."""
+    """Return the trials of nyc_floor_barometer, ``<building>_<trial>_<start>_<end>.csv``.
+
+    Raises
+    ------
+    FileError
+        One cannot be read, or is never indoors.
+    """
     found = []
     for path in sorted(data.rglob("floor_prediction_test_data/**/*.csv")):
-        building, _, start, end = path.stem.split("_")
-        pressure, indoors = _recorded(path)
-        entry = int(np.flatnonzero((indoors > 0) & np.isfinite(pressure))[0])
+        named = _NAME.fullmatch(path.stem)
+        if named is None or not path.is_file():
+            continue
+        building, start, end = named.groups()
+        try:
+            pressure, indoors = _recorded(path)
+            entry = int(np.flatnonzero((indoors > 0) & np.isfinite(pressure))[0])
+        except (OSError, KeyError, ValueError, IndexError, csv.Error) as error:
+            raise FileError(path, f"is no recorded trial: {error}") from None
         height = altitude.height_of(pressure)
         rate = (height[RATE_SPAN_S:] - height[:-RATE_SPAN_S]) / RATE_SPAN_S
         lift = bool(np.nanmax(rate[entry:]) > LIFT_MPS)
@@ -208,7 +225,7 @@ def play(runs: Sequence[Run], *, steps: bool = True) -> Played:
             count = int(run.steps[second]) if steps else 0
             windows.append((row, now_ns, row, 5, 1.0, 0.0, 0.1, 2.0, 1.0, count, 0.55 * (count > 0), 0))
             if np.isfinite(run.pressure_pa[second]):
-                baro.append((row, now_ns, run.pressure_pa[second]))
+                baro.append((row, now_ns, 0, run.pressure_pa[second]))
         table.step(rows, np.full(len(runs), now_ns), Measurements.of(baro=baro, windows=windows))
         heights[:, second] = np.where(
             table.state["alt_t_ns"][rows] > 0, table.state["alt_x"][rows, 0], np.nan

@@ -4,6 +4,7 @@ All runs of a kind are rows of one table and step together, once a second.
 """
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -24,6 +25,7 @@ from simulators.sensors import Optical
 from simulators.truth import Truth
 
 _FILE = re.compile(r"\.(fit|tcx)(\.xz)?$")
+_SUBJECT = re.compile(r"subject_\d\d")
 FILE_SECONDS_MAX: Final = 3_000
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -218,21 +220,44 @@ def ours(runs: Sequence[Run], *sensors: Sensors) -> Outcome:
 
 
 def gudb(folder: Path) -> list[tuple[str, str, Floats]]:
-    """Return subject, name and intervals, s, of each series of a chest strap, by name."""
+    """Return subject, name and intervals, s, of each series of a chest strap, by name.
+
+    Raises
+    ------
+    FileError
+        One cannot be read.
+    """
     found = []
     for path in sorted(folder.rglob("annotation_cs.tsv")):
-        rr_s = np.diff(np.loadtxt(path)) / 250.0
+        if not (path.is_file() and _SUBJECT.fullmatch(path.parts[-3])):
+            continue
+        try:
+            with warnings.catch_warnings(action="ignore"):  # of a file that holds nothing
+                rr_s = np.diff(np.loadtxt(path, ndmin=1)) / 250.0
+        except (OSError, ValueError) as error:
+            raise FileError(path, f"holds no beats: {error}") from None
         if len(rr_s) >= 60:
             found.append((path.parts[-3], "/".join(path.parts[-3:-1]), rr_s))
     return found
 
 
 def hrm(folder: Path, name: str) -> Floats | None:
-    """Return the intervals, s, of a Polar recording, or None where there is none."""
+    """Return the intervals, s, of a Polar recording, or None where there is none.
+
+    Raises
+    ------
+    FileError
+        It cannot be read.
+    """
     for path in sorted(folder.rglob(name)):
-        return (
-            np.array(path.read_text(encoding="latin-1").split("[HRData]")[1].split(), dtype=np.float64) * 1e-3
-        )
+        try:
+            told = path.read_text(encoding="latin-1").partition("[HRData]")[2].split()
+            rr_s = np.array(told, dtype=np.float64) * 1e-3
+        except (OSError, ValueError) as error:
+            raise FileError(path, f"holds no beats: {error}") from None
+        if len(rr_s) < 60:
+            raise FileError(path, "holds less than 60 beats")
+        return rr_s
     return None
 
 

@@ -117,3 +117,9 @@ def test_the_rate_lies_where_its_beats_were() -> None:
     assert rate.bpm == pytest.approx(120.0)
     assert rate.lag_s == pytest.approx(1.5)  # two intervals wait, and the middle of two
     assert cleaner.rate([]) is None
+
+
+@pytest.mark.parametrize("ms", [5e-324, 1e-300, 1.0, 10_000.0])
+def test_intervals_of_no_heart_have_no_rate(ms: float) -> None:
+    cleaner = Cleaner()
+    assert cleaner.rate(cleaner.add([ms] * 64)) is None

@@ -1,0 +1,80 @@
+"""Rewinds over what is done to workouts: starts and stops that come late, or among what is made again."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from server.codecs import samples
+from server.config import Athlete, Config, Device
+from server.engine import Engine
+from server.envelopes import Incoming
+from server.messages import Birth, Clock, Command, Gnss, HeartRate, Packet, Workout
+from server.overload import MODES
+
+S = 1_000_000_000
+BEGIN = 1_790_000_000 * S
+DEVICES = ("strap", "other", "phone")
+CONFIG = Config(athletes=[Athlete(id="ada", devices=[Device(id=each) for each in DEVICES])])
+
+Message = tuple[float, str, Packet | Command]  # when it comes, s
+
+
+def at(t_s: float) -> int:
+    return BEGIN + round(t_s * S)
+
+
+def beat(t_s: float, device: str = "strap", late_s: float = 0.0) -> Message:
+    return t_s + late_s, f"in/{device}/hr", HeartRate(t=at(t_s), bpm=120.0)
+
+
+def fix(t_s: float, late_s: float = 0.0) -> Message:
+    there = Gnss(t=at(t_s), lat=47.0 + 3.0 * t_s / 111e3, lon=8.0, h_acc_m=5.0, speed_mps=3.0)
+    return t_s + late_s, "in/phone/gnss", there
+
+
+def order(action: str, t_s: float, late_s: float = 0.0) -> Message:
+    command = Command(action, f"{action}-{round(t_s)}", t=at(t_s), sport="run")  # type: ignore[arg-type]
+    return t_s + late_s, "command/ada", command
+
+
+def play(messages: Iterable[Message], overloaded_s: tuple[float, float] = (0.0, 0.0)) -> list[Workout]:
+    """Return what is told of workouts; between two times rewinds are given up."""
+    engine = Engine(CONFIG, lambda: 0)
+    births = [(-1.0, f"in/{each}/status", Birth(clock=Clock(recorded=True))) for each in DEVICES]
+    told: list[Workout] = []
+    for come_s, topic, packet in sorted([*births, *messages], key=lambda each: each[0]):
+        overloaded = overloaded_s[0] < come_s < overloaded_s[1]
+        engine.ladder.level = MODES.index("orientation_only") if overloaded else 0
+        out = engine.advance(
+            [Incoming(f"kinefuse/v1/{topic}", samples.encode(packet), False, BEGIN, 0)], BEGIN
+        )
+        told += [
+            msgspec.json.decode(each.payload, type=Workout) for each in out if each.topic.endswith("/workout")
+        ]
+    return told
+
+
+def summaries(told: list[Workout]) -> dict[str, object]:
+    return {each.workout.id: each.summary for each in told if each.summary is not None}
+
+
+def test_a_step_that_is_made_again_leaves_what_the_workout_before_it_needs() -> None:
+    def messages(*, late: bool) -> list[Message]:
+        own = [fix(i + 0.5, 14.0 if late and 31 < i < 36 else 0.0) for i in range(60)]
+        beats = [beat(i + 0.2) for i in range(60)]
+        others = [beat(i + 0.6, "other", 1.3 * late) for i in range(40, 60)]
+        return [*own, *beats, *others, order("start", 40.1), order("stop", 61.0)]
+
+    in_order, late = play(messages(late=False)), play(messages(late=True))
+    assert len(summaries(in_order)) == 2
+    assert summaries(late) == summaries(in_order)
+
+
+def test_a_late_stop_that_was_not_rewound_to_still_stops() -> None:
+    beats = [each for i in range(60) for each in (beat(i + 0.2), beat(i + 0.7, "other"))]
+    late = [beat(43.05, "other", 12.0), beat(43.15, "other", 15.0)]
+    told = play([*beats, order("lap", 45.0), order("stop", 38.0, 12.0), *late], overloaded_s=(49.0, 53.0))
+    assert "ended" in [each.event for each in told]
+    assert told[-1].workout.state == "ended"
+    assert told[-1].event == "revised"
+    assert not told[-1].laps
