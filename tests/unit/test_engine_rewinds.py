@@ -48,6 +48,8 @@ def play(messages: Iterable[Message], overloaded_s: tuple[float, float] = (0.0, 
         out = engine.advance(
             [Incoming(f"kinefuse/v1/{topic}", samples.encode(packet), False, BEGIN, 0)], BEGIN
         )
+        while engine.behind:
+            out += engine.advance([], BEGIN)
         told += [
             msgspec.json.decode(each.payload, type=Workout) for each in out if each.topic.endswith("/workout")
         ]
