@@ -199,8 +199,13 @@ class Jobs:
             if job.jobs["kind"][0] == _KEEP:
                 rewinds.begin(int(job.jobs["athlete"][0]), int(job.jobs["received_ns"][0]))
         jobs = [job for job in jobs if job.jobs["kind"][0] == _REWIND]
-        possible = [job for job in jobs if self._ladder.level < _ORIENTATION_ONLY and rewinds.has_base(job)]
-        self.given_up["rewinds"] += len(jobs) - len(possible)
+        possible = []
+        for job in jobs:
+            if self._ladder.level < _ORIENTATION_ONLY and rewinds.can_run(job):
+                possible.append(job)
+            else:  # a command that came late stays where it was carried out: no base before that is right
+                self.given_up["rewinds"] += 1
+                rewinds.settle(self._registry.athlete_rows[int(job.jobs["athlete"][0])])
         if not possible:
             return
         self._out += [

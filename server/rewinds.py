@@ -71,9 +71,11 @@ class Rewinds:
             ready[again] = self._bases.take_back(self._table.state, rows[again], due_ns[again])
         return due if ready.all() else due.of(ready)
 
-    def has_base(self, job: Due) -> bool:
-        """Return False where the step that a rewind would go back to was given up."""
-        return self._bases.has(int(job.jobs["athlete"][0]), int(job.jobs["due_ns"][0]))
+    def can_run(self, job: Due) -> bool:
+        """Return False where the step that a rewind would go back to was given up, or too much was done."""
+        row = int(job.jobs["athlete"][0])
+        known = self._workouts.can_rewind(self._registry.athlete_rows[row])
+        return known and self._bases.has(row, int(job.jobs["due_ns"][0]))
 
     def settle(self, athlete: Athlete) -> None:
         """Let nothing go back to before now: something was done that is no job."""
@@ -84,9 +86,6 @@ class Rewinds:
     def run(self, jobs: list[Due]) -> list[tuple[Athlete, Workout]]:
         """Carry out rewinds of different athletes together; return what is to be told of their workouts."""
         athletes = [self._registry.athlete_rows[int(job.jobs["athlete"][0])] for job in jobs]
-        known = [self._workouts.can_rewind(athlete) for athlete in athletes]
-        jobs = [job for job, each in zip(jobs, known, strict=True) if each]
-        athletes = [athlete for athlete, each in zip(athletes, known, strict=True) if each]
         untils_ns = [int(job.jobs["received_ns"][0]) for job in jobs]
         before = [self._workouts.results(*each) for each in zip(athletes, untils_ns, strict=True)]
         steps = [self._steps(*each) for each in zip(athletes, jobs, strict=True)]
