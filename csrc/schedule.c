@@ -218,8 +218,12 @@ static void order(kf_schedule *s, const kf_event *e)
         s->jobs_waiting--;
     }
     kf_lane_tell(s, e->athlete, KF_JOB_ORDER, t_ns, why)->index = e->index;
-    if (!late || !kf_lane_mark(s, lane, until_ns))
+    if (!late)
         return;
+    if (!kf_lane_mark(s, lane, until_ns)) {
+        kf_lane_settle(s, e->athlete); /* it stays where it is carried out: no base before that is right */
+        return;
+    }
     lane->deep_ns = until_ns < lane->deep_ns ? until_ns : lane->deep_ns; /* somebody waits for it */
     if (kf_lane_is_ripe(s, lane))
         kf_lane_rewind(s, e->athlete);

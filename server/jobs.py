@@ -229,8 +229,10 @@ class Jobs:
         return True
 
     def _give_up(self, row: int) -> None:
+        """Give up a rewind: a late command stays where it is, so no base before that is right."""
         self._schedule.done(row, 1)
         self.given_up["rewinds"] += 1
+        self.settle(self._registry.athlete_rows[row])
 
     def _go_on(self) -> None:
         """Let each rewind make its next step; take those that are done out of their queues."""

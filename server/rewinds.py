@@ -103,10 +103,8 @@ class Rewinds:
 
     def start(self, job: Due) -> None:
         """Begin a rewind; until it is done nothing else is to be done for its athlete."""
-        athlete, until_ns = (
-            self._registry.athlete_rows[int(job.jobs["athlete"][0])],
-            int(job.jobs["received_ns"][0]),
-        )
+        athlete = self._registry.athlete_rows[int(job.jobs["athlete"][0])]
+        until_ns = int(job.jobs["received_ns"][0])
         before = self._workouts.results(athlete, until_ns)
         self.going[athlete.row] = _Going(athlete, until_ns, before, self._steps(athlete, job))
 

@@ -170,14 +170,10 @@ class Workouts:
     # Rewinds: what was done is undone, and done again between the steps where it belongs.
 
     def wind_back(self, athlete: Athlete, t_ns: int) -> list[Done]:
-        """Undo what was done at ``t_ns`` or later; return it in the order of time, for `redo`.
-
-        What was done after the first of these goes with them, though it be of a time before: it came late and
-        was not put into its place.
-        """
+        """Undo what was done at ``t_ns`` or later; return it in the order of time, for `redo`."""
         done = self._done.pop(athlete.id, [])
-        first = next((i for i, each in enumerate(done) if each.at_ns >= t_ns), len(done))
-        kept, undone = done[:first], done[first:]
+        kept = [each for each in done if each.at_ns < t_ns]
+        undone = [each for each in done if each.at_ns >= t_ns]
         if kept:
             self._done[athlete.id] = kept
         if undone:

@@ -78,5 +78,11 @@ def test_a_late_stop_that_was_not_rewound_to_still_stops() -> None:
     told = play([*beats, order("lap", 45.0), order("stop", 38.0, 12.0), *late], overloaded_s=(49.0, 53.0))
     assert "ended" in [each.event for each in told]
     assert told[-1].workout.state == "ended"
-    assert told[-1].event == "revised"
-    assert not told[-1].laps
+
+
+def test_a_late_start_that_was_not_rewound_to_can_be_stopped() -> None:
+    beats = [each for i in range(70) for each in (beat(i + 0.2), beat(i + 0.7, "other"))]
+    orders = [order("stop", 5.0), order("start", 49.0, 3.0), order("stop", 66.0)]
+    late = [beat(each + 0.05, "other", 6.0) for each in range(51, 60)]
+    told = play([*beats, *orders, *late], overloaded_s=(51.5, 53.5))
+    assert [each.event for each in told if each.event != "revised"] == ["started", "ended"] * 2
