@@ -55,7 +55,7 @@ def _heart_rate(packet: HeartRate, device: Device) -> Item | None:
         if device.cleaner is None:
             device.cleaner = Cleaner()
         assert not isinstance(packet.t, str), "codecs read decimal strings"
-        rate = device.cleaner.rate(device.cleaner.add(packet.rr_ms, packet.t))
+        rate = device.cleaner.rate(packet.rr_ms, packet.t)
         if rate is not None:
             bpm, lag_s = rate.bpm, rate.lag_s
             sigma_bpm = max(rate.sigma_bpm, sigma_bpm) if optical else rate.sigma_bpm

@@ -146,7 +146,7 @@ class Health:
                 )
                 for kind, stream in self._streams.of(device.row, utc_ns).items()
             },
-            intervals=dict(device.cleaner.found) if device.cleaner else {},
+            intervals=device.cleaner.found if device.cleaner else {},
         )
 
     def refused(self) -> dict[str, int]:

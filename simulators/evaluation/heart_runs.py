@@ -142,7 +142,7 @@ def strap(beats_s: Floats, seconds: int, rr_s: Floats | None = None) -> tuple[Fl
         if until:
             recent = rr_ms[max(until - RECENT, 0) : until]
             told[second] = np.round(60e3 * len(recent) / recent.sum())
-        rate = cleaner.rate(cleaner.add(rr_ms[at:until].tolist()))
+        rate = cleaner.rate(rr_ms[at:until].tolist())
         if rate is not None:
             late_s = second + 1.0 - ends[until - 1]
             cleaned[second] = rate.bpm, rate.sigma_bpm, rate.lag_s + late_s

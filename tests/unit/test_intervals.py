@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusion.intervals import AHEAD, Cleaner, Interval
+from tests.support.intervals_twin import Cleaner as Twin
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -85,8 +86,27 @@ def test_of_any_numbers_finite_ones_come_and_what_is_kept_is_bounded(rr: list[fl
     told = cleaner.add(rr)
     assert all(np.isfinite(one.ms) and one.ms > 0.0 for one in told)
     assert len(told) <= 3 * len(rr)
-    rate = cleaner.rate(told)
+    rate = Cleaner().rate(rr)
     assert rate is None or (rate.bpm > 0.0 and rate.sigma_bpm > 0.0 and rate.lag_s >= 0.0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=seeds, cut=st.integers(1, 7), timed=st.booleans())
+def test_the_core_does_what_its_readable_twin_does(seed: int, cut: int, timed: bool) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.choice([250.0, 480.0, 500.0, 510.5, 700.0, 1000.0, 3000.0], 300) + rng.normal(0, 9.0, 300)
+    rr = np.where(rng.random(300) < rng.choice([0.05, 0.5]), values, 500.0 + 12.0 * rng.normal(size=300))
+    cleaner, rated, twin, t_ns = Cleaner(), Cleaner(), Twin(), 0
+    for at in range(0, len(rr), cut):
+        part = rr[at : at + cut].tolist()
+        t_ns += round(1e6 * sum(part)) + int(rng.random() < 0.02) * 4 * 10**9
+        told = twin.add(part, t_ns if timed else None)
+        assert cleaner.add(part, t_ns if timed else None) == told
+        rate = rated.rate(part, t_ns if timed else None)
+        expected = twin.rate(told)
+        assert (rate is None) == (expected is None)
+        assert rate is None or rate == pytest.approx(expected, rel=1e-12)
+    assert cleaner.found == rated.found == twin.found
 
 
 def test_a_new_level_is_believed_after_a_few_beats() -> None:
@@ -112,7 +132,7 @@ def test_beats_that_were_lost_make_no_neighbours() -> None:
 def test_the_rate_lies_where_its_beats_were() -> None:
     cleaner = Cleaner()
     cleaner.add([500.0] * 30)
-    rate = cleaner.rate(cleaner.add([500.0, 500.0]))
+    rate = cleaner.rate([500.0, 500.0])
     assert rate is not None
     assert rate.bpm == pytest.approx(120.0)
     assert rate.lag_s == pytest.approx(1.5)  # two intervals wait, and the middle of two
@@ -122,4 +142,4 @@ def test_the_rate_lies_where_its_beats_were() -> None:
 @pytest.mark.parametrize("ms", [5e-324, 1e-300, 1.0, 10_000.0])
 def test_intervals_of_no_heart_have_no_rate(ms: float) -> None:
     cleaner = Cleaner()
-    assert cleaner.rate(cleaner.add([ms] * 64)) is None
+    assert cleaner.rate([ms] * 64) is None
