@@ -186,6 +186,18 @@ static void find_sample(kf_schedule *s, size_t event)
         find(s, t_ns, event, KF_NONE);
 }
 
+/* Whether a start is far from all that came: of a recording that begins again, from the time on at which it
+ * began, or after the clock was set. */
+static bool starts_anew(const kf_schedule *s, const kf_lane *lane, int64_t t_ns)
+{
+    const int64_t behind_ns = lane->watermark_ns - t_ns;
+
+    if (!(lane->flags & KF_LANE_RECORDED))
+        return behind_ns >= KF_CLOCK_SET_NS || behind_ns <= -KF_DAY_NS;
+    return behind_ns >= lifespan(s) || behind_ns <= -KF_DAY_NS ||
+           (behind_ns >= KF_LIFESPAN_NS && t_ns <= lane->begun_ns);
+}
+
 /* Queue a command behind all measurements up to its time; one that comes too late takes effect now.
  *
  * Only a recording's start turns time back, and any start after the server's clock was set. */
@@ -193,14 +205,13 @@ static void order(kf_schedule *s, const kf_event *e)
 {
     kf_lane *lane = &s->lanes[e->athlete];
     const bool starts = e->kind == KF_EVENT_START;
-    const int64_t back_ns = lane->flags & KF_LANE_RECORDED ? KF_LIFESPAN_NS : KF_CLOCK_SET_NS;
     int64_t t_ns = e->flags & KF_EVENT_TIMED ? e->t_ns : now(lane, e);
     const int64_t ahead_ns = t_ns - lane->watermark_ns;
     const kf_cause why = {KF_NONE, 0, 0, e->received_ns};
 
     if (starts)
         lane->flags &= ~(uint32_t)KF_LANE_OPENS;
-    if (!(lane->flags & KF_LANE_STARTED) || (starts && !(-back_ns < ahead_ns && ahead_ns < KF_DAY_NS)))
+    if (!(lane->flags & KF_LANE_STARTED) || (starts && starts_anew(s, lane, t_ns)))
         kf_lane_restart(s, e->athlete, t_ns);
     else if (ahead_ns <= -lifespan(s))
         t_ns = lane->watermark_ns;

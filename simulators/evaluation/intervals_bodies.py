@@ -21,6 +21,7 @@ from fusion.measurements import WINDOW, Measurements, Sport
 from fusion.metrics.cadence import SPAN_S
 from fusion.models.heart_rate import NIS_HIGH, NIS_LOW
 from server.codecs import imu
+from server.errors import FileError
 from simulators.evaluation import heart_runs
 from simulators.evaluation.heart_runs import Run, Sensors
 from simulators.evaluation.intervals_runs import CHANGES, CHANGING_BPM_S
@@ -40,7 +41,13 @@ SHIFTS_S: Final = np.arange(-30.0, 30.0, 0.25)
 
 
 def bodies(data: Path) -> Outcome:
-    """Return what came of all recorded hearts and walks under a folder; empty where there are none."""
+    """Return what came of all recorded hearts and walks under a folder; empty where there are none.
+
+    Raises
+    ------
+    FileError
+        A file cannot be read.
+    """
     outcome = empty()
     # Subjects with odd numbers: a search chose the heart's modes on the even ones (evaluate heart).
     beats = [heart_runs.recorded(name, rr) for who, name, rr in heart_runs.gudb(data) if int(who[-2:]) % 2]
@@ -85,9 +92,12 @@ def _walk(outcome: Outcome, folder: Path) -> None:
 
 def _optical(path: Path) -> Floats:
     """Return when each step was, s, (n,), on the optical system's clock."""
-    with path.open(newline="", encoding="utf-8-sig") as lines:
-        rows = [row for row in csv.DictReader(lines) if row["L/R"] in ("L", "R") and row["Split"]]
-    return np.array([float(row["Split"]) for row in rows])
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            rows = [row for row in csv.DictReader(lines) if row["L/R"] in ("L", "R") and row["Split"]]
+        return np.array([float(row["Split"]) for row in rows])
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise FileError(path, f"holds no steps: {error}") from None
 
 
 def _truth(steps_s: Floats, t_s: Floats) -> tuple[Floats, NDArray[np.bool_]]:
@@ -110,8 +120,11 @@ def _disagreement(told: Floats, steps_s: Floats, shift_s: float) -> float:
 
 def rhythm(path: Path) -> Floats:
     """Return time, cadence and its sigma at each second of a Physilog export, (n, 3); 1/min, NaN: none."""
-    with lzma.open(path, "rt") as lines:
-        rows = np.genfromtxt(lines, delimiter=",", skip_header=8, usecols=range(7))
+    try:
+        with lzma.open(path, "rt") as lines:
+            rows = np.genfromtxt(lines, delimiter=",", skip_header=8, usecols=range(7), ndmin=2)
+    except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
+        raise FileError(path, f"holds no motion: {error}") from None
     rows = rows[np.isfinite(rows).all(1)]
     gyro_b, accel_b = np.radians(rows[:, 1:4]), rows[:, 4:7] * GRAVITY_MPS2
     core, table = CoreTable(), Athletes()

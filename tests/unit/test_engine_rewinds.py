@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 
 import msgspec
+import pytest
 
 from server.codecs import samples
 from server.config import Athlete, Config, Device
 from server.engine import Engine
 from server.envelopes import Incoming
-from server.messages import Birth, Clock, Command, Gnss, HeartRate, Packet, Workout
+from server.messages import Birth, Clock, Command, Gnss, HeartRate, Packet, Summary, Workout
 from server.overload import MODES
 
 S = 1_000_000_000
@@ -70,6 +71,33 @@ def test_a_step_that_is_made_again_leaves_what_the_workout_before_it_needs() -> 
     in_order, late = play(messages(late=False)), play(messages(late=True))
     assert len(summaries(in_order)) == 2
     assert summaries(late) == summaries(in_order)
+
+
+@pytest.mark.parametrize("late_s", [0.0, 5.0, 12.0, 20.0])
+def test_a_start_within_the_window_is_put_into_its_place_also_in_a_recording(late_s: float) -> None:
+    beats = [beat(i + 0.2) for i in range(80)]
+    messages = [*beats, *map(fix, range(80)), order("start", 40.1, late_s), order("stop", 81.0)]
+    last = summaries(play(messages))[f"ada-{at(40.1) // 10**6}"]
+    assert isinstance(last, Summary)
+    assert last.distance_m == pytest.approx(3.0 * 40.9, abs=6.0)
+
+
+def test_a_recording_shorter_than_the_window_may_begin_again() -> None:
+    engine = Engine(CONFIG, lambda: 0)
+    told = []
+    for number in range(2):
+        start = Command("start", f"go-{number}", t=BEGIN, sport="run")
+        beats = [HeartRate(t=at(i + 0.2), bpm=120.0, boot=number, seq=i) for i in range(20)]
+        packets: list[tuple[str, Packet | Command]] = [
+            ("command/ada", start),
+            *(("in/strap/hr", each) for each in beats),
+        ]
+        for topic, packet in [("in/strap/status", Birth(clock=Clock(recorded=True))), *packets]:
+            out = engine.advance(
+                [Incoming(f"kinefuse/v1/{topic}", samples.encode(packet), False, BEGIN, 0)], BEGIN
+            )
+            told += [each for each in out if each.topic.endswith("/live")]
+    assert len(told) >= 38
 
 
 def test_a_late_stop_that_was_not_rewound_to_still_stops() -> None:
