@@ -1,5 +1,6 @@
 """Ascent and, beside it, descent of the workout, m: live, by hysteresis on the filter's relative height."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from fusion.table import Fields
 
 SHARE_BARO = 0.03  # one sigma, of the ascent: weather, wind, lag
 SHARE_GNSS = 0.12  # receivers' and recorded heights: makers smooth them, each in its own way
-HELD_BARO_M = 0.5 * climb.THRESHOLD_M  # and in square: the hysteresis holds back none to all of its threshold
+# And in square: the hysteresis holds back none to all of its threshold, and weather makes a climb of its own.
+HELD_BARO_M = math.hypot(0.5 * climb.THRESHOLD_M, 0.8)
 HELD_GNSS_M = 4.0
 SILENT_MPS = 0.5  # while no height is heard an athlete climbs no faster
 BARO = int(Source.BARO)

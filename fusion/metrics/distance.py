@@ -20,6 +20,7 @@ from fusion.metrics.metric import NO_SOURCE, OK, Raw, View, of_workout
 from fusion.models import position
 from fusion.table import Fields, Picked
 
+STEPS = (int(Source.IMU), int(Source.CADENCE))  # of a path: lengths of steps, to be weighed against a line
 HOLE_NS = 10_000_000_000  # fixes further apart leave a hole that others may fill
 EDGE_S = 8.0  # from a resume to the first fix: its speed speaks for that long
 CHORD_SHARE = 0.1  # one sigma of a straight line across a hole, of its length
@@ -108,7 +109,8 @@ def from_fixes(state: Records, step: position.Step) -> Floats:
     holes = counted & filled & ~step.joined
     if holes.any():
         _take_path(Picked(state, rows), holes)
-        _straighten(state, step, holes & (step.before_ns >= state["resume_ns"][rows]))
+        on_foot = np.isin(state["path_source"][rows], STEPS)
+        _straighten(state, step, holes & on_foot & (step.before_ns >= state["resume_ns"][rows]))
     between = np.where(joined, arc - off, np.nan)
     apart = counted & ~step.joined & ~filled
     if apart.any():
@@ -170,7 +172,7 @@ def _take_path(s: Fields, use: Mask) -> None:
 
 
 def _straighten(state: Records, step: position.Step, use: Mask) -> None:
-    """Weigh the path that filled a hole against the straight line across it.
+    """Weigh the steps' path that filled a hole against the straight line across it.
 
     The way is at least the line, and a little more. By how much more, the path tells. A small excess is
     mostly noise, a large one is a bend: the line's sigma is a share of it and, in square, the excess itself.
