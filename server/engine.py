@@ -60,7 +60,7 @@ class Engine:
     ladder : Ladder
         What is given up at the moment, for want of time.
     given_up : Counter of str
-        What was given up so far: updates (``live``), steps (``steps``) and IMU packets (``packets``).
+        What was given up so far: what `Jobs` gives up, and IMU packets (``packets``).
     behind : bool
         True while work is left for the next tick, which should then come soon.
     """
@@ -263,6 +263,7 @@ class Engine:
             self.schedule.heard(device.row, message.arrived_ns)
 
     def _set_recorded(self, device: Device, recorded: bool, speed: float = 0.0) -> None:
+        self._out += self.jobs.finish(device.athlete)
         device.set_recorded(recorded)
         self.streams.play(device.row, speed if recorded else 0.0)
         device.athlete.recorded = any(each.recorded for each in device.athlete.devices)

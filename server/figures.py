@@ -49,5 +49,6 @@ def ended(engine: Engine, clock: Clock, until_ns: int) -> Iterator[Outgoing]:
     for athlete in engine.registry.athletes.values():
         if clock.monotonic_ns() > until_ns:
             return
+        yield from engine.jobs.finish(athlete)
         if engine.workouts.is_open(athlete):
             yield engine.end_workout(athlete)

@@ -157,6 +157,12 @@ class Jobs:
             self._go_on()
         return self._out
 
+    def finish(self, athlete: Athlete) -> list[Outgoing]:
+        """Bring an athlete's rewind to its end, if there is one: till then workouts are of some time ago."""
+        self._out = []
+        self._finish(athlete.row)
+        return self._out
+
     def rewind_now(self, athlete: Athlete) -> list[Outgoing]:
         """Put into its place what came late and waits for more of its kind: nothing more is awaited."""
         self._out = []

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from fusion._core import lib
 from fusion.core import Advance, CoreTable
-from server.codecs import imu
-from tests.support.motion import moving, packets_of
+from tests.support.motion import binary_packets, moving, packets_of
 
 SECONDS, SAMPLES = 24, 10
 PACKETS = SECONDS * 100 // SAMPLES
@@ -22,19 +21,7 @@ ON, FORK, BESIDE, LAST = (
 @cache
 def sent(seed: int) -> tuple[bytes, ...]:
     """Return the packets of somebody who walks."""
-    m = moving(SECONDS, step_hz=1.9, seed=seed)
-    return tuple(
-        imu.encode(
-            accel_b=m.accel_b[at : at + SAMPLES],
-            gyro_b=m.gyro_b[at : at + SAMPLES],
-            mag_b=m.mag_b[at : at + SAMPLES],
-            boot=1,
-            t0_ns=int(m.t_ns[at]),
-            seq=at // SAMPLES,
-            dt_ns=10**7,
-        )
-        for at in range(0, len(m.t_ns), SAMPLES)
-    )
+    return tuple(binary_packets(moving(SECONDS, step_hz=1.9, seed=seed), SAMPLES))
 
 
 def taken(seed: int, order: list[tuple[int, int]], cuts: list[int]) -> Advance:

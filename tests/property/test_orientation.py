@@ -12,7 +12,17 @@ from fusion.core import CoreTable, record
 from fusion.measurements import Records
 from fusion.orientation import INSTANT, POSE, track
 from server.codecs import imu
-from tests.support.motion import Floats, answers, merged, moving, packets_of, product, rows_of, turned
+from tests.support.motion import (
+    Floats,
+    answers,
+    binary_packets,
+    merged,
+    moving,
+    packets_of,
+    product,
+    rows_of,
+    turned,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 RANGE = 0.8  # rad/s
@@ -181,19 +191,7 @@ def test_long_streams_of_wild_numbers_leave_a_sound_answer(seed: int, means: int
 
 def binary(seed: int, seconds: float, size: int) -> list[bytes]:
     """Return a stream as binary packets of nine columns."""
-    m = moving(seconds, step_hz=1.7, start_ns=10**9 + seed % 10**7, seed=seed)
-    return [
-        imu.encode(
-            accel_b=m.accel_b[at : at + size],
-            gyro_b=m.gyro_b[at : at + size],
-            mag_b=m.mag_b[at : at + size],
-            boot=1,
-            t0_ns=int(m.t_ns[at]),
-            seq=seq,
-            dt_ns=10**7,
-        )
-        for seq, at in enumerate(range(0, len(m.t_ns), size))
-    ]
+    return binary_packets(moving(seconds, step_hz=1.7, start_ns=10**9 + seed % 10**7, seed=seed), size)
 
 
 @settings(max_examples=8, deadline=None, phases=[Phase.generate])

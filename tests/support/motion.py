@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from fusion.core import PACKET, ROW, CoreTable
 from fusion.measurements import Records
+from server.codecs import imu
 
 Floats = NDArray[np.float64]
 GRAVITY_MPS2 = 9.80665
@@ -89,6 +90,22 @@ def all_rows(m: Motion, *, mag: bool = True) -> Records:
     """Return the motion as merged rows."""
     parts = [rows_of(m.t_ns, m.accel_b, 0), rows_of(m.t_ns, m.gyro_b, 1)]
     return merged(*parts, *([rows_of(m.t_ns, m.mag_b, 2)] if mag else []))
+
+
+def binary_packets(m: Motion, size: int) -> list[bytes]:
+    """Return a stream of 100 Hz as binary packets of nine columns, of ``size`` samples each."""
+    return [
+        imu.encode(
+            accel_b=m.accel_b[at : at + size],
+            gyro_b=m.gyro_b[at : at + size],
+            mag_b=m.mag_b[at : at + size],
+            boot=1,
+            t0_ns=int(m.t_ns[at]),
+            seq=seq,
+            dt_ns=10**7,
+        )
+        for seq, at in enumerate(range(0, len(m.t_ns), size))
+    ]
 
 
 class Answers(NamedTuple):

@@ -5,10 +5,12 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 
+from server.clock import SystemClock
 from server.codecs import samples
 from server.config import Athlete, Config, Device
 from server.engine import Engine
 from server.envelopes import Incoming
+from server.figures import ended
 from server.messages import Birth, Clock, Command, Gnss, HeartRate, Packet, Summary, Workout
 from server.overload import MODES
 
@@ -98,6 +100,29 @@ def test_a_recording_shorter_than_the_window_may_begin_again() -> None:
             )
             told += [each for each in out if each.topic.endswith("/live")]
     assert len(told) >= 38
+
+
+def test_a_server_that_stops_amid_a_rewind_still_ends_the_workout() -> None:
+    engine = Engine(CONFIG, lambda: 0)
+
+    def send(topic: str, packet: Packet | Command) -> None:
+        engine.advance([Incoming(f"kinefuse/v1/{topic}", samples.encode(packet), False, BEGIN, 0)], BEGIN)
+
+    for each in DEVICES:
+        send(f"in/{each}/status", Birth(clock=Clock(recorded=True)))
+    calm = [*(beat(i + 0.2) for i in range(20)), order("stop", 2.5), order("start", 12.5)]
+    for _, topic, packet in sorted(calm, key=lambda each: each[0]):
+        send(topic, packet)
+        while engine.behind:
+            engine.advance([], BEGIN)
+    send(*beat(1.7, "other")[1:])
+    send(*beat(20.2)[1:])
+    ada = engine.registry.athletes["ada"]
+    assert ada.row in engine.jobs.rewound
+    assert not engine.workouts.is_open(ada)  # as it was between both workouts
+    told = list(ended(engine, SystemClock(), 2**62))
+    last = msgspec.json.decode(told[-1].payload, type=Workout)
+    assert (last.event, last.workout.id) == ("ended", f"ada-{at(12.5) // 10**6}")
 
 
 def test_a_late_stop_that_was_not_rewound_to_still_stops() -> None:
