@@ -6,7 +6,8 @@ mode                      what is given up, beside what the modes before give up
 ``full``                  nothing
 ``reduced_live``          every second ``live`` of each athlete
 ``slow_live``             four of five, and five of six health messages of each device
-``orientation_only``      steps of athletes who have no open workout; their devices' orientation goes on
+``orientation_only``      steps of athletes who have no open workout; their devices' orientation goes on;
+                          and rewinds: what comes late stays as it is
 ``drop_oldest``           IMU packets that have waited longer than a second, the oldest first
 ========================  ==============================================================================
 
