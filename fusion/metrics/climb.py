@@ -1,44 +1,93 @@
 """Ascent and descent from relative height, by hysteresis.
 
 A swing counts in full once it is larger than max(1.5 m, 3 sigma of the height): noise on the flat adds
-nothing, and nothing is cut from a hill. ``turn`` is the newest extreme in the present direction.
+nothing, and nothing is cut from a hill. What is not counted of the newest swing is ``held``.
+
+Heights of recordings, and of satellites, wander by more than their sigma says: wind at a watch's port, a
+receiver's slow error, a maker's own treatment. Such wander makes many small swings, hills make few. So of
+all swings beyond FINE_M the share of those below THRESHOLD_M is learnt: the more there are, the larger a
+swing must be, up to WANDER_M. A barometer's own noise is known, and needs none of this.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.kalman import Floats
+from fusion.kalman import Floats, Mask
 
 THRESHOLD_M = 1.5
 SIGMAS = 3.0
+FINE_M = 0.5  # swings that are looked at: more than two steps of 0.2 m, in which most recordings tell heights
+WANDER_M = 4.0  # what a swing must be where small ones are many
+FEW, MANY = 0.1, 0.3  # shares of small swings
+SMALL_SHARE = 0.15  # before any was seen
+SWINGS = 20.0  # in which the share is learnt
+_SINGLE = ("direction", "fine_m", "back_m", "small")  # single precision is enough
 
 
 class Climb(NamedTuple):
     """Where the hysteresis stands, n rows."""
 
+    height_m: Floats  # the newest; NaN: the next one is where the last was, as after a pause
     direction: Floats  # 1 up, -1 down, 0 not known yet
-    turn_m: Floats  # NaN before the first height
+    held_m: Floats  # since the newest extreme in that direction
     up_m: Floats
     down_m: Floats
+    fine_m: Floats  # the newest swing of FINE_M, signed, from its beginning to its extreme
+    back_m: Floats  # since that extreme
+    small: Floats  # share of swings of FINE_M that are small
 
 
 def fields(prefix: str) -> list[tuple[Any, ...]]:
     """Return the table's fields of one hysteresis."""
-    return [(f"{prefix}_{name}", np.float64) for name in Climb._fields]
+    return [(f"{prefix}_{name}", np.float32 if name in _SINGLE else np.float64) for name in Climb._fields]
 
 
-def advance(climb: Climb, height_m: Floats, sigma_m: Floats) -> Climb:
-    """Return the hysteresis after one height of each row, m, (n,)."""
-    threshold = np.maximum(THRESHOLD_M, SIGMAS * sigma_m)
-    turn = np.where(np.isnan(climb.turn_m), height_m, climb.turn_m)
-    swing = height_m - turn
+def clear(one: Any, prefix: str) -> None:
+    """Make a row's hysteresis that of a workout that begins."""
+    for name in Climb._fields:
+        one[f"{prefix}_{name}"] = 0.0
+    one[f"{prefix}_height_m"], one[f"{prefix}_small"] = np.nan, SMALL_SHARE
+
+
+def advance(climb: Climb, height_m: Floats, sigma_m: Floats, known: Mask) -> Climb:
+    """Return the hysteresis after one height of each row, m, (n,).
+
+    Parameters
+    ----------
+    height_m, sigma_m : (n,) float64
+    known : (n,) bool
+        Where sigma is all that heights wander by.
+    """
+    rise = np.where(np.isnan(climb.height_m), 0.0, height_m - climb.height_m)
+    fine, back, small = _learn(climb, rise)
+    wander = np.clip((small - FEW) / (MANY - FEW), 0.0, 1.0) * (WANDER_M - THRESHOLD_M)
+    threshold = np.maximum(THRESHOLD_M + np.where(known, 0.0, wander), SIGMAS * sigma_m)
+    swing = climb.held_m + rise
     onward = (climb.direction * swing) > 0.0
     turned = (np.abs(swing) > threshold) & ~onward
     gain = np.where(onward | turned, swing, 0.0)
     return Climb(
+        height_m,
         np.where(turned, np.sign(swing), climb.direction),
-        np.where(onward | turned, height_m, turn),
+        np.where(onward | turned, 0.0, swing),
         climb.up_m + np.maximum(gain, 0.0),
         climb.down_m + np.maximum(-gain, 0.0),
+        fine,
+        back,
+        small,
+    )
+
+
+def _learn(climb: Climb, rise_m: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the newest fine swing, what came since, and the share of small ones, after a rise."""
+    back = climb.back_m + rise_m
+    onward = (climb.fine_m * back) > 0.0
+    turned = (np.abs(back) > FINE_M) & ~onward
+    ended = turned & (climb.fine_m != 0.0)
+    small = (np.abs(climb.fine_m) < THRESHOLD_M).astype(np.float64)
+    return (
+        np.where(onward, climb.fine_m + back, np.where(turned, back, climb.fine_m)),
+        np.where(onward | turned, 0.0, back),
+        np.where(ended, climb.small + (small - climb.small) / SWINGS, climb.small),
     )
