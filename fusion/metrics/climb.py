@@ -5,8 +5,9 @@ nothing, and nothing is cut from a hill. What is not counted of the newest swing
 
 Heights of recordings, and of satellites, wander by more than their sigma says: wind at a watch's port, a
 receiver's slow error, a maker's own treatment. Such wander makes many small swings, hills make few. So of
-all swings beyond FINE_M the share of those below THRESHOLD_M is learnt: the more there are, the larger a
-swing must be, up to WANDER_M. A barometer's own noise is known, and needs none of this.
+the swings beyond FINE_M the share of those below THRESHOLD_M is learnt, and the mean of those that may be
+wander: where small ones are many, a swing must be larger than that mean by a factor. A barometer's own noise
+is known, and needs none of this.
 """
 
 from typing import Any, NamedTuple
@@ -18,11 +19,12 @@ from fusion.kalman import Floats, Mask
 THRESHOLD_M = 1.5
 SIGMAS = 3.0
 FINE_M = 0.5  # swings that are looked at: more than two steps of 0.2 m, in which most recordings tell heights
-WANDER_M = 4.0  # what a swing must be where small ones are many
-FEW, MANY = 0.1, 0.3  # shares of small swings
-SMALL_SHARE = 0.15  # before any was seen
-SWINGS = 20.0  # in which the share is learnt
-_SINGLE = ("direction", "fine_m", "back_m", "small")  # single precision is enough
+FEW, MANY = 0.1, 0.2  # shares of small swings; between them they count by degrees
+LARGER = 1.75  # than the mean of wander, where small swings are many
+LARGE_M = 6.0  # a larger swing is no wander
+SMALL_SHARE, WANDER_M = 0.15, 1.5  # share and mean before any swing was seen
+SWINGS = 10.0  # in which both are learnt
+_SINGLE = ("direction", "fine_m", "back_m", "small", "wander_m")  # single precision is enough
 
 
 class Climb(NamedTuple):
@@ -36,6 +38,7 @@ class Climb(NamedTuple):
     fine_m: Floats  # the newest swing of FINE_M, signed, from its beginning to its extreme
     back_m: Floats  # since that extreme
     small: Floats  # share of swings of FINE_M that are small
+    wander_m: Floats  # mean of those that are not large
 
 
 def fields(prefix: str) -> list[tuple[Any, ...]]:
@@ -47,7 +50,8 @@ def clear(one: Any, prefix: str) -> None:
     """Make a row's hysteresis that of a workout that begins."""
     for name in Climb._fields:
         one[f"{prefix}_{name}"] = 0.0
-    one[f"{prefix}_height_m"], one[f"{prefix}_small"] = np.nan, SMALL_SHARE
+    one[f"{prefix}_height_m"] = np.nan
+    one[f"{prefix}_small"], one[f"{prefix}_wander_m"] = SMALL_SHARE, WANDER_M
 
 
 def advance(climb: Climb, height_m: Floats, sigma_m: Floats, known: Mask) -> Climb:
@@ -60,9 +64,10 @@ def advance(climb: Climb, height_m: Floats, sigma_m: Floats, known: Mask) -> Cli
         Where sigma is all that heights wander by.
     """
     rise = np.where(np.isnan(climb.height_m), 0.0, height_m - climb.height_m)
-    fine, back, small = _learn(climb, rise)
-    wander = np.clip((small - FEW) / (MANY - FEW), 0.0, 1.0) * (WANDER_M - THRESHOLD_M)
-    threshold = np.maximum(THRESHOLD_M + np.where(known, 0.0, wander), SIGMAS * sigma_m)
+    fine, back, small, wander = _learn(climb, rise)
+    many = np.clip((small - FEW) / (MANY - FEW), 0.0, 1.0)
+    more = np.where(known, 0.0, many * np.maximum(LARGER * wander - THRESHOLD_M, 0.0))
+    threshold = np.maximum(THRESHOLD_M + more, SIGMAS * sigma_m)
     swing = climb.held_m + rise
     onward = (climb.direction * swing) > 0.0
     turned = (np.abs(swing) > threshold) & ~onward
@@ -76,18 +81,21 @@ def advance(climb: Climb, height_m: Floats, sigma_m: Floats, known: Mask) -> Cli
         fine,
         back,
         small,
+        wander,
     )
 
 
-def _learn(climb: Climb, rise_m: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the newest fine swing, what came since, and the share of small ones, after a rise."""
+def _learn(climb: Climb, rise_m: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return the newest fine swing, what came since, share of small ones and mean of wander, after a rise."""
     back = climb.back_m + rise_m
     onward = (climb.fine_m * back) > 0.0
     turned = (np.abs(back) > FINE_M) & ~onward
-    ended = turned & (climb.fine_m != 0.0)
-    small = (np.abs(climb.fine_m) < THRESHOLD_M).astype(np.float64)
+    size = np.abs(climb.fine_m)
+    ended = turned & (size > 0.0)
+    small = (size < THRESHOLD_M).astype(np.float64)
     return (
         np.where(onward, climb.fine_m + back, np.where(turned, back, climb.fine_m)),
         np.where(onward | turned, 0.0, back),
         np.where(ended, climb.small + (small - climb.small) / SWINGS, climb.small),
+        np.where(ended & (size < LARGE_M), climb.wander_m + (size - climb.wander_m) / SWINGS, climb.wander_m),
     )
