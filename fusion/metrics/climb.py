@@ -19,7 +19,7 @@ from fusion.kalman import Floats, Mask
 THRESHOLD_M = 1.5
 SIGMAS = 3.0
 FINE_M = 0.5  # swings that are looked at: more than two steps of 0.2 m, in which most recordings tell heights
-FEW, MANY = 0.1, 0.2  # shares of small swings; between them they count by degrees
+MANY = 0.3  # share of small swings
 LARGER = 1.75  # than the mean of wander, where small swings are many
 LARGE_M = 6.0  # a larger swing is no wander
 SMALL_SHARE, WANDER_M = 0.15, 1.5  # share and mean before any swing was seen
@@ -65,7 +65,7 @@ def advance(climb: Climb, height_m: Floats, sigma_m: Floats, known: Mask) -> Cli
     """
     rise = np.where(np.isnan(climb.height_m), 0.0, height_m - climb.height_m)
     fine, back, small, wander = _learn(climb, rise)
-    many = np.clip((small - FEW) / (MANY - FEW), 0.0, 1.0)
+    many = np.minimum(small / MANY, 1.0)
     more = np.where(known, 0.0, many * np.maximum(LARGER * wander - THRESHOLD_M, 0.0))
     threshold = np.maximum(THRESHOLD_M + more, SIGMAS * sigma_m)
     swing = climb.held_m + rise
