@@ -75,7 +75,8 @@ def of(view: View, climbed_m: Floats, up: float) -> Raw:
     reason = np.where(s["climb_t_ns"] == 0, NO_SOURCE, OK)
     rate = np.minimum(np.sqrt(s["alt_x"][1] * s["alt_x"][1] + s["alt_P"][1, 1]), SILENT_MPS)
     unheard = rate * timer.unheard_s(s, s["climb_t_ns"], view.due_ns)
-    sigma = sigma_of(s, "climb", climbed_m, up, view.due_ns) + unheard
+    heard = sigma_of(s, "climb", climbed_m, up, view.due_ns)
+    sigma = np.sqrt(heard * heard + unheard * unheard)
     return Raw(climbed_m, sigma, s["climb_t_ns"], altitude.source(s), of_workout(view, reason))
 
 
