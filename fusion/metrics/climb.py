@@ -64,38 +64,36 @@ def advance(climb: Climb, height_m: Floats, sigma_m: Floats, known: Mask) -> Cli
         Where sigma is all that heights wander by.
     """
     rise = np.where(np.isnan(climb.height_m), 0.0, height_m - climb.height_m)
-    fine, back, small, wander = _learn(climb, rise)
-    many = np.minimum(small / MANY, 1.0)
-    more = np.where(known, 0.0, many * np.maximum(LARGER * wander - THRESHOLD_M, 0.0))
-    threshold = np.maximum(THRESHOLD_M + more, SIGMAS * sigma_m)
+    threshold = np.maximum(THRESHOLD_M, SIGMAS * sigma_m)
+    if not known.all():
+        climb = _learn(climb, rise, ~known)
+        many = np.minimum(climb.small / MANY, 1.0)
+        more = many * np.maximum(LARGER * climb.wander_m - THRESHOLD_M, 0.0)
+        threshold = np.maximum(threshold, THRESHOLD_M + np.where(known, 0.0, more))
     swing = climb.held_m + rise
     onward = (climb.direction * swing) > 0.0
     turned = (np.abs(swing) > threshold) & ~onward
     gain = np.where(onward | turned, swing, 0.0)
-    return Climb(
-        height_m,
-        np.where(turned, np.sign(swing), climb.direction),
-        np.where(onward | turned, 0.0, swing),
-        climb.up_m + np.maximum(gain, 0.0),
-        climb.down_m + np.maximum(-gain, 0.0),
-        fine,
-        back,
-        small,
-        wander,
+    return climb._replace(
+        height_m=height_m,
+        direction=np.where(turned, np.sign(swing), climb.direction),
+        held_m=np.where(onward | turned, 0.0, swing),
+        up_m=climb.up_m + np.maximum(gain, 0.0),
+        down_m=climb.down_m + np.maximum(-gain, 0.0),
     )
 
 
-def _learn(climb: Climb, rise_m: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return the newest fine swing, what came since, share of small ones and mean of wander, after a rise."""
-    back = climb.back_m + rise_m
+def _learn(climb: Climb, rise_m: Floats, use: Mask) -> Climb:
+    """Return the hysteresis with what swings of FINE_M tell after a rise, where ``use``."""
+    back = climb.back_m + np.where(use, rise_m, 0.0)
     onward = (climb.fine_m * back) > 0.0
     turned = (np.abs(back) > FINE_M) & ~onward
     size = np.abs(climb.fine_m)
     ended = turned & (size > 0.0)
-    small = (size < THRESHOLD_M).astype(np.float64)
-    return (
-        np.where(onward, climb.fine_m + back, np.where(turned, back, climb.fine_m)),
-        np.where(onward | turned, 0.0, back),
-        np.where(ended, climb.small + (small - climb.small) / SWINGS, climb.small),
-        np.where(ended & (size < LARGE_M), climb.wander_m + (size - climb.wander_m) / SWINGS, climb.wander_m),
+    wanders = ended & (size < LARGE_M)
+    return climb._replace(
+        fine_m=np.where(onward, climb.fine_m + back, np.where(turned, back, climb.fine_m)),
+        back_m=np.where(onward | turned, 0.0, back),
+        small=np.where(ended, climb.small + ((size < THRESHOLD_M) - climb.small) / SWINGS, climb.small),
+        wander_m=np.where(wanders, climb.wander_m + (size - climb.wander_m) / SWINGS, climb.wander_m),
     )
