@@ -62,11 +62,6 @@ class Device:
         return bool(self.schedule.links["flags"][self.row] & lib.KF_LINK_ONLINE)
 
     @property
-    def rate_hz(self) -> float:
-        """Return the rate of its gyroscope as the stamps tell it; 0: not known."""
-        return float(self.schedule.links["rate_hz"][self.row])
-
-    @property
     def newest_ns(self) -> int:
         """Return the aligned time of its newest measurement; 0: none yet."""
         return int(self.schedule.links["newest_ns"][self.row])
@@ -80,11 +75,6 @@ class Device:
     def packets(self) -> int:
         """Return how many packets came that were in order."""
         return int(self.schedule.links["packets"][self.row])
-
-    @property
-    def lost(self) -> int:
-        """Return how many packets are missing, by their numbers."""
-        return int(self.schedule.links["lost"][self.row])
 
     def refuse(self, reason: str) -> None:
         """Count a message of it that was refused."""

@@ -23,6 +23,7 @@ All times are int64 ns on one line that does not step (the server's anchored UTC
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -275,15 +276,16 @@ class Streams:
         self._next = int(due[-1]) + 1
         return due
 
-    def of(self, row: int, now_ns: int) -> dict[StreamKind, Stream]:
-        """Return how the streams of a device are that it ever had."""
+    def of(self, rows: NDArray[np.intp], now_ns: int) -> list[dict[StreamKind, Stream]]:
+        """Return how the streams are that each of these devices, (n,), ever had."""
         self._take_in()
+        speeds = self._devices["speed"][rows].tolist()
+        return list(map(self._told, self._streams[rows].tolist(), speeds, repeat(now_ns)))
+
+    def _told(self, streams: list[tuple[Any, ...]], speed: float, now_ns: int) -> dict[StreamKind, Stream]:
         told: dict[StreamKind, Stream] = {}
-        speed = float(self._devices["speed"][row])
         scale = speed or 1.0
-        for kind, (_, heard_ns, interval_s, _, state, _) in zip(
-            KINDS, self._streams[row].tolist(), strict=True
-        ):
+        for kind, (_, heard_ns, interval_s, _, state, _) in zip(KINDS, streams, strict=True):
             if state == UNHEARD:
                 continue
             deadline_ns = INTERVALS * 1e9 * interval_s * scale

@@ -82,7 +82,7 @@ def test_each_change_is_told_once_and_from_the_state_that_was_told_before(
         assert change.before != change.state
         assert states.get(change.kind, "alive") == change.before
         states[change.kind] = change.state
-    now = streams.of(0, now_ns)
+    now = streams.of(np.array([0]), now_ns)[0]
     assert {kind: stream.state for kind, stream in now.items()} == {
         kind: states.get(kind, "alive") for kind in now
     }

@@ -126,8 +126,8 @@ def test_a_stream_of_motion_is_that_of_its_device_whoever_came_before_it() -> No
     room = Room()
     room.send("hr", '"bpm": 90'.join("{}"), device="strap")
     room.go_on(3, imu='"dt": 10000000, "accel": [[0, 0, 9.8]], "gyro": [[0, 0, 0]]')
-    assert "imu" not in room.engine.health.of(room.engine.registry.devices["strap"], room.now_ns).streams
+    assert "imu" not in room.engine.health.of([room.engine.registry.devices["strap"]], room.now_ns)[0].streams
     assert (
-        room.engine.health.of(room.engine.registry.devices["ada"], room.now_ns).streams["imu"].state
+        room.engine.health.of([room.engine.registry.devices["ada"]], room.now_ns)[0].streams["imu"].state
         == "alive"
     )

@@ -181,7 +181,7 @@ def test_a_birth_that_was_retained_promises_nothing() -> None:
     script.streams.birth(0, script.now_ns, rate_hz=100.0, retained=True)
     script.go_on(60)
     assert script.told == []
-    assert script.streams.of(0, script.now_ns) == {}
+    assert script.streams.of(np.array([0]), script.now_ns)[0] == {}
 
 
 def test_a_device_that_only_tells_its_battery_has_a_lease_that_fits() -> None:
@@ -208,10 +208,10 @@ def test_a_deadline_follows_from_the_stream_and_an_outage_does_not_blunt_it(inte
         streams.heard_one(0, HR, now_ns, now_ns)
         streams.look(now_ns)
         now_ns += round(interval_s * SECOND)
-    usual_s = streams.of(0, now_ns)["hr"].deadline_ns / SECOND
+    usual_s = streams.of(np.array([0]), now_ns)[0]["hr"].deadline_ns / SECOND
     assert usual_s == pytest.approx(max(2.0, 4 * interval_s), rel=0.1)
     streams.heard_one(0, HR, now_ns + 3_600 * SECOND, now_ns + 3_600 * SECOND)
-    assert streams.of(0, now_ns)["hr"].deadline_ns / SECOND <= 1.8 * usual_s
+    assert streams.of(np.array([0]), now_ns)[0]["hr"].deadline_ns / SECOND <= 1.8 * usual_s
 
 
 def test_bursts_are_not_taken_for_the_rate() -> None:
