@@ -148,9 +148,8 @@ class Ingest:
             old = known & (stretch.arrived_ns < self._since_ns)
             known &= ~old
         self._segment = segment = _Segment(stretch, known, begin, begin)
-        for place in others.tolist():
+        for place, message in zip(others.tolist(), stretch.messages(others), strict=True):
             segment.end = place
-            message = stretch.message(place)
             self._message(message, self._number + place)
             if message.topic.endswith(_STATUS):
                 break
