@@ -75,12 +75,14 @@ class Due(NamedTuple):
         """Return several as one, in their order."""
         if len(parts) == 1:
             return parts[0]
-        jobs = np.concatenate([np.zeros(0, JOB), *(part.jobs for part in parts)])
-        items = np.concatenate([np.zeros(0, ITEM), *(part.items for part in parts)])
-        before, job = 0, 0
+        jobs = np.empty(sum(len(part.jobs) for part in parts), JOB)  # to concatenate compares every field's
+        items = np.empty(sum(len(part.items) for part in parts), ITEM)  # dtype, of each part
+        before = job = 0
         for part in parts:
-            jobs["first"][job : job + len(part.jobs)] += before
-            before, job = before + len(part.items), job + len(part.jobs)
+            count, taken = len(part.jobs), len(part.items)
+            jobs[job : job + count], items[before : before + taken] = part
+            jobs["first"][job : job + count] += before
+            before, job = before + taken, job + count
         return cls(jobs, items)
 
     def measurements(self) -> Measurements:
