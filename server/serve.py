@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -343,6 +344,7 @@ def serve(*, config: Path | None = None, port: int | None = None) -> None:
         raise refusal[0]
 
 
+@cache  # to look it up reads files
 def _version() -> str:
     try:
         return version("kinefuse")
