@@ -40,6 +40,7 @@ LIFESPAN_NS: Final = int(lib.KF_LIFESPAN_NS)
 SAMPLES_MAX: Final = int(lib.KF_HELD_MAX)
 SILENT_NS: Final = int(lib.KF_SILENT_NS)
 
+_NO_MEASUREMENTS: Final[tuple[Records, ...]] = tuple(np.zeros(0, dtype) for dtype in DTYPES)
 _FIRST_ROWS: Final = 64
 _ROOM: Final = 4 * int(lib.KF_JOBS_A_FOUND)
 _ITEM_ROOM: Final = 2 * int(lib.KF_ITEMS_A_FOUND)
@@ -87,11 +88,11 @@ class Due(NamedTuple):
 
     def measurements(self) -> Measurements:
         """Return the items as the models take them in, those of each row in the order of time."""
-        kinds = self.items["kind"]
-        arrays = []
-        for kind, dtype in enumerate(DTYPES):
+        kinds, arrays = self.items["kind"], list(_NO_MEASUREMENTS)
+        for kind in np.flatnonzero(np.bincount(kinds)).tolist():
+            dtype = DTYPES[kind]
             chosen = self.items["record"][kinds == kind, : dtype.itemsize]
-            arrays.append(np.ascontiguousarray(chosen).reshape(-1).view(dtype))
+            arrays[kind] = np.ascontiguousarray(chosen).reshape(-1).view(dtype)
         return Measurements(*arrays)
 
 

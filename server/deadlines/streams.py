@@ -307,7 +307,7 @@ class Streams:
         self._many, self._ones = [], []
         columns: list[NDArray[Any]] = [
             np.concatenate(
-                [*(np.broadcast_to(each[place], len(each[0])) for each in many), np.array(ones[place], dtype)]
+                [*(_column(each[place], len(each[0])) for each in many), np.array(ones[place], dtype)]
             ).astype(dtype)
             for place, dtype in enumerate((np.intp, np.intp, np.int64, np.int64, np.bool_))
         ]
@@ -400,6 +400,11 @@ class Streams:
 
 
 _FIRST_S = np.array([FIRST_S.get(kind, FIRST_OTHER_S) for kind in KINDS], np.float32)
+
+
+def _column(told: Any, count: int) -> NDArray[Any]:
+    """Return what was told of so many, where it may be told once for all."""
+    return told if isinstance(told, np.ndarray) else np.full(count, told)
 
 
 def _empty(rows: int) -> NDArray[np.void]:
