@@ -28,7 +28,7 @@ from server.overload import DROP_NS, HEALTH_EVERY, MODES, Ladder
 from server.pings import Pings
 from server.registry import Athlete, Device, Registry
 from server.schedule import REASONS, Due, Schedule
-from server.waiting import Waiting
+from server.waiting import NEVER_NS, Waiting
 from server.workouts import Workouts
 
 LOOK_NS = 50_000_000  # steps without a packet are looked for this often;
@@ -141,6 +141,17 @@ class Engine:
             self.deadlines.observe("decode", read_ns - began_ns - aligning_ns)
             self.deadlines.observe("align", aligning_ns + aligned_ns - read_ns)
             self.deadlines.observe("fuse", fused_ns - aligned_ns)
+        return out
+
+    def finish(self, utc_ns: int) -> list[Outgoing]:
+        """Take in what waits for its predecessor, and do what is due: nothing more will come.
+
+        Where ``behind`` stays True, `advance` goes on.
+        """
+        self._out = out = []
+        self._take(self.waiting.over(self.schedule.links, NEVER_NS), [])
+        out += self.jobs.run(utc_ns)
+        self.behind = self.jobs.behind
         return out
 
     def observe(self, now_ns: int, busy_ns: int, wait_ns: int) -> bool:
