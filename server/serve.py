@@ -108,8 +108,7 @@ class Server:
                 return
             async with self._link as link, self._publishers:
                 if await self._unless_stopped(link.ready()):
-                    gc.collect()
-                    gc.freeze()  # what start-up made stays: later collections need not look at it again
+                    gc.collect()  # what start-up made stays: see Collections
                     try:
                         await self._serve()
                     except* WorkerError:
@@ -290,6 +289,7 @@ class Server:
 
     def _lost(self, reason: str) -> None:
         self._work.connected(is_connected=False)
+        self._collections.thaw()
         print(f"kinefuse: lost the broker ({reason}); trying again", file=sys.stderr, flush=True)
 
     async def _goodbye(self) -> None:
