@@ -44,7 +44,6 @@ class _Segment:
 
     stretch: Stretch
     known: NDArray[np.bool_]  # frames that need no look
-    athletes: NDArray[np.uint32]  # of these
     begin: int
     end: int
     until: int  # where it ends
@@ -139,10 +138,14 @@ class Ingest:
         if not chunks:
             return
         stretch, begin = Stretch.of(chunks), 0
-        others = np.flatnonzero(~self._known(stretch))
+        known = self._known(stretch)
+        others = np.flatnonzero(~known)
         messages = dict(zip(others.tolist(), stretch.messages(others), strict=True))
         while begin < len(stretch.frames):
-            begin = self._read_segment(stretch, begin, messages)
+            if begin:
+                known = self._known(stretch)
+                known[:begin] = False
+            begin = self._read_segment(stretch, known, begin, messages)
         self._number += len(stretch.frames)
         chunks.clear()
 
@@ -154,18 +157,16 @@ class Ingest:
         known[known] = flags & lib.KF_LINK_SPECIAL == 0
         return known
 
-    def _read_segment(self, stretch: Stretch, begin: int, messages: dict[int, Incoming]) -> int:
+    def _read_segment(
+        self, stretch: Stretch, known: NDArray[np.bool_], begin: int, messages: dict[int, Incoming]
+    ) -> int:
         """Read a stretch from a frame on, to where its batch ends; return how far."""
-        frames, links = stretch.frames, self._schedule.links
-        known = self._known(stretch)
-        known[:begin] = False
+        frames = stretch.frames
         others = begin + np.flatnonzero(~known[begin:])
         if self._since_ns:
             old = known & (stretch.arrived_ns < self._since_ns)
             known &= ~old
-        athletes = np.full(len(frames), NONE, np.uint32)
-        athletes[known] = links["athlete"][frames["device"][known]]
-        self._segment = segment = _Segment(stretch, known, athletes, begin, begin, len(frames))
+        self._segment = segment = _Segment(stretch, known, begin, begin, len(frames))
         for athlete in self._batch.changing:
             self._end_before(athlete, begin)
         for place in others.tolist():
@@ -188,9 +189,11 @@ class Ingest:
         """End the segment before the next known frame of an athlete, by row, from a place on."""
         segment = self._segment
         assert segment is not None
-        theirs = np.flatnonzero(segment.athletes[begin : segment.until] == athlete)
+        places = begin + np.flatnonzero(segment.known[begin : segment.until])
+        devices = segment.stretch.frames["device"][places]
+        theirs = places[self._schedule.links["athlete"][devices] == athlete]
         if len(theirs):
-            segment.until = begin + int(theirs[0])
+            segment.until = int(theirs[0])
 
     def _take_frames(self) -> None:
         """Put the known frames before the one that is being read into the batch."""

@@ -196,10 +196,10 @@ class Jobs:
             steps = self._without_idle(steps)
         if not len(steps.jobs):
             return []
+        if np.bincount(steps.jobs["athlete"]).max() == 1:
+            return [steps]
         turns = _turns(steps.jobs["athlete"])
         last = int(turns.max())
-        if not last:
-            return [steps]
         if last >= STEPS_MAX:
             self._steps_left = [steps.of(turns >= STEPS_MAX)]
         return [steps.of(turns == turn) for turn in range(min(last + 1, STEPS_MAX))]
