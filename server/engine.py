@@ -218,7 +218,7 @@ class Engine:
             newest_ns = self.timebase.align_many(rows, summaries["t_last_ns"][good])
             self.streams.heard(rows, IMU, motion[good], newest_ns)
         refused = (summaries["status"] >= LATE_STATUS) | beside
-        self.streams.signs(devices[refused], motion[refused])
+        self.streams.sign(devices[refused], motion[refused])
         samples = events["kind"] == _SAMPLE
         if not samples.any():
             return
@@ -230,7 +230,7 @@ class Engine:
         kinds, rests = (told["stream"] >> 1).astype(np.intp) - 1, told["stream"] & 1 != 0
         rows = told["device"].astype(np.intp)
         self.streams.heard(*(each[streamed] for each in (rows, kinds, came_ns, newest_ns, rests)))
-        self.streams.signs(rows[~streamed], came_ns[~streamed])
+        self.streams.sign(rows[~streamed], came_ns[~streamed])
 
     def _begun(self, due: Due) -> Due:
         """Open the workouts that a first measurement opens; return the other jobs."""
