@@ -788,19 +788,25 @@ typedef struct {
 /* Numbers that kf_run computes side by side. */
 #define KF_BLOCK 64
 
+/* Rows in two arrays: the second is of what few rows ever have, and of these alone it takes memory. */
+typedef struct {
+    uint8_t *rows, *seldom; /* seldom_bytes 0: there is nothing but rows */
+    size_t row_bytes, seldom_bytes;
+    size_t row_count;
+} kf_table;
+
 /* Run a kernel for records that each begin with their row of the table, int32, and have the time, int64, at
  * byte 8. In the order of time, each finds its row as the one before has left it.
  *
- * inout: table      row_count rows of row_bytes
+ * inout: table      a place beyond row_bytes is so far beyond in `seldom`
  * in:    records    count of record_bytes
  * work:  order      room for 3 count + 1
  *        registers  room for register_count KF_BLOCK
  * out:   told       an array of count for each output
  * Returns 0; or, having touched no row, -1 where a record is of a row that is not there.
  */
-int kf_run(const kf_kernel *kernel, uint8_t *table, size_t row_bytes, size_t row_count,
-           const uint8_t *records, size_t record_bytes, size_t count, uint32_t *order, kf_value *registers,
-           kf_value *told);
+int kf_run(const kf_kernel *kernel, const kf_table *table, const uint8_t *records, size_t record_bytes,
+           size_t count, uint32_t *order, kf_value *registers, kf_value *told);
 
 /* Intervals between heart beats (RR), cleaned as they come (beats.c). */
 #define KF_BEATS_AHEAD 2   /* intervals that a decision needs behind the one it is about */

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fusion._core import ffi, lib
 from fusion.core import STATUS_NAMES, Advance, record
 from fusion.measurements import DTYPES, WINDOW, Measurements, Records
+from fusion.table import grown
 from fusion.timebase import TimeBase
 
 EVENT: Final = record("kf_event")
@@ -304,6 +305,4 @@ def _grown(table: Records, row: int) -> Records:
     """Return the table with room for the row."""
     if row < len(table):
         return table
-    grown = np.zeros(max(row + 1, 2 * len(table)), table.dtype)
-    grown[: len(table)] = table
-    return grown
+    return grown(table, max(row + 1, 2 * len(table)))
