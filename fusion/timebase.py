@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fusion._core import ffi, lib
 from fusion.core import CLOCK
+from fusion.table import grown
 
 STATE_VERSION: Final = 2
 STATE: Final = CLOCK
@@ -52,9 +53,7 @@ class TimeBase:
     def add(self, row: int, *, recorded: bool = False) -> None:
         """Make ``row`` the clock of a device that was never heard of; the table grows as needed."""
         if row >= len(self.state):
-            grown = np.zeros(max(row + 1, 2 * len(self.state)), STATE)
-            grown[: len(self.state)] = self.state
-            self.state = grown
+            self.state = grown(self.state, max(row + 1, 2 * len(self.state)))
         lib.kf_clock_reset(self._clock(row), recorded)
 
     def set_recorded(self, row: int, recorded: bool) -> None:
