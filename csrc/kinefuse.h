@@ -496,6 +496,7 @@ typedef struct {
 typedef struct {
     uint32_t device;
     uint32_t reason; /* status of a packet, or KF_TOO_FAST and on */
+    uint32_t event;  /* that was refused, or of which a part was */
 } kf_refusal;
 
 /* Something that was found in a message, before it is sorted by time. */

@@ -23,6 +23,7 @@ from server.frames import Topics
 from server.health import Health
 from server.ingest import Ingest
 from server.jobs import Jobs
+from server.late import Late
 from server.messages import Birth, Command, Reply
 from server.overload import DROP_NS, HEALTH_EVERY, MODES, Ladder
 from server.pings import Pings
@@ -59,6 +60,8 @@ class Engine:
         Rows of devices that send IMU packets: whose frames are told by their row needs no look.
     ladder : Ladder
         What is given up at the moment, for want of time.
+    late : Late
+        Messages that came too late to be used, until the shell takes them.
     given_up : Counter of str
         What was given up so far: what `Jobs` gives up, and IMU packets (``packets``).
     behind : bool
@@ -90,6 +93,8 @@ class Engine:
             *(config.broker.root, self.registry, self.table, self.timebase),
             *(self.schedule, self.streams, self.ingest, self.jobs.rewound),
         )
+        self.late = Late(self.registry, config.broker.root, keeps=bool(config.server.state_dir))
+        self.ingest.keeps_singles = self.late.keeps
         self.given_up = self.jobs.given_up
         self.behind = False
         self._root = config.broker.root
@@ -203,7 +208,10 @@ class Engine:
             ordered = due.jobs["kind"] == _ORDER
             due.jobs["index"][ordered] += np.uint32(first)
             self.jobs.add(self._begun(due))
-        self._count(self.schedule.take_refusals())
+        refusals = self.schedule.take_refusals()
+        if len(refusals):
+            self._count(refusals)
+            self.late.note(packed, refusals, self.ingest.singles)
         self._hear(packed.events, advance.summaries)
 
     def _hear(self, events: Records, summaries: Records) -> None:
@@ -246,9 +254,7 @@ class Engine:
 
     def _count(self, refusals: "np.ndarray[tuple[int], np.dtype[np.void]]") -> None:
         """Count what was refused, at its device."""
-        if not len(refusals):
-            return
-        pairs, counts = np.unique(refusals, return_counts=True)
+        pairs, counts = np.unique(refusals[["device", "reason"]], return_counts=True)
         for (device, reason), count in zip(pairs.tolist(), counts.tolist(), strict=True):
             self.registry.device_rows[device].name_refused(REASONS[reason], count)
 

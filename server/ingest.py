@@ -68,6 +68,8 @@ class Ingest:
         obey: Obey,
     ) -> None:
         self.refused: Counter[str] = Counter()  # of messages that belong to no known device
+        self.keeps_singles = False
+        self.singles: dict[int, Incoming] = {}  # messages of the tick that are no frames, by number, if kept
         self._registry, self._pings = registry, pings
         self._schedule = schedule
         self._root = config.broker.root + "/"
@@ -91,6 +93,7 @@ class Ingest:
         dropped; returns how many.
         """
         self._settle, self._number, self._since_ns, self._dropped = settle, 0, since_ns, 0
+        self.singles.clear()
         chunks: list[Chunk] = []
         for arrival in arrivals:
             if isinstance(arrival, Chunk):
@@ -207,6 +210,8 @@ class Ingest:
 
     def _message(self, message: Incoming, number: int) -> None:
         self._batch.number = number
+        if self.keeps_singles:
+            self.singles[number] = message
         if message.topic in self._sensor_logger_topics:
             self._read_sensor_logger(message)
             return
