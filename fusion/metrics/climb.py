@@ -37,8 +37,8 @@ class Climb(NamedTuple):
     down_m: Floats
     fine_m: Floats  # the newest swing of FINE_M, signed, from its beginning to its extreme
     back_m: Floats  # since that extreme
-    small: Floats  # share of swings of FINE_M that are small
-    wander_m: Floats  # mean of those that are not large
+    small: Floats  # share of swings of FINE_M that are small, less SMALL_SHARE
+    wander_m: Floats  # mean of those that are not large, less WANDER_M
 
 
 def fields(prefix: str) -> list[tuple[Any, ...]]:
@@ -51,7 +51,6 @@ def clear(one: Any, prefix: str) -> None:
     for name in Climb._fields:
         one[f"{prefix}_{name}"] = 0.0
     one[f"{prefix}_height_m"] = np.nan
-    one[f"{prefix}_small"], one[f"{prefix}_wander_m"] = SMALL_SHARE, WANDER_M
 
 
 def advance(climb: Climb, height_m: Floats, sigma_m: Floats, known: Mask) -> Climb:
@@ -67,8 +66,8 @@ def advance(climb: Climb, height_m: Floats, sigma_m: Floats, known: Mask) -> Cli
     threshold = np.maximum(THRESHOLD_M, SIGMAS * sigma_m)
     if not known.all():
         climb = _learn(climb, rise, ~known)
-        many = np.minimum(climb.small / MANY, 1.0)
-        more = many * np.maximum(LARGER * climb.wander_m - THRESHOLD_M, 0.0)
+        many = np.minimum((SMALL_SHARE + climb.small) / MANY, 1.0)
+        more = many * np.maximum(LARGER * (WANDER_M + climb.wander_m) - THRESHOLD_M, 0.0)
         threshold = np.maximum(threshold, THRESHOLD_M + np.where(known, 0.0, more))
     swing = climb.held_m + rise
     onward = (climb.direction * swing) > 0.0
@@ -91,9 +90,11 @@ def _learn(climb: Climb, rise_m: Floats, use: Mask) -> Climb:
     size = np.abs(climb.fine_m)
     ended = turned & (size > 0.0)
     wanders = ended & (size < LARGE_M)
+    small, wander = climb.small, climb.wander_m
+    off_small, off_wander = (size < THRESHOLD_M) - SMALL_SHARE - small, size - WANDER_M - wander
     return climb._replace(
         fine_m=np.where(onward, climb.fine_m + back, np.where(turned, back, climb.fine_m)),
         back_m=np.where(onward | turned, 0.0, back),
-        small=np.where(ended, climb.small + ((size < THRESHOLD_M) - climb.small) / SWINGS, climb.small),
-        wander_m=np.where(wanders, climb.wander_m + (size - climb.wander_m) / SWINGS, climb.wander_m),
+        small=np.where(ended, small + off_small / SWINGS, small),
+        wander_m=np.where(wanders, wander + off_wander / SWINGS, wander),
     )
