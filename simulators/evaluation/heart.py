@@ -23,6 +23,7 @@ FILE_GAPS: Final = (100, 150)
 NORMAL_90: Final = 1.645
 NIS_BOUNDS: Final = (0.55, 1.6)  # chi-square over 29 readings, 95 %: what NIS_WINDOW weighs
 LOCK_SECONDS: Final = 90
+WATCH: Final = ", watch"  # of kinds whose athletes wear one beside the strap
 GRACE_S: Final = 10  # after a lock has ended: flags then are late, not false
 
 CONDITIONS: Final = (
@@ -100,6 +101,8 @@ def evaluate(options: Options) -> Section:
     kinds = [
         ("simulated sessions, beats", sessions, heart_runs.by_beats, SIMULATED_GAPS),
         ("simulated intervals, beats", simulated, heart_runs.by_beats, SIMULATED_GAPS),
+        (f"simulated sessions, beats{WATCH}", sessions, heart_runs.by_beats, SIMULATED_GAPS),
+        (f"simulated intervals, beats{WATCH}", simulated, heart_runs.by_beats, SIMULATED_GAPS),
         ("simulated intervals, rates", simulated, heart_runs.by_strap, SIMULATED_GAPS),
         ("GUDB, beats", beats, heart_runs.by_beats, RECORDED_GAPS),
         ("GUDB, rates", beats, heart_runs.by_strap, RECORDED_GAPS),
@@ -108,7 +111,7 @@ def evaluate(options: Options) -> Section:
         kinds.append(("Polar, beats", [heart_runs.recorded("polar", long)], heart_runs.by_beats, FILE_GAPS))
     files = heart_runs.files(options.data)[1::2]
     if files:
-        kinds.append(("files, rates", files, heart_runs.by_strap, FILE_GAPS))
+        kinds += [(f"files, rates{also}", files, heart_runs.by_strap, FILE_GAPS) for also in ("", WATCH)]
     losses = [lose(name, runs, sensor, gaps) for name, runs, sensor, gaps in kinds]
     locks = [
         find(name, simulated, share, *sensors)
@@ -133,7 +136,7 @@ def lose(name: str, runs: Sequence[Run], sensor: Sensors, gaps: tuple[int, int])
             mask[begin : begin + GAP_S] = True
             count += 1
     cut = [without(run, mask) for run, mask in zip(runs, gone, strict=True)]
-    outcome = heart_runs.ours(cut, sensor)
+    outcome = heart_runs.ours(cut, sensor, watch=name.endswith(WATCH))
     parts: dict[str, list[NDArray[Any]]] = {}
     for i, (run, mask) in enumerate(zip(cut, gone, strict=True)):
         k = len(mask)
@@ -287,7 +290,7 @@ def _targets(losses: list[Loss], locks: list[Locked]) -> tuple[Target, ...]:
     targets = [
         Target(f"strap gone for 30 s, {one.name}", 1.5, one.ours, "bpm", one.gaps)
         for one in losses
-        if one.name.endswith("beats")
+        if "beats" in one.name
     ]
     for what, key in (("gone", "inside"), ("not gone", "outside")):
         # Files are their own truth: what was told a moment ago is no test of it.
