@@ -215,7 +215,7 @@ def test_a_hill_carries_the_rate_further_than_the_flat() -> None:
         rise_m = 0.2 * max(t - 180, 0)
         for table, climb_m in ((flat, 0.0), (hill, rise_m)):
             windows = second(t, steps=3, interval_s=60 / 165)
-            pressure = [(t, 0, 101_325.0 - 12.0 * climb_m)]
+            pressure = [(t, 101_325.0 - 12.0 * climb_m)]
             live = step(table, t, heart_rates=heart_rates, windows=windows, baro=pressure)
             if table is flat:
                 level = live["heart_rate"].value[0]
@@ -231,7 +231,7 @@ def test_an_athlete_whose_heart_does_not_follow_effort_is_not_carried_by_it() ->
         interval_s = 60 / 165 if t // 60 % 2 else 60 / 110
         step(table, t, heart_rates=[beat(t, 140.0)], windows=second(t, steps=1, interval_s=interval_s))
     columns = {name: np.moveaxis(table.state[name], 0, -1) for name in STATE.names or ()}
-    assert effort.gain(columns, START_NS)[0] < 0.1 * usual
+    assert effort.gain(columns, START_NS)[0] < 0.2 * usual
 
 
 @pytest.mark.parametrize("bpm", [0.0, 24.9, 250.1, -60.0, np.nan, np.inf])
