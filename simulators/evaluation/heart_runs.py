@@ -20,7 +20,7 @@ from server.files import read
 from server.files.recording import SampleRecording
 from server.messages import Cadence, HeartRate
 from simulators.evaluation import heart_watch
-from simulators.evaluation.heart_watch import Watch
+from simulators.evaluation.heart_watch import RISE_SIGMA_MPS, Watch
 from simulators.heart import TICK_HZ, Beats, Body
 from simulators.programme import Phase
 from simulators.sensors import Optical
@@ -222,8 +222,8 @@ def ours(runs: Sequence[Run], *sensors: Sensors, watch: bool = False) -> Outcome
             spm = float(run.cadence[second])
             interval_s = 60.0 / spm if spm > 60.0 else 0.0
             if not np.isnan(spm):
-                rise = np.nan if watch else 0.0  # of the body's own, nothing is told beside a barometer
-                windows.append((row, t_ns - 5, 9, 2, 1.0, rise, 0.01, 3.0, 1.0, 0, interval_s, 64))
+                rise = float(run.watch.rise_mps[second]) if watch and run.watch else 0.0
+                windows.append((row, t_ns - 5, 9, 2, 1.0, rise, RISE_SIGMA_MPS, 3.0, 1.0, 0, interval_s, 64))
             if watch and run.watch:
                 for kind, one in heart_watch.told(run.watch, row, t_ns, second).items():
                     others[kind] += one

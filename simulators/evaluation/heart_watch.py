@@ -15,6 +15,7 @@ Floats = NDArray[np.float64]
 SECOND_NS: Final = 10**9
 FIX_COLUMNS: Final = 8
 DEVICE: Final = 8
+RISE_SIGMA_MPS: Final = 0.02  # over a second, as in evaluate gnss
 
 
 class Watch(NamedTuple):
@@ -24,6 +25,7 @@ class Watch(NamedTuple):
     fixes: Floats  # (k, 8) lat, lon, alt_m, speed_mps, course_rad, h_acc_m, v_acc_m, speed_acc_mps
     pressure_pa: Floats  # (k,)
     power_w: Floats  # (k,)
+    rise_mps: Floats  # (k,) by how much its inertial core says that the rate of climb has changed
 
 
 def simulated(truth: Truth, rng: np.random.Generator, seconds: int) -> Watch:
@@ -32,7 +34,9 @@ def simulated(truth: Truth, rng: np.random.Generator, seconds: int) -> Watch:
     states = truth.state(np.arange(1.0, seconds + 1.0)).each()
     fixes = np.array([columns(receiver.read(state)) for state in states])
     pressure_pa = np.array([barometer.read(state).pressure_pa for state in states])
-    return Watch(Sport.RUN, fixes, pressure_pa, np.full(seconds, np.nan))
+    state = truth.state(np.arange(0.0, seconds + 1.0))
+    rise_mps = np.diff(state.speed_mps * state.grade) + RISE_SIGMA_MPS * rng.standard_normal(seconds)
+    return Watch(Sport.RUN, fixes, pressure_pa, np.full(seconds, np.nan), rise_mps)
 
 
 def recorded(recording: SampleRecording, first_ns: int, seconds: int) -> Watch:
@@ -45,7 +49,8 @@ def recorded(recording: SampleRecording, first_ns: int, seconds: int) -> Watch:
         if 0 <= second < seconds and isinstance(timed.message, Power):
             power_w[second] = timed.message.watts
     sport = Sport[(recording.sport or "other").upper()]
-    return Watch(sport, fixes, np.full(seconds, np.nan), power_w)
+    none = np.full(seconds, np.nan)
+    return Watch(sport, fixes, none, power_w, none)
 
 
 def columns(fix: Gnss) -> list[float]:
