@@ -137,13 +137,14 @@ def steady_variance(s: Fields, p00: Floats) -> Floats:
 
 def variance(s: Fields, p00: Floats, slope: Floats) -> Floats:
     """Return the variance of the rate at a moment, whose source tells it late, bpm^2, (n,)."""
+    strap = s["hr_source"] == int(Source.STRAP)
     alike = ROUNDING + (ALIKE - 1.0) * np.minimum(s["hr_P"][0, 0], p00)
-    strap = (p00 + alike) * _worse(s)
-    steady = np.where(s["hr_source"] != int(Source.STRAP), steady_variance(s, p00), strap)
+    steady = np.where(strap, (p00 + alike) * _worse(s), steady_variance(s, p00))
     lag_s, steep = s["hr_lag_s"], np.minimum(np.abs(slope), SLOPE_MAX)
     # A lag that is not known is evenly spread from none on. What the rate does within it may be the heart or
-    # its beats' own variation.
-    total: Floats = steady + (lag_s * steep) ** 2 * (1.0 / 3.0) + lag_s * s["hr_bustle"]
+    # its beats' own variation; light has smoothed that away.
+    within_s = np.where(strap, lag_s, FILTER_LAG_S)
+    total: Floats = steady + (lag_s * steep) ** 2 * (1.0 / 3.0) + within_s * s["hr_bustle"]
     return total
 
 
