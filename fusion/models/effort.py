@@ -34,7 +34,7 @@ GAIN_SHARE = 0.2  # of what it makes of the rate, one sigma
 MEAN_S = 60.0  # rate and effort count as they differ from their means of so long: hearts drift,
 LEARN_S = 1_800.0  # and so long an athlete's own gain is learnt
 # (ml/kg/min)^2 s: what is known of everybody counts as much as effort that varied by so much for so long.
-PRIOR_SPREAD = 3_000.0
+PRIOR_SPREAD = 6_000.0
 GAIN_MAX = 2.0  # of what is known of everybody
 BETTER_NS = 10_000_000_000  # power is better than steps for so long
 SILENT_S = 5.0  # motion that is not told for longer has not gone on as it was told

@@ -32,10 +32,11 @@ CONDITIONS: Final = (
     "spectra of simulators/heart.py, and their inertial device tells steps. Recorded beats are those of "
     "chest straps (GUDB: fifteen subjects at rest and in motion, two minutes each; a Polar recording of "
     "an exercise session), their truth the mean rate over 10 s about each moment. The rates in FIT and "
-    "TCX files are their own truth; runs bring their cadence.",
+    "TCX files are their own truth; runs bring their cadence. *Watch*: a receiver and a barometer are worn "
+    "too, and the inertial device tells vertical velocity; files bring their fixes and their power.",
     "What the figures rest on: a search set the modes' noises and memory on GUDB's even subjects and "
     "every second file, and the others alone are shown; an athlete of several files may be in both "
-    "halves. The part of an error that lasts, the use of steps but not of speed, and the limits of a lock "
+    "halves. How effort is learnt, what sigma is made of, and the limits of a lock "
     "were then chosen by hand, with figures of all kinds in sight, those that are shown too: they are not "
     "blind. The simulated seeds are fresh; the kinds of programme are not. Simulated hearts follow effort "
     "by the same published laws and time constants as the model does, which flatters the simulated "
