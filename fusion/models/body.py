@@ -65,7 +65,13 @@ def absorb(s: Fields, w: Fields) -> Walk:
     lost = _lost_steps(s, t_ns, duration, interval)
     s["body_lost_steps"] = s["body_lost_steps"] + np.where(chosen, lost, 0.0)
     unrest = _unrest(s, t_ns, interval)
-    newest = {"body_unrest": unrest, "body_interval_s": interval, "body_interval_ns": t_ns, "still": still, "still_t_ns": t_ns}
+    newest = {
+        "body_unrest": unrest,
+        "body_interval_s": interval,
+        "body_interval_ns": t_ns,
+        "still": still,
+        "still_t_ns": t_ns,
+    }
     for name, value in newest.items():
         s[name] = np.where(chosen, value, s[name])
     return Walk(chosen, steps, _per_minute(interval), still)
@@ -76,7 +82,8 @@ def _unrest(s: Fields, t_ns: timer.Times, interval_s: Floats) -> Floats:
     before, now = spm(s), _per_minute(interval_s)
     moved = np.where((before > 0.0) & (now > 0.0), now - before, 0.0)
     dt_s = np.minimum(np.maximum(t_ns - s["body_interval_ns"], 0) * 1e-9, 60.0)
-    return s["body_unrest"] * decay(dt_s * (1.0 / UNREST_S)) + moved * moved
+    unrest: Floats = s["body_unrest"] * decay(dt_s * (1.0 / UNREST_S)) + moved * moved
+    return unrest
 
 
 def _lost_steps(s: Fields, t_ns: timer.Times, duration_s: Floats, interval_s: Floats) -> Floats:
