@@ -1,4 +1,4 @@
-"""The watch beside the strap: satellites, barometer and power, which tell the effort while a strap is gone."""
+"""The watch beside the strap: satellites, barometer and power tell the effort while a strap is gone."""
 
 from typing import Final, NamedTuple
 
