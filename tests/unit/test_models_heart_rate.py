@@ -231,7 +231,7 @@ def test_an_athlete_whose_heart_does_not_follow_effort_is_not_carried_by_it() ->
         interval_s = 60 / 165 if t // 60 % 2 else 60 / 110
         step(table, t, heart_rates=[beat(t, 140.0)], windows=second(t, steps=1, interval_s=interval_s))
     columns = {name: np.moveaxis(table.state[name], 0, -1) for name in STATE.names or ()}
-    assert effort.gain(columns, START_NS)[0] < 0.2 * usual
+    assert effort.gain(columns, START_NS)[0] < 0.4 * usual
 
 
 @pytest.mark.parametrize("bpm", [0.0, 24.9, 250.1, -60.0, np.nan, np.inf])
