@@ -128,6 +128,11 @@ class Streams:
         self._devices[row], self._streams[row] = np.zeros((), DEVICE), _empty(1)[0]
         self._rows = max(self._rows, row + 1)
 
+    def forget(self, row: int) -> None:
+        """Make ``row`` nobody's."""
+        self._take_in()
+        self.add(row)
+
     def heard(
         self,
         rows: NDArray[np.integer[Any]],
