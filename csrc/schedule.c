@@ -265,7 +265,8 @@ static void sort_found(kf_found *found, size_t count)
 static bool room_left(const kf_schedule *s)
 {
     return s->job_room - s->job_count >= KF_JOBS_A_FOUND &&
-           s->taken_room - s->taken_count >= KF_ITEMS_A_FOUND && s->refusal_room - s->refusal_count >= 2;
+           s->taken_room - s->taken_count >= KF_ITEMS_A_FOUND && s->refusal_room - s->refusal_count >= 2 &&
+           (!s->window_ns || s->free_pages >= KF_PAGES_A_FOUND);
 }
 
 /* Find what the message of the next event measured, or carry it on where it is a command. */

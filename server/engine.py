@@ -30,7 +30,7 @@ from server.overload import DROP_NS, HEALTH_EVERY, MODES, Ladder
 from server.pings import Pings
 from server.registry import Athlete, Device, Registry
 from server.schedule import REASONS, Due, Schedule
-from server.waiting import Waiting
+from server.waiting import NEVER_NS, Waiting
 from server.workouts import Workouts
 
 LOOK_NS = 50_000_000  # steps without a packet are looked for this often;
@@ -155,6 +155,17 @@ class Engine:
             self.deadlines.observe("fuse", fused_ns - aligned_ns)
         return out
 
+    def finish(self, utc_ns: int) -> list[Outgoing]:
+        """Take in what waits for its predecessor, and do what is due: nothing more will come.
+
+        Where ``behind`` stays True, `advance` goes on.
+        """
+        self._out = out = []
+        self._take(self.waiting.over(self.schedule.links, NEVER_NS), [])
+        out += self.jobs.run(utc_ns)
+        self.behind = self.jobs.behind
+        return out
+
     def observe(self, now_ns: int, busy_ns: int, wait_ns: int) -> bool:
         """Tell the ladder how a tick went; return True where the mode changed.
 
@@ -222,7 +233,7 @@ class Engine:
             newest_ns = self.timebase.align_many(rows, summaries["t_last_ns"][good])
             self.streams.heard(rows, IMU, motion[good], newest_ns)
         refused = (summaries["status"] >= LATE_STATUS) | beside
-        self.streams.signs(devices[refused], motion[refused])
+        self.streams.sign(devices[refused], motion[refused])
         samples = events["kind"] == _SAMPLE
         if not samples.any():
             return
@@ -234,7 +245,7 @@ class Engine:
         kinds, rests = (told["stream"] >> 1).astype(np.intp) - 1, told["stream"] & 1 != 0
         rows = told["device"].astype(np.intp)
         self.streams.heard(*(each[streamed] for each in (rows, kinds, came_ns, newest_ns, rests)))
-        self.streams.signs(rows[~streamed], came_ns[~streamed])
+        self.streams.sign(rows[~streamed], came_ns[~streamed])
 
     def _begun(self, due: Due) -> Due:
         """Open the workouts that a first measurement opens; return the other jobs."""

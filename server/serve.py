@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -110,8 +111,7 @@ class Server:
                 return
             async with self._link as link, self._publishers:
                 if await self._unless_stopped(link.ready()):
-                    gc.collect()
-                    gc.freeze()  # what start-up made stays: later collections need not look at it again
+                    gc.collect()  # what start-up made stays: see Collections
                     try:
                         await self._serve()
                     except* WorkerError:
@@ -303,6 +303,7 @@ class Server:
 
     def _lost(self, reason: str) -> None:
         self._work.connected(is_connected=False)
+        self._collections.thaw()
         print(f"kinefuse: lost the broker ({reason}); trying again", file=sys.stderr, flush=True)
 
     async def _goodbye(self) -> None:
@@ -359,6 +360,7 @@ def serve(*, config: Path | None = None, port: int | None = None) -> None:
         raise refusal[0]
 
 
+@cache  # to look it up reads files
 def _version() -> str:
     try:
         return version("kinefuse")

@@ -44,7 +44,7 @@ from fusion.kalman import (
 )
 from fusion.measurements import Records, Sport
 from fusion.models import rest
-from fusion.table import Picked
+from fusion.table import Picked, Table
 
 STATES = 5
 SEMI_MAJOR_M = 6_378_137.0  # WGS 84
@@ -168,7 +168,7 @@ def metres_per_degree(lat_deg: Floats) -> tuple[Floats, Floats]:
     return np.radians(normal * np.cos(lat)), np.radians(meridian)
 
 
-def absorb(state: Records, m: Records, due_ns: timer.Times, history: History) -> tuple[Step, list[int]]:
+def absorb(state: Table, m: Records, due_ns: timer.Times, history: History) -> tuple[Step, list[int]]:
     """Take one round of fixes into the table.
 
     Parameters
@@ -249,7 +249,7 @@ def absorb(state: Records, m: Records, due_ns: timer.Times, history: History) ->
     return Step(*(column[taken] for column in step)), full
 
 
-def _compare(state: Records, rows: timer.Rows, innovation: Floats, use: Mask, anew: Mask) -> None:
+def _compare(state: Table, rows: timer.Rows, innovation: Floats, use: Mask, anew: Mask) -> None:
     """Compare a fix's innovations, east and north over their sigmas, (2, n), with those of the fix before."""
     bounded = np.minimum(np.maximum(innovation, -BOUND), BOUND)
     before = state["pos_innovation"][rows].T
@@ -260,7 +260,7 @@ def _compare(state: Records, rows: timer.Rows, innovation: Floats, use: Mask, an
     state["pos_innovation"][rows] = kept.T
 
 
-def _usable(state: Records, m: Records, due_ns: timer.Times) -> Records:
+def _usable(state: Table, m: Records, due_ns: timer.Times) -> Records:
     """Return the fixes that are whole, neither stale nor late, nor the stale one told again."""
     whole = np.isfinite(m["lat_deg"]) & np.isfinite(m["lon_deg"])
     m = m[whole & (np.abs(m["lat_deg"]) <= 90.0) & (np.abs(m["lon_deg"]) <= 360.0)]
@@ -275,7 +275,7 @@ def _usable(state: Records, m: Records, due_ns: timer.Times) -> Records:
     return fresh
 
 
-def _unrolled(state: Records, rows: timer.Rows, m: Records) -> Floats:
+def _unrolled(state: Table, rows: timer.Rows, m: Records) -> Floats:
     """Return the fixes in the plane that unrolls along the track, m, (2, n), and remember them."""
     lat, lon = m["lat_deg"].copy(), m["lon_deg"].copy()
     first = state["pos_fixes"][rows] == 0
@@ -371,7 +371,7 @@ def _doppler(x: Floats, P: Floats, m: Records, z: Floats, use: Mask) -> tuple[Fl
     return x, P
 
 
-def _driven(state: Records, rows: timer.Rows, t_ns: timer.Times) -> Mask:
+def _driven(state: Table, rows: timer.Rows, t_ns: timer.Times) -> Mask:
     """Return whether steps, a wheel or a foot pod say that the athlete moves, (n,)."""
     steps = (state["body_interval_s"][rows] > 0.0) & (t_ns - state["body_interval_ns"][rows] <= LATE_NS)
     turns = (state["sensor_mps"][rows] > 0.0) & (t_ns - state["sensor_t_ns"][rows] <= LATE_NS)
@@ -380,7 +380,7 @@ def _driven(state: Records, rows: timer.Rows, t_ns: timer.Times) -> Mask:
 
 
 def _at_rest(
-    state: Records, rows: timer.Rows, t_ns: timer.Times, x: Floats, P: Floats, doppler: Floats, use: Mask
+    state: Table, rows: timer.Rows, t_ns: timer.Times, x: Floats, P: Floats, doppler: Floats, use: Mask
 ) -> tuple[Floats, Floats, Mask]:
     """Zero velocity where the body's own sensors or the fixes say that it stands; also return where.
 

@@ -26,10 +26,12 @@ doi:10.1007/BF01784024, but each way by its own least, and its ageing as in NTP'
 """
 
 import math
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fusion.timebase import FRESH, LIVE, RECORDED, ClockState
 
 BLOCK_NS: Final = 1_000_000_000  # the smallest delay is taken of so long
 JUMP_NS: Final = 1_000_000_000  # a packet that is further off is an outlier, or the first after a jump
@@ -99,25 +101,6 @@ STATE: Final = np.dtype(
         ("late_s", np.float64),  # by which the block before was too late for a delay; else 0
     ]
 )
-
-FRESH: Final = 0  # never observed: aligned is what the device says
-LIVE: Final = 1
-RECORDED: Final = 2  # aligned is what the device says, always
-
-
-class ClockState(NamedTuple):
-    """What is known of a device's clock.
-
-    ``offset_ns``: aligned minus device time at the newest stamp; ``sigma_ns``: one sigma of it, without the
-    smallest delay, which cannot be seen; ``skew_ppm``: positive where the device's clock is slow.
-    """
-
-    offset_ns: int
-    sigma_ns: float
-    skew_ppm: float
-    jumps: int
-    wraps: int
-    trip_ns: int
 
 
 class TimeBase:
