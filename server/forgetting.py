@@ -29,7 +29,8 @@ FORGET_NS: Final = 86_400_000_000_000
 ROOM_NS: Final = 60_000_000_000
 LOOK_NS: Final = 1_000_000_000
 SPARE: Final = 64  # one of so many places is kept free for who is new
-FORGOTTEN_MAX: Final = 256  # in one look
+FORGOTTEN_MAX: Final = 16  # in one look: each takes half a millisecond
+IDS_MAX: Final = 1024
 
 
 class Forgetting:
@@ -56,7 +57,7 @@ class Forgetting:
         waiting: Waiting,
     ) -> None:
         self.count = 0
-        self.ids: deque[str] = deque(maxlen=4 * FORGOTTEN_MAX)
+        self.ids: deque[str] = deque(maxlen=IDS_MAX)
         self._devices_max, self._athletes_max = config.server.devices_max, config.server.athletes_max
         self._registry, self._schedule, self._workouts = registry, schedule, workouts
         self._jobs, self._health, self._pings, self._topics = jobs, health, pings, topics
