@@ -60,6 +60,7 @@ DOPPLER_RANGE_MPS = (0.1, 50.0)
 COURSE_SIGMA_RAD = 1.0  # receivers tell a smoothed course, which lags in bends
 
 KEPT_SHARE = 0.02  # of the variance of white noise, that the filter leaves from fix to fix
+LED_M2 = 1.0  # of white noise; with more, Doppler speed says how long the way is
 BOUND = 1.5  # of innovations in sigmas: a hop of a fix tells nothing of the athlete
 
 CEILING_SHARE, CEILING_MPS = 1.25, 1.5  # over Doppler speed
@@ -263,7 +264,11 @@ def _noise(state: Records, now: _Round) -> _Noise:
     white, slow = rest.learnt_noise(state, rows)
     learnt = np.maximum(white, state["scatter_m2"][rows] / np.clip(dt_s, 0.01, 1.0))
     R = np.maximum(fix_noise(accuracy, dt_s), np.minimum(learnt, accuracy * accuracy))
-    return _Noise(R, slow * dt_s + KEPT_SHARE * white, left)
+    # Where fixes scatter Doppler speed leads, and is as noisy as the receiver says: across the way too.
+    told = now.m["speed_acc_mps"]
+    told_m = np.where(told > 0.0, np.minimum(told, DOPPLER_RANGE_MPS[1]), 0.0) * np.minimum(dt_s, 1.0)
+    led = learnt / (learnt + LED_M2)
+    return _Noise(R, slow * dt_s + KEPT_SHARE * learnt + led * told_m * told_m, left)
 
 
 def _filtered(state: Records, now: _Round, noise: _Noise, x: Floats, P: Floats) -> _Filtered:
