@@ -4,9 +4,10 @@ Between fixes the filter's speed is integrated, never hops of position. Where fi
 wheel, foot pod or steps fill the hole, or at last the straight line across it. When the workout ends, the
 filter's part is replaced by the length of the smoothed track (fusion/summary.py); what was filled stays.
 
-The sigma holds what a track cannot know of itself: half a percent, the share of what was filled, the two
-ends' fixes, and the whole difference between the track's length and the integral of the receiver's own
-Doppler speed.
+The sigma holds what a track cannot know of itself: a share of it, the share of what was filled, the two ends'
+fixes, what noise may have added, and what the track's length differs by from the integral of the receiver's
+own Doppler speed. Two estimates that are as good as each other are each wrong by 1 / sqrt(2) of what they
+differ by, one sigma.
 """
 
 from typing import Any
