@@ -403,6 +403,15 @@ void kf_lane_step(kf_schedule *s, uint32_t row, uint32_t kind, int64_t due_ns, k
 void kf_lane_rewind(kf_schedule *s, uint32_t row);
 void kf_lane_advance(kf_schedule *s, uint32_t row, int64_t t_ns, kf_cause why);
 
+/* kept.c: what a lane keeps for rewinds, the oldest first; add takes a page at most */
+void kf_kept_add(kf_schedule *s, kf_lane *lane, const kf_item *item);
+int64_t kf_kept_oldest(const kf_schedule *s, const kf_lane *lane); /* its time; there is one */
+void kf_kept_drop(kf_schedule *s, kf_lane *lane);                  /* the oldest */
+void kf_kept_clear(kf_schedule *s, kf_lane *lane);
+/* Write out all that is newer than from_ns and not than until_ns, as it was kept; return how many they are.
+ */
+uint32_t kf_kept_tell(const kf_schedule *s, uint32_t row, int64_t from_ns, int64_t until_ns, kf_item *out);
+
 /* windows.c */
 int64_t kf_window_end(int64_t t_ns);
 void kf_window_begin(kf_device *device, int64_t t_ns, kf_sink *sink);

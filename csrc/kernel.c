@@ -10,6 +10,8 @@
 typedef struct {
     size_t count;
     uint8_t *rows[KF_BLOCK];
+    uint8_t *seldom[KF_BLOCK]; /* what else belongs to the rows, from the byte `often` on */
+    size_t often;
     const uint8_t *records[KF_BLOCK];
     size_t places[KF_BLOCK]; /* of the records in the order in which they were given */
 } block;
@@ -212,6 +214,26 @@ static void store(uint8_t *field, unsigned type, kf_value value)
     }
 }
 
+static void load_rows(const block *at, const kf_operation *o, kf_value *out)
+{
+    const bool often = o->place < at->often;
+    uint8_t *const *rows = often ? at->rows : at->seldom;
+    const size_t place = often ? o->place : o->place - at->often;
+
+    for (size_t i = 0; i < at->count; i++)
+        out[i] = loaded(rows[i] + place, o->b);
+}
+
+static void store_rows(const block *at, const kf_operation *o, const kf_value *a)
+{
+    const bool often = o->place < at->often;
+    uint8_t *const *rows = often ? at->rows : at->seldom;
+    const size_t place = often ? o->place : o->place - at->often;
+
+    for (size_t i = 0; i < at->count; i++)
+        store(rows[i] + place, o->b, a[i]);
+}
+
 static size_t chosen(int64_t index, size_t count)
 {
     return index < 0 ? 0 : (size_t)index < count ? (size_t)index : count - 1;
@@ -234,13 +256,13 @@ static void run_block(const kf_kernel *kernel, const block *at, kf_value (*regis
             EACH(out[i] = kernel->constants[o->place + chosen(a[i].i, o->b)]);
             break;
         case KF_OP_LOAD_ROW:
-            EACH(out[i] = loaded(at->rows[i] + o->place, o->b));
+            load_rows(at, o, out);
             break;
         case KF_OP_LOAD_RECORD:
             EACH(out[i] = loaded(at->records[i] + o->place, o->b));
             break;
         case KF_OP_STORE_ROW:
-            EACH(store(at->rows[i] + o->place, o->b, a[i]));
+            store_rows(at, o, a);
             break;
         case KF_OP_TELL:
             EACH(told[o->place * total + at->places[i]] = a[i]);
@@ -337,13 +359,12 @@ static int rounds(const uint8_t *records, size_t bytes, size_t count, size_t row
     return 0;
 }
 
-int kf_run(const kf_kernel *kernel, uint8_t *table, size_t row_bytes, size_t row_count,
-           const uint8_t *records, size_t record_bytes, size_t count, uint32_t *order, kf_value *registers,
-           kf_value *told)
+int kf_run(const kf_kernel *kernel, const kf_table *table, const uint8_t *records, size_t record_bytes,
+           size_t count, uint32_t *order, kf_value *registers, kf_value *told)
 {
     kf_value(*lanes)[KF_BLOCK] = (kf_value(*)[KF_BLOCK])registers;
     uint32_t *ends = order + count;
-    const int refused = rounds(records, record_bytes, count, row_count, order, ends, ends + count + 1);
+    const int refused = rounds(records, record_bytes, count, table->row_count, order, ends, ends + count + 1);
     const size_t widest = count < KF_BLOCK ? count : KF_BLOCK;
 
     if (refused)
@@ -353,7 +374,7 @@ int kf_run(const kf_kernel *kernel, uint8_t *table, size_t row_bytes, size_t row
             lanes[c][i] = kernel->constants[c];
     }
     for (size_t done = 0, turn = 0; done < count;) {
-        block at = {0};
+        block at = {.often = table->row_bytes};
 
         while (ends[turn] == done)
             turn++;
@@ -363,7 +384,8 @@ int kf_run(const kf_kernel *kernel, uint8_t *table, size_t row_bytes, size_t row
 
             at.places[i] = place;
             at.records[i] = records + place * record_bytes;
-            at.rows[i] = table + (size_t)row_of(at.records[i]) * row_bytes;
+            at.rows[i] = table->rows + (size_t)row_of(at.records[i]) * table->row_bytes;
+            at.seldom[i] = table->seldom + (size_t)row_of(at.records[i]) * table->seldom_bytes;
         }
         run_block(kernel, &at, lanes, count, told);
         done += at.count;

@@ -339,7 +339,9 @@ double kf_clock_sigma_ns(const kf_clock *clock);
 #define KF_BASE_NS 10000000000      /* the models' states are kept this often, for rewinds, */
 #define KF_BASES 5                  /* at most so many of a lane */
 #define KF_KEPT_MAX 2048            /* measurements that a lane keeps for rewinds */
-#define KF_DEEP_NS 2000000000       /* what is later than this no model takes in one step later */
+#define KF_PAGES_A_BLOCK 1024       /* pages lie in blocks of memory, which never move */
+#define KF_PAGES_A_FOUND 512  /* free pages that a call must have left to go on, where there are rewinds */
+#define KF_DEEP_NS 2000000000 /* what is later than this no model takes in one step later */
 #define KF_LONG_AGO_NS 4611686018427387904 /* its negative: before any measurement */
 #define KF_DAY_NS 86400000000000           /* a recording does not skip a day: such a stamp is an error */
 #define KF_FUTURE_NS 5000000000            /* a live device's sample may seem this far ahead of its arrival */
@@ -403,7 +405,8 @@ typedef struct {
 
     /* What a rewind needs. Measurements that steps took in are kept; a base is a time at which the caller
      * keeps the models' state. */
-    uint32_t kept_first, kept_last, kept_count;
+    uint32_t kept_first, kept_last; /* pages; KF_NONE: nothing is kept */
+    uint32_t kept_count;
     uint32_t base_count;
     int64_t stepped_ns; /* up to where jobs were told: what is not newer comes late */
     int64_t dirty_ns;   /* the oldest that came late and awaits a rewind; INT64_MAX: none */
@@ -422,6 +425,15 @@ typedef struct {
     uint32_t kind;
     uint8_t record[KF_RECORD_BYTES];
 } kf_item;
+
+/* Measurements that a lane keeps for rewinds, packed one behind the other (kept.c). */
+typedef struct {
+    int64_t first_ns;    /* the others' times are told from it */
+    int64_t newest_ns;   /* of all that ever stood in it */
+    uint32_t next;       /* the lane's next page, or the next free one; KF_NONE: none */
+    uint16_t begin, end; /* of what is kept, in bytes */
+    uint8_t bytes[232];
+} kf_page;
 
 /* The record of KF_KIND_WINDOW. */
 typedef struct {
@@ -484,6 +496,7 @@ typedef struct {
 typedef struct {
     uint32_t device;
     uint32_t reason; /* status of a packet, or KF_TOO_FAST and on */
+    uint32_t event;  /* that was refused, or of which a part was */
 } kf_refusal;
 
 /* Something that was found in a message, before it is sorted by time. */
@@ -503,6 +516,10 @@ typedef struct {
     uint32_t free_count; /* how many there are */
     uint32_t next_lane;  /* of kf_schedule_pass */
     uint32_t base_room;  /* bases of a lane, at most KF_BASES */
+    kf_page **pages;     /* blocks of KF_PAGES_A_BLOCK: the pool of what lanes keep */
+    uint32_t free_page;  /* as of items */
+    uint32_t free_pages;
+    uint32_t record_bytes[KF_KINDS]; /* of each kind of measurement */
     uint64_t jobs_waiting;
     int64_t window_ns; /* what comes late by no more than this is taken in by a rewind; 0: never */
 
@@ -525,9 +542,9 @@ void kf_lane_reset(kf_lane *lane, int64_t phase_ns);
 /* Forget what a lane holds and that it had a time. */
 void kf_lane_forget(kf_schedule *schedule, uint32_t row);
 
-/* Take in events from next_event on. Returns 1 where the room for jobs, items or refusals does not suffice to
- * go on: take them out, set their counts to 0 and call again; else 0. The pool must have a free item for each
- * window and each record that is left. */
+/* Take in events from next_event on. Returns 1 where the room for jobs, items or refusals, or for what is
+ * kept, does not suffice to go on: take them out, set their counts to 0, see to free pages and call again;
+ * else 0. The pool must have a free item for each window and each record that is left. */
 int kf_schedule_run(kf_schedule *schedule);
 
 /* Make steps due whose packet has not come, of live athletes, from next_lane up to lane_count; returns as
@@ -551,6 +568,70 @@ void kf_lane_settle(kf_schedule *schedule, uint32_t row);
  * Returns how many are refused; each is counted at its link.
  */
 size_t kf_limit(kf_link *links, const kf_event *events, size_t count, uint8_t *admitted);
+
+/* Streams: what each device sends of one kind, and how long it may be silent (server/deadlines/streams.py).
+ */
+#define KF_STREAM_ALIVE 0
+#define KF_STREAM_DEAD 5
+#define KF_STREAM_UNHEARD 255
+
+typedef struct {
+    int64_t due_ns;   /* when it may change next */
+    int64_t heard_ns; /* when it was last heard, or promised; 0: never */
+    float interval_s; /* the usual one */
+    float age_s;      /* of the newest sample when it arrived */
+    uint8_t state;    /* KF_STREAM_... */
+    uint8_t rests;    /* its last value is one after which it may be quiet */
+} kf_supervised_stream;
+
+typedef struct {
+    int64_t heard_ns;   /* anything at all */
+    int64_t revived_ns; /* since when its link lives again */
+    int64_t jumped_ns;
+    int64_t jumps;  /* as the time base had counted at the last look */
+    float speed;    /* of what is played; 0: live */
+    uint8_t willed; /* it told a birth, so it has a last will */
+    uint8_t gone;   /* its last will came, or its goodbye */
+    uint8_t dead;   /* told to be */
+    uint8_t waits;  /* a stream of it waits for a sign of life */
+} kf_supervised_device;
+
+/* The tables, kinds streams for each device, and the rules; lengths of time in ns where not told else. */
+typedef struct {
+    kf_supervised_stream *streams;
+    kf_supervised_device *devices;
+    const float *first_s; /* the interval that is believed at first, of each kind */
+    uint32_t kinds;
+    int64_t burst_ns;       /* what follows so soon is of one burst */
+    double rise, fall;      /* how fast the usual interval follows longer and shorter ones */
+    double intervals;       /* a deadline holds so many, */
+    double silence_ns;      /* at least this, */
+    double deadline_max_ns; /* at most this, */
+    double played_min_ns;   /* and this at least of what is played */
+    double lifespan_s;      /* beyond this age a sample comes late */
+} kf_supervision;
+
+/* A packet of a stream. */
+typedef struct {
+    int64_t arrived_ns;
+    int64_t newest_ns; /* aligned time of its newest sample */
+    uint32_t row;      /* of its device */
+    uint8_t kind;
+    uint8_t rests;
+} kf_heard;
+
+/* Return the longest silence of a stream, ns. */
+double kf_stream_deadline_ns(const kf_supervision *supervision, double interval_s, double speed);
+
+/* Take in packets; returns how many streams were never heard before. */
+size_t kf_streams_hear(const kf_supervision *supervision, const kf_heard *heard, size_t count);
+
+/* Take in that something came from devices that belongs to no stream. */
+void kf_streams_sign(const kf_supervision *supervision, const uint32_t *rows, const int64_t *now_ns,
+                     size_t count);
+
+/* Have the streams of devices judged at the next look. */
+void kf_streams_wake(const kf_supervision *supervision, const uint32_t *rows, size_t count);
 
 /* An IMU packet waits for its predecessor, by its arrival, for KF_ORDER_WAIT_NS, or for the longer time where
  * a recording is played, which may be at any speed. */
@@ -601,8 +682,10 @@ int kf_order(kf_link *links, kf_packet *packets, const kf_event *events, size_t 
  */
 size_t kf_keep(const uint8_t *bytes, kf_packet *packets, size_t count, uint8_t *kept);
 
-/* Put count items of the pool, from first on, into the list of free ones. */
+/* Put count items of the pool, or pages, from first on, into the list of free ones. */
 void kf_schedule_free(kf_schedule *schedule, uint32_t first, uint32_t count);
+void kf_kept_free(kf_schedule *schedule, uint32_t first, uint32_t count);
+
 /* Make of the bytes of an MQTT 3.1.1 connection what stands in it, frame by frame.
  *
  * The table of topics is an array of kf_slot that the caller owns, open addressing over a power of two of
@@ -770,19 +853,25 @@ typedef struct {
 /* Numbers that kf_run computes side by side. */
 #define KF_BLOCK 64
 
+/* Rows in two arrays: the second is of what few rows ever have, and of these alone it takes memory. */
+typedef struct {
+    uint8_t *rows, *seldom; /* seldom_bytes 0: there is nothing but rows */
+    size_t row_bytes, seldom_bytes;
+    size_t row_count;
+} kf_table;
+
 /* Run a kernel for records that each begin with their row of the table, int32, and have the time, int64, at
  * byte 8. In the order of time, each finds its row as the one before has left it.
  *
- * inout: table      row_count rows of row_bytes
+ * inout: table      a place beyond row_bytes is so far beyond in `seldom`
  * in:    records    count of record_bytes
  * work:  order      room for 3 count + 1
  *        registers  room for register_count KF_BLOCK
  * out:   told       an array of count for each output
  * Returns 0; or, having touched no row, -1 where a record is of a row that is not there.
  */
-int kf_run(const kf_kernel *kernel, uint8_t *table, size_t row_bytes, size_t row_count,
-           const uint8_t *records, size_t record_bytes, size_t count, uint32_t *order, kf_value *registers,
-           kf_value *told);
+int kf_run(const kf_kernel *kernel, const kf_table *table, const uint8_t *records, size_t record_bytes,
+           size_t count, uint32_t *order, kf_value *registers, kf_value *told);
 
 /* Intervals between heart beats (RR), cleaned as they come (beats.c). */
 #define KF_BEATS_AHEAD 2   /* intervals that a decision needs behind the one it is about */

@@ -42,13 +42,8 @@ static void drop_held(kf_schedule *s, kf_lane *lane)
 
 static void drop_kept(kf_schedule *s, kf_lane *lane)
 {
-    if (lane->kept_last != KF_NONE) {
-        s->items[lane->kept_last].next = s->free_item;
-        s->free_item = lane->kept_first;
-    }
-    s->free_count += lane->kept_count;
-    lane->kept_first = lane->kept_last = KF_NONE;
-    lane->kept_count = lane->base_count = 0;
+    kf_kept_clear(s, lane);
+    lane->base_count = 0;
     lane->dirty_ns = lane->deep_ns = lane->redo_ns = INT64_MAX;
 }
 
@@ -88,38 +83,23 @@ static void sort_items(kf_item *items, size_t count)
     }
 }
 
-/* Give the oldest measurement that a lane keeps back to the pool. */
+/* Drop the oldest measurement that a lane keeps. */
 static void drop_oldest(kf_schedule *s, kf_lane *lane)
 {
-    const uint32_t at = lane->kept_first;
+    const int64_t t_ns = kf_kept_oldest(s, lane);
 
-    lane->kept_first = s->items[at].next;
-    if (lane->kept_first == KF_NONE)
-        lane->kept_last = KF_NONE;
-    lane->kept_count--;
-    if (s->items[at].t_ns > lane->intact_ns)
-        lane->intact_ns = s->items[at].t_ns;
-    s->items[at].next = s->free_item;
-    s->free_item = at;
-    s->free_count++;
+    kf_kept_drop(s, lane);
+    if (t_ns > lane->intact_ns)
+        lane->intact_ns = t_ns;
 }
 
-/* Keep an item of the pool, that is in no list, for rewinds; or give it back where there are none. */
-static void keep(kf_schedule *s, kf_lane *lane, uint32_t at)
+/* Keep a measurement for rewinds, where there are some. */
+static void keep(kf_schedule *s, kf_lane *lane, const kf_item *item)
 {
-    if (!s->window_ns) {
-        s->items[at].next = s->free_item;
-        s->free_item = at;
-        s->free_count++;
+    if (!s->window_ns)
         return;
-    }
-    s->items[at].next = KF_NONE;
-    if (lane->kept_last == KF_NONE)
-        lane->kept_first = at;
-    else
-        s->items[lane->kept_last].next = at;
-    lane->kept_last = at;
-    if (++lane->kept_count > KF_KEPT_MAX)
+    kf_kept_add(s, lane, item);
+    if (lane->kept_count > KF_KEPT_MAX)
         drop_oldest(s, lane);
 }
 
@@ -137,7 +117,10 @@ static uint32_t take(kf_schedule *s, kf_lane *lane, int64_t due_ns)
             taken[count++] = *item;
             lane->held[item->kind]--;
             *link = next;
-            keep(s, lane, at);
+            keep(s, lane, item);
+            item->next = s->free_item;
+            s->free_item = at;
+            s->free_count++;
         } else {
             lane->last = at;
             link = &item->next;
@@ -172,13 +155,10 @@ kf_job *kf_lane_tell(kf_schedule *s, uint32_t row, uint32_t kind, int64_t due_ns
 static void take_again(kf_schedule *s, kf_lane *lane, kf_job *job, int64_t from_ns)
 {
     const size_t first = s->taken_count;
-    uint32_t count = 0;
 
     (void)take(s, lane, lane->stepped_ns); /* what waits for the next step is kept */
     s->taken_count = first;
-    for (uint32_t at = lane->kept_first; at != KF_NONE; at = s->items[at].next)
-        if (s->items[at].t_ns > from_ns && s->items[at].t_ns <= lane->stepped_ns)
-            s->taken[first + count++] = s->items[at];
+    const uint32_t count = kf_kept_tell(s, job->athlete, from_ns, lane->stepped_ns, &s->taken[first]);
     sort_items(&s->taken[first], count);
     s->taken_count += count;
     job->first = (uint32_t)first;
@@ -317,7 +297,7 @@ void kf_lane_advance(kf_schedule *s, uint32_t row, int64_t t_ns, kf_cause why)
             lane->due_ns = kf_lane_grid_after(lane, t_ns - KF_STEP_NS);
     }
     const int64_t old_ns = lane->watermark_ns - s->window_ns - KF_BASE_NS - (int64_t)2 * KF_STEP_NS;
-    while (lane->kept_first != KF_NONE && s->items[lane->kept_first].t_ns <= old_ns)
+    while (lane->kept_count && kf_kept_oldest(s, lane) <= old_ns)
         drop_oldest(s, lane);
 }
 
@@ -348,11 +328,6 @@ bool kf_lane_keeps(kf_schedule *s, kf_lane *lane, const kf_item *item)
     if (item->t_ns > lane->stepped_ns || !kf_lane_mark(s, lane, item->t_ns) ||
         item->t_ns > lane->stepped_ns - KF_DEEP_NS)
         return false;
-    const uint32_t at = s->free_item;
-
-    s->free_item = s->items[at].next;
-    s->free_count--;
-    s->items[at] = *item;
-    keep(s, lane, at);
+    keep(s, lane, item);
     return true;
 }

@@ -19,11 +19,11 @@ from fusion.metrics import METRICS, ascent, distance, energy, floors, gap, movin
 from fusion.metrics.metric import estimates
 from fusion.models import altitude, choice, consistency, position, receivers, step_length
 from fusion.rounds import rounds
-from fusion.state import STATE, TOTALS
+from fusion.state import STATE, TOTALS, zeros
 from fusion.summary import WorkoutSummary, absorb_heights, absorb_track, summarise
-from fusion.table import Picked, grown
+from fusion.table import Picked
 
-STATE_VERSION = 5
+STATE_VERSION = 6
 ZONES_DEFAULT = (0.6, 0.7, 0.8, 0.9)
 SEXES = ("unknown", "female", "male")
 
@@ -76,7 +76,7 @@ class Athletes:
     def __init__(self, limit: int = 16_384, bases: int = 0) -> None:
         design.load()
         self._kernels = intake.kernels()
-        self.state: Records = np.zeros(4, dtype=STATE)
+        self.state = zeros(4)
         self._count = 0
         self._limit = limit
         self._track = History(position.STATES, 4, position.transition)
@@ -99,7 +99,7 @@ class Athletes:
         if self._count >= self._limit:
             raise OverflowError(f"the table of athletes holds {self._limit} rows")
         if self._count == len(self.state):
-            self.state = grown(self.state, 2 * len(self.state))
+            self.state.grow(2 * len(self.state))
         row = self._count
         self._count += 1
         self._blank(row, profile or Profile())
@@ -323,7 +323,9 @@ class Athletes:
         track = self._track.snapshot(int(one["track_slot"]))
         heights = self._heights.snapshot(int(one["climb_slot"]))
         header = _HEADER.pack(_MAGIC, STATE_VERSION, 0, len(track), len(heights))
-        packed = self.state[row : row + 1].astype(_PACKED)
+        packed = np.zeros(1, _PACKED)
+        for name in _PACKED.names or ():
+            packed[name] = one[name]
         packed["track_slot"] = packed["climb_slot"] = -1  # where the histories lie is this table's own affair
         return header + packed.tobytes() + track + heights
 
@@ -348,7 +350,10 @@ class Athletes:
             if not history.holds(part):
                 raise StateError("an athlete's history of another size")
         self._close(row)
-        self.state[row : row + 1] = np.frombuffer(block, _PACKED, 1, _HEADER.size).astype(STATE)
+        (packed,) = np.frombuffer(block, _PACKED, 1, _HEADER.size)
+        one = self.state[row]
+        for name in _PACKED.names or ():
+            one[name] = packed[name]
         self.state["track_slot"][row] = self.state["climb_slot"][row] = -1
         if self.state["open"][row]:
             self._track.restore(self.state["track_slot"], row, blocks[0])

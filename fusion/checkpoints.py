@@ -12,13 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion.history import History, Place
-from fusion.measurements import Records
-from fusion.state import STATE
-from fusion.table import grown
+from fusion.state import zeros
+from fusion.table import Table, grown
 
 NONE_NS = np.iinfo(np.int64).min
-LEVEL = 1  # of compression: 0.7 of 3.9 kB are left, and a higher one gains little
-RAW = np.dtype((np.void, STATE.itemsize))  # rows as bytes: so they are copied at once, not field by field
+LEVEL = 1  # of compression: 0.7 of 1.2 kB are left, and a higher one gains little
 
 
 class Checkpoints:
@@ -37,14 +35,14 @@ class Checkpoints:
         self._t_ns = np.full((0, count), NONE_NS)
         self._packed: list[list[bytes]] = []  # the rows, a list for each
         self._newest_ns = np.full(0, NONE_NS)  # to where the newest step went,
-        self._before = np.zeros(0, RAW)  # and the row before it,
+        self._before = zeros(0)  # and the row before it,
         self._places = np.zeros(
             (0, count + 1, len(histories), 3), np.int64
         )  # whose place is the last of each
         for _, history in histories:
             history.keeps = True
 
-    def keep(self, state: Records, rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> None:
+    def keep(self, state: Table, rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> None:
         """Take a base of each row, at its time, in the place of its oldest."""
         self._reserve(state)
         held_ns = self._t_ns[rows]
@@ -52,25 +50,25 @@ class Checkpoints:
         at = np.where(again.any(axis=1), again.argmax(axis=1), held_ns.argmin(axis=1))
         self._t_ns[rows, at] = t_ns
         for row, place in zip(rows.tolist(), at.tolist(), strict=True):
-            self._packed[row][place] = compress(state[row].tobytes(), LEVEL)
+            self._packed[row][place] = compress(state.row_bytes(row), LEVEL)
         self._put_places(state, rows, at)
         for i, (_, history) in enumerate(self._histories):
             for row in history.droppers(rows):
                 history.forget(row, self._place(row, int(self._oldest(row)), i))
 
-    def before_step(self, state: Records, rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> None:
+    def before_step(self, state: Table, rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> None:
         """Take note of what rows are before a step to ``t_ns``, (n,)."""
         self._reserve(state)
         self._newest_ns[rows] = t_ns
-        self._before[rows] = state.view(RAW)[rows]
+        self._before.take(rows, state)
         self._put_places(state, rows, -1)
 
-    def take_back(self, state: Records, rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def take_back(self, state: Table, rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Take back the newest step of rows; False where that did not go to ``t_ns``, (n,)."""
         known: NDArray[np.bool_] = self._newest_ns[rows] == t_ns
         rows = rows[known]
         slots = [state[column][rows] for column, _ in self._histories]
-        state.view(RAW)[rows] = self._before[rows]
+        state.take(rows, self._before)
         for i, ((column, history), there) in enumerate(zip(self._histories, slots, strict=True)):
             state[column][rows] = there
             before = self._places[rows, -1, i].T
@@ -89,11 +87,11 @@ class Checkpoints:
             self._t_ns[row] = self._newest_ns[row] = NONE_NS
             self._packed[row] = [b""] * len(self._packed[row])
 
-    def wind_back(self, state: Records, row: int, t_ns: int) -> list[int]:
+    def wind_back(self, state: Table, row: int, t_ns: int) -> list[int]:
         """Make a row what it was at a base that it `has`; return the times of its later bases, now gone."""
         at = int(np.flatnonzero(self._t_ns[row] == t_ns)[0])
         slots = [int(state[column][row]) for column, _ in self._histories]
-        state.view(RAW)[row] = np.frombuffer(decompress(self._packed[row][at]), RAW)[0]
+        state.put_bytes(row, decompress(self._packed[row][at]))
         for i, ((column, history), slot) in enumerate(zip(self._histories, slots, strict=True)):
             state[column][row] = slot
             history.wind_back(state[column], row, self._place(row, at, i))
@@ -110,16 +108,17 @@ class Checkpoints:
     def _place(self, row: int, at: int, history: int) -> Place:
         return Place(*self._places[row, at, history].tolist())
 
-    def _put_places(self, state: Records, rows: NDArray[np.intp], at: NDArray[np.intp] | int) -> None:
+    def _put_places(self, state: Table, rows: NDArray[np.intp], at: NDArray[np.intp] | int) -> None:
         for i, (column, history) in enumerate(self._histories):
             self._places[rows, at, i] = history.place(state[column][rows]).T
 
-    def _reserve(self, state: Records) -> None:
+    def _reserve(self, state: Table) -> None:
         """Have room for every row of the table."""
         before, count = len(self._t_ns), len(state)
         if before >= count:
             return
         self._t_ns, self._newest_ns = grown(self._t_ns, count), grown(self._newest_ns, count)
-        self._before, self._places = grown(self._before, count), grown(self._places, count)
+        self._places = grown(self._places, count)
+        self._before.grow(count)
         self._t_ns[before:] = self._newest_ns[before:] = NONE_NS
         self._packed += [[b""] * self._t_ns.shape[1] for _ in range(before, count)]

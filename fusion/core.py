@@ -7,42 +7,17 @@ own clock, frames and units are those of the header. The GIL is released during 
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fusion._core import ffi, lib
 from fusion.measurements import WINDOW as MEASURED_WINDOW
 from fusion.measurements import Records
-
-_NUMPY = {
-    "uint8_t": np.uint8,
-    "uint16_t": np.uint16,
-    "uint32_t": np.uint32,
-    "int64_t": np.int64,
-    "uint64_t": np.uint64,
-    "int32_t": np.int32,
-    "float": np.float32,
-    "double": np.float64,
-}
-
-
-def _field_type(ctype: Any) -> Any:
-    if ctype.kind == "array":
-        return np.dtype((_NUMPY[ctype.item.cname], (ctype.length,)))
-    return np.dtype(_NUMPY[ctype.cname])
+from fusion.structs import dtype_of
+from fusion.table import grown, grown_sparsely
 
 
 def record(name: str) -> np.dtype[np.void]:
-    """Return the dtype of a public struct of the core, from the compiler's own offsets."""
-    ctype = ffi.typeof(name)
-    fields = dict(ctype.fields)
-    return np.dtype(
-        {
-            "names": list(fields),
-            "formats": [_field_type(field.type) for field in fields.values()],
-            "offsets": [field.offset for field in fields.values()],
-            "itemsize": ffi.sizeof(ctype),
-        }
-    )
+    """Return the dtype of a public struct of the core."""
+    return dtype_of(ffi, name)
 
 
 PACKET: Final = record("kf_packet")
@@ -273,17 +248,9 @@ class CoreTable:
 
     def _grow(self) -> None:
         rows = min(self._limit, 2 * len(self._devices))
-        self._devices = _grown(self._devices, rows)
-        self._pairings = _grown(self._pairings, rows)
-        self._beside = _grown(self._beside, rows)
-
-
-def _grown(table: NDArray[np.uint8], rows: int) -> NDArray[np.uint8]:
-    """Return the table with more rows; rows that are all zeros are not touched, so they cost no memory."""
-    larger = np.zeros((rows, table.shape[1]), np.uint8)
-    used = np.flatnonzero(table.any(axis=1))
-    larger[used] = table[used]
-    return larger
+        self._devices = grown(self._devices, rows)
+        self._pairings = grown_sparsely(self._pairings, rows)
+        self._beside = grown_sparsely(self._beside, rows)
 
 
 def _profile(placement: str, gyro_range: float, accel_range: float) -> Any:

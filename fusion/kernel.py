@@ -18,7 +18,7 @@ from fusion.core import record
 from fusion.measurements import Records
 from fusion.recording import FLOAT, TRUTH, Columns, Operation, Recording, Symbol
 from fusion.rounds import in_order, turns
-from fusion.table import Fields, Picked
+from fusion.table import Fields, Picked, Table
 
 Function = Callable[[Fields, Fields], Sequence[Any]]
 
@@ -48,7 +48,7 @@ class Kernel:
         roots += [recording.note("TELL", one, place=i, field="TELL").index for i, one in enumerate(out)]
         self._compile(recording, roots)
 
-    def __call__(self, table: Records, records: Records) -> list[NDArray[Any]]:
+    def __call__(self, table: Table | Records, records: Records) -> list[NDArray[Any]]:
         """Run the function for records, those of each row by time whatever order they stand in.
 
         Returns
@@ -59,19 +59,25 @@ class Kernel:
         block = self.block(table, records)
         return [_column(one, kind) for one, kind in zip(block, self.kinds, strict=True)]
 
-    def block(self, table: Records, records: Records) -> NDArray[np.int64]:
+    def block(self, table: Table | Records, records: Records) -> NDArray[np.int64]:
         """Run the function; return what it tells, (outputs, n), float64 as the bits that they are."""
-        for array, dtype in ((table, self._row), (records, self._record)):
-            if array.dtype != dtype or not array.flags.c_contiguous:
-                raise TypeError("table and records must be contiguous arrays of the kernel's dtypes")
+        if not isinstance(table, Table):
+            table = Table(table, np.zeros(len(table), []), table.dtype)
+        rows, seldom = table.often, table.seldom
+        if table.dtype != self._row or records.dtype != self._record:
+            raise TypeError("table and records must be of the kernel's dtypes")
+        if not all(array.flags.c_contiguous for array in (rows, seldom, records)):
+            raise TypeError("table and records must be contiguous")
         told = np.empty((len(self.kinds), len(records)), dtype=np.int64)
         count = len(records)
         order = np.empty(3 * count + 1, dtype=np.uint32)
+        c = self._table
+        c.rows = ffi.from_buffer("uint8_t[]", rows, require_writable=True)
+        c.seldom = ffi.from_buffer("uint8_t[]", seldom, require_writable=True)
+        c.row_bytes, c.seldom_bytes, c.row_count = rows.itemsize, seldom.itemsize, len(rows)
         failed: int = lib.kf_run(
             self._kernel,
-            ffi.from_buffer("uint8_t[]", table, require_writable=True),
-            self._row.itemsize,
-            len(table),
+            self._table,
             ffi.from_buffer("uint8_t[]", records),
             self._record.itemsize,
             count,
@@ -83,7 +89,7 @@ class Kernel:
             raise IndexError("a record is of a row that is not there")
         return told
 
-    def by_columns(self, table: Records, records: Records) -> list[NDArray[Any]]:
+    def by_columns(self, table: Table | Records, records: Records) -> list[NDArray[Any]]:
         """Do what a call does, in numpy, round by round."""
         place = np.empty(len(records), dtype=[("row", np.int32), ("t_ns", np.int64), ("place", np.intp)])
         place["row"], place["t_ns"], place["place"] = records["row"], records["t_ns"], np.arange(len(records))
@@ -132,6 +138,7 @@ class Kernel:
             code[at] = _encoded(one, operands, register.get(i, 0), recording, starts)
         self._code, self._constants = code, np.array(values, dtype=np.int64)
         self._registers = ffi.new("kf_value[]", max(count, 1) * int(lib.KF_BLOCK))
+        self._table = ffi.new("kf_table *")
         self._kernel = ffi.new(
             "kf_kernel *",
             {

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from fusion import timer
 from fusion.history import Smoothed
-from fusion.measurements import Reason, Records, Source
+from fusion.measurements import Reason, Source
 from fusion.metrics import ascent, climb, distance, energy, floors, steps
 from fusion.metrics import moving as moving_metric
 from fusion.models import altitude, position
+from fusion.table import Table
 
 Floats = NDArray[np.float64]
 
@@ -84,7 +85,7 @@ def absorb_heights(one: Any, piece: Smoothed) -> None:
     one["altitude_max_m"] = max(float(one["altitude_max_m"]), float(np.max(height)))
 
 
-def summarise(one: Records, t_ns: int) -> WorkoutSummary:
+def summarise(one: Table, t_ns: int) -> WorkoutSummary:
     """Return the summary of a workout that ends at t_ns, all of it smoothed and taken in.
 
     Parameters
@@ -131,7 +132,7 @@ class _Page:
             self.reasons[name] = reason.name.lower()
 
 
-def _way(page: _Page, one: Records, moving_s: float) -> None:
+def _way(page: _Page, one: Table, moving_s: float) -> None:
     """Distance, from the smoothed track and what was filled in, and speed."""
     s = one[0]
     if s["dist_t_ns"] == 0:
@@ -152,7 +153,7 @@ def _way(page: _Page, one: Records, moving_s: float) -> None:
     page.put("speed_max_mps", float(s["speed_max_mps"]), 0.1 + 0.05 * float(s["speed_max_mps"]), source)
 
 
-def _heights(page: _Page, one: Records) -> None:
+def _heights(page: _Page, one: Table) -> None:
     """Ascent, descent and the range of altitude."""
     s = one[0]
     names = ("ascent_m", "descent_m", "altitude_min_m", "altitude_max_m")
@@ -181,7 +182,7 @@ def _heart(page: _Page, s: Any) -> None:
     page.put("heart_rate_max_bpm", float(s["hr_max_bpm"]), float(s["hr_max_sigma_bpm"]), s["hr_source"])
 
 
-def _effort(page: _Page, one: Records) -> None:
+def _effort(page: _Page, one: Table) -> None:
     """Steps, cadence, power and energy."""
     s = one[0]
     counted, told = float(s["body_steps"]), float(s["cadence_steps"])

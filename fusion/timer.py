@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.measurements import Records
-from fusion.table import Fields
+from fusion.table import Fields, Table
 
 Rows = NDArray[np.intp]
 Times = NDArray[np.int64]
@@ -27,14 +26,14 @@ FIELDS: list[tuple[Any, ...]] = [
 ]
 
 
-def begin(state: Records, row: int, t_ns: int, sport: int) -> None:
+def begin(state: Table, row: int, t_ns: int, sport: int) -> None:
     """Open a workout."""
     one = state[row]
     one["open"], one["sport"], one["start_ns"] = 1, sport, t_ns
     one["pause_ns"], one["resume_ns"], one["idle_ns"] = NEVER_NS, t_ns, 0
 
 
-def pause(state: Records, row: int, t_ns: int) -> bool:
+def pause(state: Table, row: int, t_ns: int) -> bool:
     """Stop the timer; return False where it does not run."""
     one = state[row]
     if not one["open"] or one["pause_ns"] != NEVER_NS:
@@ -43,7 +42,7 @@ def pause(state: Records, row: int, t_ns: int) -> bool:
     return True
 
 
-def resume(state: Records, row: int, t_ns: int) -> bool:
+def resume(state: Table, row: int, t_ns: int) -> bool:
     """Let the timer run again; return False where it does."""
     one = state[row]
     if not one["open"] or one["pause_ns"] == NEVER_NS:

@@ -2,7 +2,7 @@
 
 The rules stand in csrc/kinefuse.h, and the code in csrc/schedule.c and lanes.c: all that arrived in a tick
 goes through it in one call, in the order of arrival. Here are its tables: one row for each device (its link),
-one for each athlete (its lane), and a pool of the measurements that lanes hold.
+one for each athlete (its lane), a pool of the measurements that lanes hold, and one of those that they keep.
 """
 
 import zlib
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fusion._core import ffi, lib
 from fusion.core import STATUS_NAMES, Advance, record
 from fusion.measurements import DTYPES, WINDOW, Measurements, Records
+from fusion.table import grown
 from fusion.timebase import TimeBase
 
 EVENT: Final = record("kf_event")
@@ -22,6 +23,7 @@ ITEM: Final = record("kf_item")
 JOB: Final = record("kf_job")
 LANE: Final = record("kf_lane")
 LINK: Final = record("kf_link")
+PAGE: Final = record("kf_page")
 REFUSAL: Final = record("kf_refusal")
 _FOUND: Final = record("kf_found")
 
@@ -40,6 +42,7 @@ LIFESPAN_NS: Final = int(lib.KF_LIFESPAN_NS)
 SAMPLES_MAX: Final = int(lib.KF_HELD_MAX)
 SILENT_NS: Final = int(lib.KF_SILENT_NS)
 
+_NO_MEASUREMENTS: Final[tuple[Records, ...]] = tuple(np.zeros(0, dtype) for dtype in DTYPES)
 _FIRST_ROWS: Final = 64
 _ROOM: Final = 4 * int(lib.KF_JOBS_A_FOUND)
 _ITEM_ROOM: Final = 2 * int(lib.KF_ITEMS_A_FOUND)
@@ -75,21 +78,23 @@ class Due(NamedTuple):
         """Return several as one, in their order."""
         if len(parts) == 1:
             return parts[0]
-        jobs = np.concatenate([np.zeros(0, JOB), *(part.jobs for part in parts)])
-        items = np.concatenate([np.zeros(0, ITEM), *(part.items for part in parts)])
-        before, job = 0, 0
+        jobs = np.empty(sum(len(part.jobs) for part in parts), JOB)  # to concatenate compares every field's
+        items = np.empty(sum(len(part.items) for part in parts), ITEM)  # dtype, of each part
+        before = job = 0
         for part in parts:
-            jobs["first"][job : job + len(part.jobs)] += before
-            before, job = before + len(part.items), job + len(part.jobs)
+            count, taken = len(part.jobs), len(part.items)
+            jobs[job : job + count], items[before : before + taken] = part
+            jobs["first"][job : job + count] += before
+            before, job = before + taken, job + count
         return cls(jobs, items)
 
     def measurements(self) -> Measurements:
         """Return the items as the models take them in, those of each row in the order of time."""
-        kinds = self.items["kind"]
-        arrays = []
-        for kind, dtype in enumerate(DTYPES):
+        kinds, arrays = self.items["kind"], list(_NO_MEASUREMENTS)
+        for kind in np.flatnonzero(np.bincount(kinds)).tolist():
+            dtype = DTYPES[kind]
             chosen = self.items["record"][kinds == kind, : dtype.itemsize]
-            arrays.append(np.ascontiguousarray(chosen).reshape(-1).view(dtype))
+            arrays[kind] = np.ascontiguousarray(chosen).reshape(-1).view(dtype)
         return Measurements(*arrays)
 
 
@@ -118,7 +123,10 @@ class Schedule:
         self._timebase = timebase
         self._athletes = self._devices = 0
         self._pool = np.zeros(0, ITEM)
-        self._c = ffi.new("kf_schedule *", {"free_item": NONE})
+        self._c = ffi.new("kf_schedule *", {"free_item": NONE, "free_page": NONE})
+        self._c.record_bytes = [dtype.itemsize for dtype in DTYPES] + [0] * (lib.KF_KINDS - len(DTYPES))
+        self._pages: list[Records] = []  # in blocks,
+        self._blocks: Any = None  # where these lie
         self.bases = -(-rewind_ns // BASE_NS) + 2 if rewind_ns else 0
         assert self.bases <= lib.KF_BASES, "rewind_ns is at most 30 s"
         self._c.window_ns, self._c.base_room = rewind_ns, self.bases
@@ -254,6 +262,7 @@ class Schedule:
         """Call until all is done, and yield what each call told."""
         c, more = self._c, 1
         while more:
+            self._reserve_pages()
             more = call(*arguments)
             due = Due(self._jobs[: c.job_count].copy(), self._taken[: c.taken_count].copy())
             if c.refusal_count:
@@ -270,6 +279,17 @@ class Schedule:
         # In place, where the allocator moves pages and copies none: a copy of all would hold up a tick.
         self._pool.resize(size + max(missing, _ROOM), refcheck=False)
         lib.kf_schedule_free(self._point(), size, len(self._pool) - size)
+
+    def _reserve_pages(self) -> None:
+        """See to it that there are free pages, where there are rewinds."""
+        c = self._c
+        if not c.window_ns or c.free_pages >= lib.KF_PAGES_A_FOUND:
+            return
+        count = int(lib.KF_PAGES_A_BLOCK)
+        self._pages.append(np.zeros(count, PAGE))  # what was there stays where it is: no copy holds up a tick
+        self._blocks = ffi.new("kf_page *[]", [ffi.from_buffer("kf_page[]", each) for each in self._pages])
+        c.pages = self._blocks
+        lib.kf_kept_free(c, (len(self._pages) - 1) * count, count)
 
     def _point(self) -> Any:
         """Return the schedule as C takes it: the tables may lie elsewhere than at the last call."""
@@ -288,6 +308,4 @@ def _grown(table: Records, row: int) -> Records:
     """Return the table with room for the row."""
     if row < len(table):
         return table
-    grown = np.zeros(max(row + 1, 2 * len(table)), table.dtype)
-    grown[: len(table)] = table
-    return grown
+    return grown(table, max(row + 1, 2 * len(table)))

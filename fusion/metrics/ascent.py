@@ -7,11 +7,11 @@ import numpy as np
 
 from fusion import timer
 from fusion.kalman import Floats
-from fusion.measurements import Records, Source
+from fusion.measurements import Source
 from fusion.metrics import climb
 from fusion.metrics.metric import NO_SOURCE, OK, Raw, View, of_workout
 from fusion.models import altitude
-from fusion.table import Fields
+from fusion.table import Fields, Table
 
 SHARE_BARO = 0.03  # one sigma, of the ascent: weather, wind, lag
 SHARE_GNSS = 0.12  # receivers' and recorded heights: makers smooth them, each in its own way
@@ -45,7 +45,7 @@ def turn(one: Any, *prefixes: str) -> None:
         one[f"{prefix}_direction"], one[f"{prefix}_turn_m"] = 0.0, np.nan
 
 
-def from_heights(state: Records, step: altitude.Step) -> None:
+def from_heights(state: Table, step: altitude.Step) -> None:
     """Add a round of heights."""
     counted = step.counted
     rows = step.rows[counted]

@@ -16,10 +16,10 @@ import numpy as np
 
 from fusion import timer
 from fusion.kalman import Floats, Mask
-from fusion.measurements import Records, Source
+from fusion.measurements import Source
 from fusion.metrics.metric import NO_SOURCE, OK, Raw, View, of_workout
 from fusion.models import position
-from fusion.table import Fields, Picked
+from fusion.table import Fields, Picked, Table
 
 STEPS = (int(Source.IMU), int(Source.CADENCE))  # of a path: lengths of steps, to be weighed against a line
 HOLE_NS = 10_000_000_000  # fixes further apart leave a hole that others may fill
@@ -69,7 +69,7 @@ FIELDS: list[tuple[Any, ...]] = [
 TOTALS = tuple(name for name, *_ in FIELDS)
 
 
-def from_fixes(state: Records, step: position.Step) -> Floats:
+def from_fixes(state: Table, step: position.Step) -> Floats:
     """Add what a round of fixes tells; return the way since the fix before, m, (n,).
 
     It is NaN where none is counted between both: at a start or resume, a jump, or where others filled a hole.
@@ -128,7 +128,7 @@ def from_fixes(state: Records, step: position.Step) -> Floats:
     return between
 
 
-def _across(state: Records, step: position.Step, use: Mask, span: Floats, now: Floats) -> Mask:
+def _across(state: Table, step: position.Step, use: Mask, span: Floats, now: Floats) -> Mask:
     """Fill in what lies before a fix that does not follow another: a hole, a jump, or a resume.
 
     Return where the straight line across a hole did.
@@ -175,7 +175,7 @@ def _take_path(s: Fields, use: Mask) -> None:
     s["dist_fill_source"] = np.where(use, s["path_source"], s["dist_fill_source"])
 
 
-def _straighten(state: Records, step: position.Step, use: Mask) -> None:
+def _straighten(state: Table, step: position.Step, use: Mask) -> None:
     """Weigh the steps' path that filled a hole against the straight line across it.
 
     The way is at least the line, and a little more. By how much more, the path tells. A small excess is
@@ -198,7 +198,7 @@ def _straighten(state: Records, step: position.Step, use: Mask) -> None:
     state["dist_fill_sigma_m"][rows] += np.where(use, sigma - path_sigma, 0.0)
 
 
-def add_edge(state: Records, row: int, t_ns: int) -> None:
+def add_edge(state: Table, row: int, t_ns: int) -> None:
     """Add what lies between the newest fix and a pause or end: its speed, for a few seconds at most."""
     one = state[row]
     since_ns = max(int(one["pos_t_ns"]), int(one["resume_ns"]))
@@ -231,7 +231,7 @@ def rested(state: Fields, smooth_m: Floats) -> Floats:
     return length
 
 
-def corrected(state: Records, track_m: Floats) -> Floats:
+def corrected(state: Table, track_m: Floats) -> Floats:
     """Return the length of a track without what the noise of raw fixes adds to it, m, (n,).
 
     Noise makes a track longer than the way on average (Ranacher et al. 2016, doi

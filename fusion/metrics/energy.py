@@ -22,11 +22,11 @@ import numpy as np
 from fusion import timer
 from fusion.kalman import Floats, Mask
 from fusion.kernel import choose
-from fusion.measurements import Records, Source, Sport
+from fusion.measurements import Source, Sport
 from fusion.metrics.gap import LOST_SHARE, OPEN_SHARE, REACH_NS, Gap
 from fusion.metrics.heart_rate_zone import age_years
 from fusion.metrics.metric import NO_SOURCE, OK, Raw, View, of_workout
-from fusion.table import Fields, Picked
+from fusion.table import Fields, Picked, Table
 
 KCAL_J = 4184.0
 REST_W_PER_KG = 1.162  # 1 kcal/kg/h
@@ -79,7 +79,7 @@ def from_motion(s: Fields, t_ns: timer.Times, speed_mps: Floats, use: Any = True
         _accrue(s, t_ns, _motion_watts(s, t_ns, speed_mps), Source.MODEL, free)
 
 
-def over_gaps(state: Records, gap: Gap) -> None:
+def over_gaps(state: Table, gap: Gap) -> None:
     """Account for gaps between fixes, before the fix after them speaks, by the mean speed."""
     s, until_ns = Picked(state, gap.rows), gap.until_ns
     free = _unclaimed(s, until_ns) & (s["energy_t_ns"] < until_ns)

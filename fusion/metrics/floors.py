@@ -16,10 +16,10 @@ import numpy as np
 
 from fusion import timer
 from fusion.kalman import Floats, Mask
-from fusion.measurements import Records, Source
+from fusion.measurements import Source
 from fusion.metrics.metric import NO_SOURCE, OK, Raw, View, of_workout
 from fusion.models import altitude, body
-from fusion.table import Fields, Picked
+from fusion.table import Fields, Picked, Table
 
 CLIMB_M = 2.7
 FLOOR_M = 3.0
@@ -61,7 +61,7 @@ def walk(s: Fields, t_ns: timer.Times, steps: Any, use: Any = True) -> None:
     s["floor_steps"] = s["floor_steps"] + np.where(counted, some, 0.0)
 
 
-def from_heights(state: Records, step: altitude.Step) -> None:
+def from_heights(state: Table, step: altitude.Step) -> None:
     """Add a round of heights of those who have a barometer."""
     rows = step.rows[step.counted]
     if not len(rows):
@@ -79,7 +79,7 @@ def from_heights(state: Records, step: altitude.Step) -> None:
     state["floor_ns"][rows] = t_ns
 
 
-def settle(state: Records, row: int) -> None:
+def settle(state: Table, row: int) -> None:
     """Count what is still open, at the end of a workout."""
     if state["floor_begin_ns"][row]:
         rows, t_ns = np.array([row], dtype=np.intp), state["floor_ns"][row : row + 1].copy()
@@ -87,9 +87,7 @@ def settle(state: Records, row: int) -> None:
             _advance(state, rows, t_ns, state["alt_x"][rows, 0], last=True)
 
 
-def _advance(
-    state: Records, rows: timer.Rows, t_ns: timer.Times, height_m: Floats, last: bool = False
-) -> None:
+def _advance(state: Table, rows: timer.Rows, t_ns: timer.Times, height_m: Floats, last: bool = False) -> None:
     """Close the spans that are long enough, or all at the ``last``, and open the next ones."""
     span_s = (t_ns - state["floor_begin_ns"][rows]) * 1e-9
     rise = height_m - state["floor_begin_m"][rows]
@@ -115,19 +113,19 @@ def _advance(
     _open(state, rows, t_ns, height_m)
 
 
-def _open(state: Records, rows: timer.Rows, t_ns: timer.Times, height_m: Floats) -> None:
+def _open(state: Table, rows: timer.Rows, t_ns: timer.Times, height_m: Floats) -> None:
     state["floor_begin_ns"][rows] = t_ns
     state["floor_begin_m"][rows] = height_m
     state["floor_steps"][rows] = 0.0
 
 
-def _push(state: Records, rows: timer.Rows, t_ns: timer.Times) -> None:
+def _push(state: Table, rows: timer.Rows, t_ns: timer.Times) -> None:
     """Remember how high was walked at t_ns."""
     for name, newest in (("floor_slot_ns", t_ns), ("floor_slot_m", state["floor_walked_m"][rows])):
         state[name][rows] = np.concatenate([state[name][rows, 1:], newest[:, None]], axis=1)
 
 
-def _count(state: Records, rows: timer.Rows) -> None:
+def _count(state: Table, rows: timer.Rows) -> None:
     """Count the floors that the newest height stands above the lowest within the window."""
     slot_ns, slot_m = state["floor_slot_ns"][rows], state["floor_slot_m"][rows]
     recent: Mask = (slot_ns != 0) & (slot_ns >= slot_ns[:, -1:] - WINDOW_NS)

@@ -10,8 +10,8 @@ import numpy as np
 
 from fusion import timer
 from fusion.kalman import Floats, Mask
-from fusion.measurements import Records
 from fusion.models import position
+from fusion.table import Table
 
 REACH_NS = 15_000_000_000  # a measurement speaks for at most so long before it
 OPEN_SHARE = 0.2  # of a gap with a way across it: what counts as time of which nothing told
@@ -27,7 +27,7 @@ class Gap(NamedTuple):
     mean_mps: Floats
 
 
-def between(state: Records, step: position.Step, way_m: Floats) -> Gap:
+def between(state: Table, step: position.Step, way_m: Floats) -> Gap:
     """Return the gaps before a round of fixes, over ways of way_m (NaN: distance counts none by fixes).
 
     What noise may have made of a straight line is taken off in square, so that hops are no way.

@@ -10,10 +10,10 @@ import numpy as np
 
 from fusion import timer
 from fusion.kalman import Floats, Mask
-from fusion.measurements import Records, Source
+from fusion.measurements import Source
 from fusion.metrics.gap import LOST_SHARE, OPEN_SHARE, REACH_NS, Gap
 from fusion.metrics.metric import OK, Raw, View, of_workout
-from fusion.table import Fields, Picked
+from fusion.table import Fields, Picked, Table
 
 MOVING_MPS = 0.4
 CLOCK = int(Source.CLOCK)
@@ -47,7 +47,7 @@ def accrue(s: Fields, t_ns: timer.Times, moving: Mask, source: Any, use: Any = T
     s["moving_t_ns"] = np.where(counted, np.maximum(t_ns, before_ns), before_ns)
 
 
-def over_gaps(state: Records, gap: Gap) -> None:
+def over_gaps(state: Table, gap: Gap) -> None:
     """Account for gaps between fixes, before the fix after them speaks: the mean speed tells."""
     s = Picked(state, gap.rows)
     span = timer.counted_s(s, np.maximum(s["moving_t_ns"], gap.since_ns), gap.until_ns)

@@ -36,7 +36,7 @@ from fusion.kalman import (
 )
 from fusion.measurements import FOOT_RANK, Records, Source
 from fusion.rounds import rounds
-from fusion.table import Fields, Picked
+from fusion.table import Fields, Picked, Table
 
 STATES = 4
 STANDARD_PA = 101_325.0
@@ -222,7 +222,7 @@ def transition(way: list[Floats]) -> tuple[Floats, Floats, Floats]:
     return F, Q, u
 
 
-def absorb(state: Records, e: Records, history: History) -> tuple[Step, list[int]]:
+def absorb(state: Table, e: Records, history: History) -> tuple[Step, list[int]]:
     """Take one round of heights into the table; return those that were used, and slots to flush."""
     rows = e["row"].astype(np.intp)
     baro = e["kind"] == BARO_EVENT
@@ -282,7 +282,7 @@ def source(state: Fields) -> NDArray[np.int32]:
     return now
 
 
-def _way(state: Records, rows: timer.Rows, dt_s: Floats) -> Floats:
+def _way(state: Table, rows: timer.Rows, dt_s: Floats) -> Floats:
     """Return the way from the newest height to one dt_s later, as `predict` takes it."""
     dt_s = np.minimum(dt_s, GAP_S)
     span = np.minimum(state["alt_span_s"][rows], dt_s + STRADDLE_S)
@@ -297,7 +297,7 @@ def _way(state: Records, rows: timer.Rows, dt_s: Floats) -> Floats:
 
 
 def _heights(
-    state: Records, rows: timer.Rows, e: Records, t_ns: timer.Times, x: Floats, P: Floats
+    state: Table, rows: timer.Rows, e: Records, t_ns: timer.Times, x: Floats, P: Floats
 ) -> tuple[Floats, Floats, Mask, Mask, Floats]:
     """Update with a round of heights or start anew; also return which were used, anew, and shifts of r."""
     gnss = e["kind"] == GNSS_EVENT
@@ -332,7 +332,7 @@ def _heights(
     return x, P, taken | anew, anew, np.where(anew, shift, 0.0)
 
 
-def _lurch(state: Records, rows: timer.Rows, e: Records, x: Floats, P: Floats, dt_s: Floats) -> Floats:
+def _lurch(state: Table, rows: timer.Rows, e: Records, x: Floats, P: Floats, dt_s: Floats) -> Floats:
     """Return what to add to the density of acceleration of the way to each height, (n,), m^2/s^3.
 
     One pressure beyond the gate is taken for noise and counts less. A second one on the same side tells of

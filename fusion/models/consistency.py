@@ -23,9 +23,8 @@ import numpy as np
 
 from fusion import timer
 from fusion.kalman import Floats
-from fusion.measurements import Records
 from fusion.models import heart_rate
-from fusion.table import Fields
+from fusion.table import Fields, Table
 
 WINDOW = 30.0  # measurements; heart_rate.NIS_WINDOW has its own
 SCALE_MEMORY = 120.0  # measurements in which the scale is learnt
@@ -63,7 +62,7 @@ FIELDS: list[tuple[Any, ...]] = [
 ]
 
 
-def learn(state: Records, model: str, rows: timer.Rows, before: Floats, nis: Floats, dimensions: int) -> None:
+def learn(state: Table, model: str, rows: timer.Rows, before: Floats, nis: Floats, dimensions: int) -> None:
     """Take a round of innovations in.
 
     Parameters

@@ -9,7 +9,7 @@ import numpy as np
 from fusion import timer
 from fusion.kalman import Floats
 from fusion.measurements import Records
-from fusion.table import Fields
+from fusion.table import Fields, Table
 
 SEMI_MAJOR_M = 6_378_137.0  # WGS 84
 ECCENTRICITY_SQUARED = 6.694379990141e-3
@@ -26,7 +26,7 @@ def metres_per_degree(lat_deg: Floats) -> tuple[Floats, Floats]:
     return np.radians(normal * np.cos(lat)), np.radians(meridian)
 
 
-def unrolled(state: Records, rows: timer.Rows, m: Records) -> Floats:
+def unrolled(state: Table, rows: timer.Rows, m: Records) -> Floats:
     """Return the fixes in the plane that unrolls along the track, m, (2, n), and remember them."""
     lat, lon = m["lat_deg"].copy(), m["lon_deg"].copy()
     first = state["pos_fixes"][rows] == 0

@@ -7,9 +7,8 @@
 
 A receiver's error is mostly slow (tens of seconds: atmosphere, orbits, its own filter), which moves the track
 as a whole and hardly its length; only a small part of the stated accuracy differs from fix to fix. So fixes
-enter with that part, and what is slow is added to the published sigma. Receivers differ in how they filter
-Doppler speed, which makes it wrong by a slowly changing factor 1 + s: over seconds Doppler speed leads, over
-minutes the track does.
+enter with that part, and what is slow is added to the published sigma. Doppler speed is wrong by
+a slowly changing factor 1 + s: over seconds it leads, over minutes the track does.
 
 The innovations of an optimal filter are white (Mehra 1970, doi 10.1109/TAC.1970.1099422). Neighbours that
 lean to the same side come from a receiver that has smoothed its fixes itself; neighbours that do not come
@@ -41,7 +40,7 @@ from fusion.kalman import (
 )
 from fusion.measurements import Records, Sport
 from fusion.models import plane, rest, scatter
-from fusion.table import Picked
+from fusion.table import Picked, Table
 
 STATES = 5
 
@@ -64,7 +63,6 @@ LED_M2 = 1.0  # of white noise; with more, Doppler speed says how long the way i
 BOUND = 1.5  # of innovations in sigmas: a hop of a fix tells nothing of the athlete
 
 CEILING_SHARE, CEILING_MPS = 1.25, 1.5  # over Doppler speed
-
 STILL_MPS = 0.3  # Doppler speed below this says: standing
 # By Sport: whether who stands on their feet stands.
 ON_FOOT = np.array([sport in (Sport.RUN, Sport.WALK, Sport.HIKE) for sport in Sport])
@@ -154,7 +152,7 @@ def transition(way: list[Floats]) -> tuple[Floats, Floats, Floats]:
     return F, Q, np.zeros((m, STATES))
 
 
-def absorb(state: Records, m: Records, due_ns: timer.Times, history: History) -> tuple[Step, list[int]]:
+def absorb(state: Table, m: Records, due_ns: timer.Times, history: History) -> tuple[Step, list[int]]:
     """Take one round of fixes into the table.
 
     Parameters
@@ -175,8 +173,8 @@ def absorb(state: Records, m: Records, due_ns: timer.Times, history: History) ->
     noise = _noise(state, now)
     old_x, old_P = of_rows(state["pos_x"][rows]), of_rows(state["pos_P"][rows])
     density = ACCEL_DENSITY[state["sport"][rows]]
-    told = _filtered(state, now, noise, *predict(old_x.copy(), old_P.copy(), now.dt_s, density))
-    x, P, taken, anew = told.x, told.P, told.taken, told.anew
+    predicted = predict(old_x.copy(), old_P.copy(), now.dt_s, density)
+    x, P, taken, anew, rests = _filtered(state, now, noise, *predicted)
     both_mps = np.where(taken, 0.5 * (now.doppler + now.doppler_before), np.nan)
     scatter.learn(state, rows, now.step_m, both_mps, 1.0 + old_x[4], now.gap_s)
     ceiling = _ceiling(now, anew)
@@ -192,7 +190,7 @@ def absorb(state: Records, m: Records, due_ns: timer.Times, history: History) ->
     full: list[int] = []
     kept = taken & counted
     if kept.any():
-        way = np.array([now.dt_s, density, ceiling, told.rests])[:, kept]
+        way = np.array([now.dt_s, density, ceiling, rests])[:, kept]
         entries = (t_ns[kept], ~joined[kept], x[:, kept], P[:, :, kept], way)
         full = history.append(state["track_slot"], rows[kept], *entries)
     chord = np.hypot(x[0] - old_x[0], x[1] - old_x[1])
@@ -240,7 +238,7 @@ class _Filtered(NamedTuple):
     rests: Mask
 
 
-def _round(state: Records, m: Records) -> _Round:
+def _round(state: Table, m: Records) -> _Round:
     """Take in where fixes lie."""
     rows = m["row"].astype(np.intp)
     before_ns = state["pos_t_ns"][rows]
@@ -250,13 +248,12 @@ def _round(state: Records, m: Records) -> _Round:
     doppler, doppler_before = _speeds(m), state["pos_doppler_mps"][rows]
     before = np.array([state["pos_e_m"][rows], state["pos_n_m"][rows]])
     z = plane.unrolled(state, rows, m)
-    return _Round(
-        *(rows, m, before_ns, t_ns, gap_s, np.minimum(gap_s, GAP_S)),
-        *(accuracy, doppler, doppler_before, z, np.hypot(z[0] - before[0], z[1] - before[1])),
-    )
+    step_m = np.hypot(z[0] - before[0], z[1] - before[1])
+    dt_s = np.minimum(gap_s, GAP_S)
+    return _Round(rows, m, before_ns, t_ns, gap_s, dt_s, accuracy, doppler, doppler_before, z, step_m)
 
 
-def _noise(state: Records, now: _Round) -> _Noise:
+def _noise(state: Table, now: _Round) -> _Noise:
     """Return the noise of fixes: a share of what is stated, or what was learnt of it where that is more."""
     rows, dt_s, accuracy = now.rows, now.dt_s, now.accuracy
     watched = np.isnan(now.doppler) & (now.gap_s <= GAP_S) & ~_driven(state, rows, now.t_ns)
@@ -271,7 +268,7 @@ def _noise(state: Records, now: _Round) -> _Noise:
     return _Noise(R, slow * dt_s + KEPT_SHARE * learnt + led * told_m * told_m, left)
 
 
-def _filtered(state: Records, now: _Round, noise: _Noise, x: Floats, P: Floats) -> _Filtered:
+def _filtered(state: Table, now: _Round, noise: _Noise, x: Floats, P: Floats) -> _Filtered:
     """Update predicted states with a round, or start them anew from it."""
     rows, m, doppler = now.rows, now.m, now.doppler
     x, P, nis, innovation, taken = _fix(x, P, now.z, noise.R)
@@ -301,7 +298,7 @@ def _ceiling(now: _Round, anew: Mask) -> Floats:
     return np.where(np.isnan(now.doppler) | np.isnan(ceiling), np.inf, ceiling)
 
 
-def _compare(state: Records, rows: timer.Rows, innovation: Floats, use: Mask, anew: Mask) -> None:
+def _compare(state: Table, rows: timer.Rows, innovation: Floats, use: Mask, anew: Mask) -> None:
     """Compare a fix's innovations, east and north over their sigmas, (2, n), with those of the fix before."""
     bounded = np.minimum(np.maximum(innovation, -BOUND), BOUND)
     before = state["pos_innovation"][rows].T
@@ -312,7 +309,7 @@ def _compare(state: Records, rows: timer.Rows, innovation: Floats, use: Mask, an
     state["pos_innovation"][rows] = kept.T
 
 
-def _usable(state: Records, m: Records, due_ns: timer.Times) -> Records:
+def _usable(state: Table, m: Records, due_ns: timer.Times) -> Records:
     """Return the fixes that are whole, neither stale nor late, nor the stale one told again."""
     whole = np.isfinite(m["lat_deg"]) & np.isfinite(m["lon_deg"])
     m = m[whole & (np.abs(m["lat_deg"]) <= 90.0) & (np.abs(m["lon_deg"]) <= 360.0)]
@@ -391,8 +388,7 @@ def _doppler(x: Floats, P: Floats, m: Records, z: Floats, use: Mask) -> tuple[Fl
     slow = speed < STEERING_MPS
     safe = np.where(speed > 0.0, speed, 1.0)
     course_e, course_n = np.sin(np.where(steered, course, 0.0)), np.cos(np.where(steered, course, 0.0))
-    # Doppler speed is the length of v, whichever way it points: along the course alone, what fixes scatter
-    # across it would make the track longer. Only who is slow goes the way that is told.
+    # Doppler speed is the length of v: told along the course alone, what fixes scatter across lengthens the track.
     led = steered & slow
     u_e, u_n = np.where(led, course_e, x[2] / safe), np.where(led, course_n, x[3] / safe)
     # Standing, both components are measured as zero, east first: u is then east.
@@ -412,7 +408,7 @@ def _doppler(x: Floats, P: Floats, m: Records, z: Floats, use: Mask) -> tuple[Fl
     return x, P
 
 
-def _driven(state: Records, rows: timer.Rows, t_ns: timer.Times) -> Mask:
+def _driven(state: Table, rows: timer.Rows, t_ns: timer.Times) -> Mask:
     """Return whether steps, a wheel or a foot pod say that the athlete moves, (n,)."""
     steps = (state["body_interval_s"][rows] > 0.0) & (t_ns - state["body_interval_ns"][rows] <= LATE_NS)
     turns = (state["sensor_mps"][rows] > 0.0) & (t_ns - state["sensor_t_ns"][rows] <= LATE_NS)
@@ -421,7 +417,7 @@ def _driven(state: Records, rows: timer.Rows, t_ns: timer.Times) -> Mask:
 
 
 def _at_rest(
-    state: Records, rows: timer.Rows, t_ns: timer.Times, x: Floats, P: Floats, doppler: Floats, use: Mask
+    state: Table, rows: timer.Rows, t_ns: timer.Times, x: Floats, P: Floats, doppler: Floats, use: Mask
 ) -> tuple[Floats, Floats, Mask]:
     """Zero velocity where the body's own sensors or the fixes say that it stands; also return where.
 

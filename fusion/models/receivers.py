@@ -15,7 +15,7 @@ from fusion.kalman import Mask
 from fusion.measurements import Records
 from fusion.models import choice, plane, position
 from fusion.rounds import rounds
-from fusion.table import Fields, Picked
+from fusion.table import Fields, Picked, Table
 
 BETTER = 0.5  # of the accuracy of who speaks
 FRESH_NS = 2_000_000_000  # the track says where the athlete is for so long after its newest fix
@@ -40,7 +40,7 @@ def choose(s: Fields, m: Fields) -> list[Any]:
     return [choice.speaks(s, "gnss", m["device"], m["t_ns"], accuracy, limit, _whole(m))]
 
 
-def speaking(state: Records, gnss: Records, before: Any, spoke: Mask) -> Records:
+def speaking(state: Table, gnss: Records, before: Any, spoke: Mask) -> Records:
     """Return the fixes of the receivers that speak.
 
     Parameters
@@ -66,7 +66,7 @@ def speaking(state: Records, gnss: Records, before: Any, spoke: Mask) -> Records
     return speaks
 
 
-def _learn(state: Records, fixes: Records) -> None:
+def _learn(state: Table, fixes: Records) -> None:
     """Learn how far from the track other receivers are."""
     rows, t_ns = fixes["row"].astype(np.intp), fixes["t_ns"]
     s = Picked(state, rows)
@@ -87,7 +87,7 @@ def _learn(state: Records, fixes: Records) -> None:
     s["other_device"] = np.where(use, fixes["device"], s["other_device"])
 
 
-def _move(state: Records, rows: timer.Rows, t_ns: timer.Times) -> None:
+def _move(state: Table, rows: timer.Rows, t_ns: timer.Times) -> None:
     """Move the plane of rows so that the receiver that speaks now is where the track is."""
     s = Picked(state, rows)
     known = (s["other_device"] == s["gnss_device"]) & (t_ns - s["other_ns"] <= KNOWN_NS)

@@ -24,7 +24,7 @@ import numpy as np
 
 from fusion import timer
 from fusion.kalman import Floats, Mask
-from fusion.measurements import Records
+from fusion.table import Table
 
 BLOCK_NS = 4_000_000_000
 WINDOWS = (8, 12, 16, 24, 32)  # blocks
@@ -71,7 +71,7 @@ class Verdict(NamedTuple):
 
 
 def absorb(
-    state: Records,
+    state: Table,
     rows: timer.Rows,
     t_ns: timer.Times,
     dt_s: Floats,
@@ -103,7 +103,7 @@ def absorb(
     return left
 
 
-def claim(state: Records, rows: timer.Rows, use: Mask) -> Verdict:
+def claim(state: Table, rows: timer.Rows, use: Mask) -> Verdict:
     """Return what the fixes have told since it was claimed last; where ``use`` it is claimed now."""
     verdict = Verdict(state["rest_left_m"][rows], state["rest_over_m"][rows])
     state["rest_left_m"][rows[use]] = 0.0
@@ -111,7 +111,7 @@ def claim(state: Records, rows: timer.Rows, use: Mask) -> Verdict:
     return verdict
 
 
-def _learn(state: Records, rows: timer.Rows, dt_s: Floats, z: Floats, accuracy_m: Floats) -> None:
+def _learn(state: Table, rows: timer.Rows, dt_s: Floats, z: Floats, accuracy_m: Floats) -> None:
     """Learn noise from the bends of the track."""
     fixes = state["rest_fixes"][rows]
     step = z.T - state["rest_z_m"][rows]
@@ -136,7 +136,7 @@ def _learn(state: Records, rows: timer.Rows, dt_s: Floats, z: Floats, accuracy_m
     state["rest_fixes"][rows] = np.minimum(fixes + 1, 1_000_000)
 
 
-def learnt_noise(state: Records, rows: timer.Rows) -> tuple[Floats, Floats]:
+def learnt_noise(state: Table, rows: timer.Rows) -> tuple[Floats, Floats]:
     """Return the variance of white noise, m^2, and the density of slow noise, m^2/s, on each axis, (n,)."""
     learnt = state["rest_fixes"][rows] > FIXES_MIN
     c0, c1 = (np.where(learnt, state[name][rows], 0.0) for name in ("rest_c0_m2", "rest_c1_m2"))
@@ -145,7 +145,7 @@ def learnt_noise(state: Records, rows: timer.Rows) -> tuple[Floats, Floats]:
     return white, slow
 
 
-def _push(state: Records, rows: timer.Rows, t_ns: timer.Times, z: Floats) -> None:
+def _push(state: Table, rows: timer.Rows, t_ns: timer.Times, z: Floats) -> None:
     """Close the blocks that are full, and judge."""
     sums = state["rest_sum"][rows]
     lasted_s = (t_ns - state["rest_block_ns"][rows]) * 1e-9

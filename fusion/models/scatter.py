@@ -12,7 +12,7 @@ import numpy as np
 
 from fusion import timer
 from fusion.kalman import Floats, Mask
-from fusion.measurements import Records
+from fusion.table import Table
 
 MEMORY = 100.0  # fixes, as of rest
 FIXES_MIN = 5.0  # that the first ones count for at most
@@ -25,7 +25,7 @@ FIELDS: list[tuple[Any, ...]] = [("scatter_m2", np.float64)]  # on each axis
 
 
 def learn(
-    state: Records, rows: timer.Rows, step_m: Floats, doppler_mps: Floats, scale: Floats, span_s: Floats
+    state: Table, rows: timer.Rows, step_m: Floats, doppler_mps: Floats, scale: Floats, span_s: Floats
 ) -> None:
     """Learn from the fixes of a round.
 

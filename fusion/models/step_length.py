@@ -17,8 +17,7 @@ import numpy as np
 
 from fusion import timer
 from fusion.kalman import Floats, Mask
-from fusion.measurements import Records
-from fusion.table import Fields
+from fusion.table import Fields, Table
 
 LENGTH_AT_REST = 0.118
 LENGTH_PER_SPM = 0.00283
@@ -71,7 +70,7 @@ def gather(s: Fields, spm: Floats, usual_m: Floats) -> None:
     s["step_run_m"] = s["step_run_m"] + np.where(spm >= RUN_SPM, usual_m, 0.0)
 
 
-def learn(state: Records, rows: timer.Rows, way_m: Floats, span_s: Floats, accuracy_m: Floats) -> None:
+def learn(state: Table, rows: timer.Rows, way_m: Floats, span_s: Floats, accuracy_m: Floats) -> None:
     """Learn from the ways and times since the fixes before, (n,); a way of NaN is not known."""
     whole = np.isfinite(way_m)
     way = state["step_way_m"][rows] + np.where(whole, way_m, 0.0)
@@ -85,7 +84,7 @@ def learn(state: Records, rows: timer.Rows, way_m: Floats, span_s: Floats, accur
         state[name][anew] = 0.0
 
 
-def _update(state: Records, rows: timer.Rows, accuracy_m: Floats, use: Mask) -> None:
+def _update(state: Table, rows: timer.Rows, accuracy_m: Floats, use: Mask) -> None:
     """Update factors by windows that are full."""
     usual_m, run_m, way, _ = (state[name][rows] for name in WINDOW)
     enough = np.minimum(way, usual_m) >= WAY_MIN_M

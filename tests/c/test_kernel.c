@@ -51,11 +51,14 @@ static int run(packed_row *rows, const packed_record *records, size_t count, kf_
 {
     uint32_t *order = malloc((3 * count + 1) * sizeof *order);
     kf_value *registers = malloc(KERNEL.register_count * KF_BLOCK * sizeof *registers);
+    uint8_t nothing = 0;
+    const kf_table table = {
+        .rows = (uint8_t *)rows, .seldom = &nothing, .row_bytes = sizeof *rows, .row_count = ROWS};
     int result = 0;
 
     HOLDS(order != NULL && registers != NULL);
-    result = kf_run(&KERNEL, (uint8_t *)rows, sizeof *rows, ROWS, (const uint8_t *)records, sizeof *records,
-                    count, order, registers, told);
+    result =
+        kf_run(&KERNEL, &table, (const uint8_t *)records, sizeof *records, count, order, registers, told);
     free(order);
     free(registers);
     return result;

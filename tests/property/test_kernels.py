@@ -12,7 +12,7 @@ from fusion.intake import kernels
 from fusion.kernel import Kernel, choose
 from fusion.measurements import DUE, Measurements, Records, Sport, due
 from fusion.metrics import METRICS
-from fusion.table import Fields
+from fusion.table import Fields, Table
 from tests.property.test_athletes_table import KINDS, SECOND_NS, World, opened, wild
 from tests.support.athlete_table import START_NS
 
@@ -33,7 +33,7 @@ KERNEL_OF = {
 seeds = st.integers(0, 2**32 - 1)
 
 
-def assert_same(table: Records, other: Records) -> None:
+def assert_same(table: Table | Records, other: Table | Records) -> None:
     """Compare field by field: what stands between fields is anything."""
     for name in table.dtype.names or ():
         np.testing.assert_array_equal(table[name], other[name], err_msg=name)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fusion.measurements import Records
 from fusion.models import consistency
+from fusion.table import Table
 from server.athlete_health import FITS, TOLD_MAX
 from server.codecs.samples import encode
 from server.config import Athlete, Config, Device
@@ -77,7 +77,7 @@ def test_an_older_clock_does_not_stop_the_telling() -> None:
     engine.health.due(START_NS - 3_600 * 10**9)
 
 
-def learnt(share: float, count: int) -> tuple[Records, NDArray[np.float64]]:
+def learnt(share: float, count: int) -> tuple[Table, NDArray[np.float64]]:
     """Return a table, and the windowed NIS of normal innovations ``share`` times as large as thought."""
     rng = np.random.default_rng(5)
     state = athlete().state
