@@ -7,8 +7,8 @@
 
 A receiver's error is mostly slow (tens of seconds: atmosphere, orbits, its own filter), which moves the track
 as a whole and hardly its length; only a small part of the stated accuracy differs from fix to fix. So fixes
-enter with that part, and what is slow is added to the published sigma. Doppler speed is wrong by
-a slowly changing factor 1 + s: over seconds it leads, over minutes the track does.
+enter with that part, or what they scatter by (fusion/models/scatter.py), and what is slow is added to sigma.
+Doppler speed is wrong by a slowly changing factor 1 + s: over seconds it leads, over minutes the track does.
 
 The innovations of an optimal filter are white (Mehra 1970, doi 10.1109/TAC.1970.1099422). Neighbours that
 lean to the same side come from a receiver that has smoothed its fixes itself; neighbours that do not come
@@ -49,7 +49,6 @@ ACCEL_DENSITY = np.array([6.0, 0.2, 0.1, 0.1, 0.7, 0.2, 6.0, 0.2])
 SPEED_SIGMA_MPS = 5.0  # before anything is known
 SCALE_SIGMA = 0.05  # of s
 SCALE_TIME_S = 300.0
-
 WHITE_SHARE = 0.03  # of the stated horizontal accuracy, from fix to fix, at 1 Hz
 WHITE_MIN_M = 0.2
 ACCURACY_DEFAULT_M = 10.0  # where the receiver tells none
@@ -57,7 +56,6 @@ ACCURACY_RANGE_M = (1.0, 1e4)
 DOPPLER_DEFAULT_MPS = 0.4
 DOPPLER_RANGE_MPS = (0.1, 50.0)
 COURSE_SIGMA_RAD = 1.0  # receivers tell a smoothed course, which lags in bends
-
 KEPT_SHARE = 0.02  # of the variance of white noise, that the filter leaves from fix to fix
 LED_M2 = 1.0  # of white noise; with more, Doppler speed says how long the way is
 BOUND = 1.5  # of innovations in sigmas: a hop of a fix tells nothing of the athlete
@@ -68,8 +66,7 @@ STILL_MPS = 0.3  # Doppler speed below this says: standing
 ON_FOOT = np.array([sport in (Sport.RUN, Sport.WALK, Sport.HIKE) for sport in Sport])
 STEERING_MPS = 0.8  # below this estimated speed the direction of travel is not known well enough
 SPEED_MAX_MPS = 70.0  # no athlete is faster; a step between fixes that is, is a jump
-STALE_NS = 30_000_000_000  # a fix older than this when it comes is from before
-LATE_NS = 2_000_000_000
+STALE_NS, LATE_NS = 30_000_000_000, 2_000_000_000  # a fix older than the first when it comes is from before
 GAP_S = 30.0  # the filter starts anew after a longer silence
 SETTLED_FIXES = 3
 EAST, NORTH = ((0, None),), ((1, None),)
@@ -261,7 +258,7 @@ def _noise(state: Table, now: _Round) -> _Noise:
     white, slow = rest.learnt_noise(state, rows)
     learnt = np.maximum(white, state["scatter_m2"][rows] / np.clip(dt_s, 0.01, 1.0))
     R = np.maximum(fix_noise(accuracy, dt_s), np.minimum(learnt, accuracy * accuracy))
-    # Where fixes scatter Doppler speed leads, and is as noisy as the receiver says: across the way too.
+    # Where fixes scatter Doppler speed leads, and has the noise that is told, across the way too.
     told = now.m["speed_acc_mps"]
     told_m = np.where(told > 0.0, np.minimum(told, DOPPLER_RANGE_MPS[1]), 0.0) * np.minimum(dt_s, 1.0)
     led = learnt / (learnt + LED_M2)
@@ -388,7 +385,7 @@ def _doppler(x: Floats, P: Floats, m: Records, z: Floats, use: Mask) -> tuple[Fl
     slow = speed < STEERING_MPS
     safe = np.where(speed > 0.0, speed, 1.0)
     course_e, course_n = np.sin(np.where(steered, course, 0.0)), np.cos(np.where(steered, course, 0.0))
-    # Doppler speed is the length of v: told along the course alone, what fixes scatter across lengthens the track.
+    # Doppler speed is the length of v: along the course alone, what fixes scatter across lengthens the track.
     led = steered & slow
     u_e, u_n = np.where(led, course_e, x[2] / safe), np.where(led, course_n, x[3] / safe)
     # Standing, both components are measured as zero, east first: u is then east.
