@@ -142,7 +142,8 @@ def _way(page: _Page, one: Table, moving_s: float) -> None:
     smooth = distance.rested(one, one["dist_smooth_m"])
     track = float(distance.corrected(one, smooth)[0])
     fill = float(s["dist_fill_m"])
-    sigma = float(distance.sigma_of(one, smooth)[0])
+    off = distance.NOISE_SHARE * (float(smooth[0]) - track)
+    sigma = float(np.hypot(distance.sigma_of(one, np.array([track]))[0], off))
     source = Source.GNSS if track >= fill else s["dist_fill_source"]
     page.put("distance_m", track + fill, sigma, source)
     if moving_s >= 1.0:

@@ -4,9 +4,10 @@ Between fixes the filter's speed is integrated, never hops of position. Where fi
 wheel, foot pod or steps fill the hole, or at last the straight line across it. When the workout ends, the
 filter's part is replaced by the length of the smoothed track (fusion/summary.py); what was filled stays.
 
-The sigma holds what a track cannot know of itself: half a percent, the share of what was filled, the two
-ends' fixes, and the whole difference between the track's length and the integral of the receiver's own
-Doppler speed.
+The sigma holds what a track cannot know of itself: a share of it, the share of what was filled, the two ends'
+fixes, what noise may have added, and what the track's length differs by from the integral of the receiver's
+own Doppler speed. Two estimates that are as good as each other are each wrong by 1 / sqrt(2) of what they
+differ by, one sigma.
 """
 
 from typing import Any
@@ -28,8 +29,11 @@ BEND_SHARE = 0.05  # the same where steps or turns tell the way too,
 BEND_MEAN = 0.01  # by which the way is longer then, at least
 LEAVING_SHARE = 0.3  # one sigma of the way by which a rest is known to be over
 NOISE_SHARE = 0.5  # one sigma of a track's length, of what noise may have added
-TRACK_SHARE = 0.005
+TRACK_SHARE = 0.002  # one sigma of a track's length, of what it cannot know of itself
+ENDS_SHARE = 0.7  # the same, of the stated accuracy: what both ends are wrong by along the way
+APART_SHARE = 0.7  # the same, of what it differs by from Doppler speed: both are wrong alike
 SILENT_MPS = position.STILL_MPS  # while nothing is heard an athlete is at least that fast
+LONGER_SHARE = 0.005  # by how much any track may be too long, and
 RAW_SHARE = 0.1  # by how much noise may lengthen a track of raw fixes
 RAW_LEAN = 0.15  # fixes whose innovations correlate less than this are raw
 DOPPLER_SHARE = 0.01  # one sigma of the integral of Doppler speed, of the way,
@@ -251,7 +255,7 @@ def _weight(state: Fields, track_m: Floats | None = None, uncovered_m: Floats | 
     length = paired if track_m is None else track_m
     lean = state["pos_lean"] / np.maximum(state["pos_size"], 1.0)
     raw = np.minimum(np.maximum(1.0 - lean / RAW_LEAN, 0.0), 1.0)
-    longer = (TRACK_SHARE**2 + (RAW_SHARE * raw) ** 2) * length * length
+    longer = (LONGER_SHARE**2 + (RAW_SHARE * raw) ** 2) * length * length
     error = state["dist_doppler_error_m"] * length / np.maximum(paired, 1.0)
     other = (DOPPLER_SHARE * length) ** 2 + error * error + uncovered_m * uncovered_m
     use = (raw > 0.0) & ((state["dist_doppler_m"] < paired) if track_m is None else True)
@@ -262,11 +266,13 @@ def sigma_of(state: Fields, track_m: Floats) -> Floats:
     """Return one sigma of the whole distance, m, (n,), where the track is track_m long."""
     doppler = doppler_of(state)
     apart = np.where(np.isfinite(doppler), np.abs(track_m - doppler), 0.0)
-    ends = np.where(track_m > 0.0, np.minimum(np.maximum(state["pos_accuracy_m"], 1.0), 100.0), 0.0)
+    ends = ENDS_SHARE * np.where(
+        track_m > 0.0, np.minimum(np.maximum(state["pos_accuracy_m"], 1.0), 100.0), 0.0
+    )
     fill = state["dist_fill_sigma_m"]
     noise = NOISE_SHARE * state["dist_noise_m"] + LEAVING_SHARE * state["dist_left_m"]
     own = (TRACK_SHARE * track_m) ** 2 + noise * noise
-    sigma: Floats = np.sqrt(own + apart * apart + fill * fill + ends * ends)
+    sigma: Floats = np.sqrt(own + (APART_SHARE * apart) ** 2 + fill * fill + ends * ends)
     return sigma
 
 

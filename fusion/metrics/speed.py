@@ -15,7 +15,7 @@ from fusion.measurements import Source, Sport
 from fusion.metrics.metric import NO_SOURCE, OK, SETTLING, STALE, Raw, View, age_s, freshness
 from fusion.models import body, position, speed, step_length
 
-WANDER_SHARE = 0.02  # of speed: what the filter's white-noise model leaves out
+WANDER_SHARE = 0.01  # of speed: what the filter's white-noise model leaves out
 GNSS, IMU = int(Source.GNSS), int(Source.IMU)
 STEPS_FRESH_NS = 4_000_000_000
 # m/s^2: how speed changes while nothing is heard, by Sport: other, run, walk, hike, ride, swim, ski, row.

@@ -7,17 +7,13 @@
 
 A receiver's error is mostly slow (tens of seconds: atmosphere, orbits, its own filter), which moves the track
 as a whole and hardly its length; only a small part of the stated accuracy differs from fix to fix. So fixes
-enter with that part, and what is slow is added to the published sigma. Receivers differ in how they filter
-Doppler speed, which makes it wrong by a slowly changing factor 1 + s: over seconds Doppler speed leads, over
-minutes the track does.
+enter with that part, or what they scatter by (fusion/models/scatter.py), and what is slow is added to sigma.
+Doppler speed is wrong by a slowly changing factor 1 + s: over seconds it leads, over minutes the track does.
 
 The innovations of an optimal filter are white (Mehra 1970, doi 10.1109/TAC.1970.1099422). Neighbours that
 lean to the same side come from a receiver that has smoothed its fixes itself; neighbours that do not come
 from fixes as raw as they were measured, whose noise makes the track longer than the way. Their correlation is
 kept, for the distance.
-
-The plane unrolls along the track: steps in latitude and longitude are turned to metres by the WGS 84 radii
-where they happen, so no projection stretches a long ride.
 """
 
 from typing import Any, NamedTuple
@@ -43,19 +39,16 @@ from fusion.kalman import (
     update,
 )
 from fusion.measurements import Records, Sport
-from fusion.models import rest
+from fusion.models import plane, rest, scatter
 from fusion.table import Picked, Table
 
 STATES = 5
-SEMI_MAJOR_M = 6_378_137.0  # WGS 84
-ECCENTRICITY_SQUARED = 6.694379990141e-3
 
 # White acceleration, m^2/s^3, by Sport: other, run, walk, hike, ride, swim, ski, row.
 ACCEL_DENSITY = np.array([6.0, 0.2, 0.1, 0.1, 0.7, 0.2, 6.0, 0.2])
 SPEED_SIGMA_MPS = 5.0  # before anything is known
 SCALE_SIGMA = 0.05  # of s
 SCALE_TIME_S = 300.0
-
 WHITE_SHARE = 0.03  # of the stated horizontal accuracy, from fix to fix, at 1 Hz
 WHITE_MIN_M = 0.2
 ACCURACY_DEFAULT_M = 10.0  # where the receiver tells none
@@ -63,19 +56,17 @@ ACCURACY_RANGE_M = (1.0, 1e4)
 DOPPLER_DEFAULT_MPS = 0.4
 DOPPLER_RANGE_MPS = (0.1, 50.0)
 COURSE_SIGMA_RAD = 1.0  # receivers tell a smoothed course, which lags in bends
-
 KEPT_SHARE = 0.02  # of the variance of white noise, that the filter leaves from fix to fix
+LED_M2 = 1.0  # of white noise; with more, Doppler speed says how long the way is
 BOUND = 1.5  # of innovations in sigmas: a hop of a fix tells nothing of the athlete
 
 CEILING_SHARE, CEILING_MPS = 1.25, 1.5  # over Doppler speed
-
 STILL_MPS = 0.3  # Doppler speed below this says: standing
 # By Sport: whether who stands on their feet stands.
 ON_FOOT = np.array([sport in (Sport.RUN, Sport.WALK, Sport.HIKE) for sport in Sport])
 STEERING_MPS = 0.8  # below this estimated speed the direction of travel is not known well enough
 SPEED_MAX_MPS = 70.0  # no athlete is faster; a step between fixes that is, is a jump
-STALE_NS = 30_000_000_000  # a fix older than this when it comes is from before
-LATE_NS = 2_000_000_000
+STALE_NS, LATE_NS = 30_000_000_000, 2_000_000_000  # a fix older than the first when it comes is from before
 GAP_S = 30.0  # the filter starts anew after a longer silence
 SETTLED_FIXES = 3
 EAST, NORTH = ((0, None),), ((1, None),)
@@ -104,6 +95,7 @@ FIELDS: list[tuple[Any, ...]] = [
     ("still", np.int8),  # the body does not move, by its own sensors
     ("still_t_ns", np.int64),
     *rest.FIELDS,
+    *scatter.FIELDS,
 ]
 
 TOTALS = ("pos_lean", "pos_size", *rest.TOTALS)
@@ -157,17 +149,6 @@ def transition(way: list[Floats]) -> tuple[Floats, Floats, Floats]:
     return F, Q, np.zeros((m, STATES))
 
 
-def metres_per_degree(lat_deg: Floats) -> tuple[Floats, Floats]:
-    """Return metres per degree of longitude and of latitude on WGS 84 at a latitude, (n,) each."""
-    lat = np.ascontiguousarray(np.radians(lat_deg))
-    sine = np.sin(lat)
-    w2 = 1.0 - ECCENTRICITY_SQUARED * sine * sine
-    w = np.sqrt(w2)
-    normal = SEMI_MAJOR_M / w
-    meridian = SEMI_MAJOR_M * (1.0 - ECCENTRICITY_SQUARED) / (w2 * w)
-    return np.radians(normal * np.cos(lat)), np.radians(meridian)
-
-
 def absorb(state: Table, m: Records, due_ns: timer.Times, history: History) -> tuple[Step, list[int]]:
     """Take one round of fixes into the table.
 
@@ -184,69 +165,134 @@ def absorb(state: Table, m: Records, due_ns: timer.Times, history: History) -> t
     full : list of int
         Slots of the history that want a flush.
     """
-    m = _usable(state, m, due_ns)
-    rows = m["row"].astype(np.intp)
-    before_ns = state["pos_t_ns"][rows]
-    t_ns = np.maximum(m["t_ns"], before_ns)
-    gap_s = (t_ns - before_ns) * 1e-9
-    dt_s = np.minimum(gap_s, GAP_S)
-    accuracy = _sane(m["h_acc_m"], ACCURACY_DEFAULT_M, ACCURACY_RANGE_M)
-    doppler = _speeds(m)
-    z = _unrolled(state, rows, m)
+    now = _round(state, _usable(state, m, due_ns))
+    rows, t_ns, before_ns = now.rows, now.t_ns, now.before_ns
+    noise = _noise(state, now)
     old_x, old_P = of_rows(state["pos_x"][rows]), of_rows(state["pos_P"][rows])
     density = ACCEL_DENSITY[state["sport"][rows]]
-    R = fix_noise(accuracy, dt_s)
-    watched = np.isnan(doppler) & (gap_s <= GAP_S) & ~_driven(state, rows, t_ns)
-    left = rest.absorb(state, rows, t_ns, dt_s, z, accuracy, watched)
-    white, slow = rest.learnt_noise(state, rows)
-    R = np.maximum(R, np.minimum(white, accuracy * accuracy))
-    noise_m2 = slow * dt_s + KEPT_SHARE * white
-
-    x, P = predict(old_x.copy(), old_P.copy(), dt_s, density)
-    x, P, nis, innovation, taken = _fix(x, P, z, R)
-    rejects = np.where(taken, 0, state["pos_rejects"][rows] + 1)
-    fixes = state["pos_fixes"][rows]
-    anew = (fixes == 0) | (gap_s > GAP_S) | (rejects >= np.where(fixes < SETTLED_FIXES, 1, REJECTS_MAX))
-    anew |= left  # the filter still stands where the athlete rested
-    if anew.any():
-        fresh_x, fresh_P = _fresh(z, m, doppler, accuracy)
-        x, P = np.where(anew, fresh_x, x), np.where(anew, fresh_P, P)
-    x, P = _doppler(x, P, m, doppler, taken & ~anew)
-    x, P, rests = _at_rest(state, rows, t_ns, x, P, doppler, taken & ~anew)
-    _compare(state, rows, innovation, taken & ~anew & (fixes >= SETTLED_FIXES), anew)
-    taken = taken | anew
-    x = np.clip(x, -1e9, 1e9)
-    # Fixes hop, Doppler speed does not: together they bound how fast the track can have been.
-    doppler_before = state["pos_doppler_mps"][rows]
-    ceiling = CEILING_SHARE * np.fmax(doppler, np.where(anew, doppler, doppler_before)) + CEILING_MPS
-    ceiling = np.where(np.isnan(doppler) | np.isnan(ceiling), np.inf, ceiling)
-    state["pos_doppler_mps"][rows] = np.where(taken, doppler, doppler_before)
-
-    state["pos_rejects"][rows] = np.where(anew, 0, rejects)
-    state["pos_nis"][rows] = np.where(anew, 2.0, np.minimum(nis, 1e6))
-    state["pos_fixes"][rows] = np.where(anew & ~left, 1, np.minimum(fixes + taken, 1_000_000))
+    predicted = predict(old_x.copy(), old_P.copy(), now.dt_s, density)
+    x, P, taken, anew, rests = _filtered(state, now, noise, *predicted)
+    both_mps = np.where(taken, 0.5 * (now.doppler + now.doppler_before), np.nan)
+    scatter.learn(state, rows, now.step_m, both_mps, 1.0 + old_x[4], now.gap_s)
+    ceiling = _ceiling(now, anew)
+    state["pos_doppler_mps"][rows] = np.where(taken, now.doppler, now.doppler_before)
     state["pos_x"][rows] = np.where(taken, x, old_x).T
     state["pos_P"][rows] = np.where(taken, P, old_P).T
     state["pos_t_ns"][rows] = np.where(taken, t_ns, before_ns)
-    state["pos_accuracy_m"][rows] = accuracy
+    state["pos_accuracy_m"][rows] = now.accuracy
     workout = Picked(state, rows)
-    counted = timer.counts(workout, t_ns)
-    span = timer.counted_s(workout, before_ns, t_ns)
+    counted, span = timer.counts(workout, t_ns), timer.counted_s(workout, before_ns, t_ns)
     # Where a wheel, foot pod or steps filled the hole before this fix, the track does not count it again.
     joined = ~anew & (before_ns >= state["resume_ns"][rows]) & (state["path_fills"][rows] == 0)
     full: list[int] = []
     kept = taken & counted
     if kept.any():
-        way = np.array([dt_s, density, ceiling, rests])[:, kept]
+        way = np.array([now.dt_s, density, ceiling, rests])[:, kept]
         entries = (t_ns[kept], ~joined[kept], x[:, kept], P[:, :, kept], way)
         full = history.append(state["track_slot"], rows[kept], *entries)
     chord = np.hypot(x[0] - old_x[0], x[1] - old_x[1])
     before_mps, speed = np.minimum(speed_of(old_x), ceiling), np.minimum(speed_of(x), ceiling)
     step = Step(
-        *(rows, before_ns, t_ns, counted, span, joined, before_mps, speed),
-        *(doppler, m["speed_acc_mps"], chord, noise_m2, *rest.claim(state, rows, taken)),
+        *(rows, before_ns, t_ns, counted, span, joined),
+        *(before_mps, speed, now.doppler, now.m["speed_acc_mps"], chord, noise.way_m2),
+        *rest.claim(state, rows, taken),
     )
-    return Step(*(column[taken] for column in step)), full
+    columns: list[Any] = [column[taken] for column in step]
+    return Step(*columns), full
+
+
+class _Round(NamedTuple):
+    """A round's fixes as they are told: n rows."""
+
+    rows: timer.Rows
+    m: Records
+    before_ns: timer.Times  # time of the fix before; 0: none
+    t_ns: timer.Times
+    gap_s: Floats
+    dt_s: Floats  # the same, GAP_S at most
+    accuracy: Floats
+    doppler: Floats  # NaN where none is told
+    doppler_before: Floats
+    z: Floats  # (2, n) m
+    step_m: Floats  # from the fix before
+
+
+class _Noise(NamedTuple):
+    """What is known of the noise of a round's fixes."""
+
+    R: Floats  # variance of what differs from fix to fix, on each axis
+    way_m2: Floats  # variance that it gives to the way since the fix before
+    left: Mask  # who rested is known not to rest any more
+
+
+class _Filtered(NamedTuple):
+    """The filter's answer to a round."""
+
+    x: Floats
+    P: Floats
+    taken: Mask
+    anew: Mask  # the filter starts here
+    rests: Mask
+
+
+def _round(state: Table, m: Records) -> _Round:
+    """Take in where fixes lie."""
+    rows = m["row"].astype(np.intp)
+    before_ns = state["pos_t_ns"][rows]
+    t_ns = np.maximum(m["t_ns"], before_ns)
+    gap_s = (t_ns - before_ns) * 1e-9
+    accuracy = _sane(m["h_acc_m"], ACCURACY_DEFAULT_M, ACCURACY_RANGE_M)
+    doppler, doppler_before = _speeds(m), state["pos_doppler_mps"][rows]
+    before = np.array([state["pos_e_m"][rows], state["pos_n_m"][rows]])
+    z = plane.unrolled(state, rows, m)
+    step_m = np.hypot(z[0] - before[0], z[1] - before[1])
+    dt_s = np.minimum(gap_s, GAP_S)
+    return _Round(rows, m, before_ns, t_ns, gap_s, dt_s, accuracy, doppler, doppler_before, z, step_m)
+
+
+def _noise(state: Table, now: _Round) -> _Noise:
+    """Return the noise of fixes: a share of what is stated, or what was learnt of it where that is more."""
+    rows, dt_s, accuracy = now.rows, now.dt_s, now.accuracy
+    watched = np.isnan(now.doppler) & (now.gap_s <= GAP_S) & ~_driven(state, rows, now.t_ns)
+    left = rest.absorb(state, rows, now.t_ns, dt_s, now.z, accuracy, watched)
+    white, slow = rest.learnt_noise(state, rows)
+    learnt = np.maximum(white, state["scatter_m2"][rows] / np.clip(dt_s, 0.01, 1.0))
+    R = np.maximum(fix_noise(accuracy, dt_s), np.minimum(learnt, accuracy * accuracy))
+    # Where fixes scatter Doppler speed leads, and has the noise that is told, across the way too.
+    told = now.m["speed_acc_mps"]
+    told_m = np.where(told > 0.0, np.minimum(told, DOPPLER_RANGE_MPS[1]), 0.0) * np.minimum(dt_s, 1.0)
+    led = learnt / (learnt + LED_M2)
+    return _Noise(R, slow * dt_s + KEPT_SHARE * learnt + led * told_m * told_m, left)
+
+
+def _filtered(state: Table, now: _Round, noise: _Noise, x: Floats, P: Floats) -> _Filtered:
+    """Update predicted states with a round, or start them anew from it."""
+    rows, m, doppler = now.rows, now.m, now.doppler
+    x, P, nis, innovation, taken = _fix(x, P, now.z, noise.R)
+    rejects = np.where(taken, 0, state["pos_rejects"][rows] + 1)
+    fixes = state["pos_fixes"][rows]
+    limit = np.where(fixes < SETTLED_FIXES, 1, REJECTS_MAX)
+    # Who has left a rest: the filter still stands where they rested.
+    anew = (fixes == 0) | (now.gap_s > GAP_S) | (rejects >= limit) | noise.left
+    if anew.any():
+        fresh_x, fresh_P = _fresh(now.z, m, doppler, now.accuracy)
+        x, P = np.where(anew, fresh_x, x), np.where(anew, fresh_P, P)
+    goes_on = taken & ~anew
+    x, P = _doppler(x, P, m, doppler, goes_on)
+    x, P, rests = _at_rest(state, rows, now.t_ns, x, P, doppler, goes_on)
+    _compare(state, rows, innovation, goes_on & (fixes >= SETTLED_FIXES), anew)
+    taken = taken | anew
+    state["pos_rejects"][rows] = np.where(anew, 0, rejects)
+    state["pos_nis"][rows] = np.where(anew, 2.0, np.minimum(nis, 1e6))
+    state["pos_fixes"][rows] = np.where(anew & ~noise.left, 1, np.minimum(fixes + taken, 1_000_000))
+    return _Filtered(np.clip(x, -1e9, 1e9), P, taken, anew, rests)
+
+
+def _ceiling(now: _Round, anew: Mask) -> Floats:
+    """Return the fastest that the track can have been: fixes hop, Doppler speed does not."""
+    before = np.where(anew, now.doppler, now.doppler_before)
+    ceiling = CEILING_SHARE * np.fmax(now.doppler, before) + CEILING_MPS
+    return np.where(np.isnan(now.doppler) | np.isnan(ceiling), np.inf, ceiling)
 
 
 def _compare(state: Table, rows: timer.Rows, innovation: Floats, use: Mask, anew: Mask) -> None:
@@ -273,21 +319,6 @@ def _usable(state: Table, m: Records, due_ns: timer.Times) -> Records:
     state["late"][rows[late | stale]] += 1
     fresh: Records = m[~(stale | again | late)]
     return fresh
-
-
-def _unrolled(state: Table, rows: timer.Rows, m: Records) -> Floats:
-    """Return the fixes in the plane that unrolls along the track, m, (2, n), and remember them."""
-    lat, lon = m["lat_deg"].copy(), m["lon_deg"].copy()
-    first = state["pos_fixes"][rows] == 0
-    dlat = np.where(first, 0.0, lat - state["pos_lat_deg"][rows])
-    dlon = np.where(first, 0.0, lon - state["pos_lon_deg"][rows])
-    dlon = dlon - 360.0 * np.round(dlon / 360.0)
-    per_lon, per_lat = metres_per_degree(lat - 0.5 * dlat)
-    z = np.array([state["pos_e_m"][rows] + dlon * per_lon, state["pos_n_m"][rows] + dlat * per_lat])
-    z = np.clip(z, -1e9, 1e9)
-    state["pos_lat_deg"][rows], state["pos_lon_deg"][rows] = lat, lon
-    state["pos_e_m"][rows], state["pos_n_m"][rows] = z[0], z[1]
-    return np.asarray(z)
 
 
 def _sane(value: Floats, default: float, limits: tuple[float, float]) -> Floats:
@@ -353,8 +384,10 @@ def _doppler(x: Floats, P: Floats, m: Records, z: Floats, use: Mask) -> tuple[Fl
     speed = speed_of(x)
     slow = speed < STEERING_MPS
     safe = np.where(speed > 0.0, speed, 1.0)
-    u_e = np.where(steered, np.sin(np.where(steered, course, 0.0)), x[2] / safe)
-    u_n = np.where(steered, np.cos(np.where(steered, course, 0.0)), x[3] / safe)
+    course_e, course_n = np.sin(np.where(steered, course, 0.0)), np.cos(np.where(steered, course, 0.0))
+    # Doppler speed is the length of v: along the course alone, what fixes scatter across lengthens the track.
+    led = steered & slow
+    u_e, u_n = np.where(led, course_e, x[2] / safe), np.where(led, course_n, x[3] / safe)
     # Standing, both components are measured as zero, east first: u is then east.
     u_e, u_n = np.where(still, 1.0, u_e), np.where(still, 0.0, u_n)
     along = u_e * x[2] + u_n * x[3]
@@ -365,6 +398,7 @@ def _doppler(x: Floats, P: Floats, m: Records, z: Floats, use: Mask) -> tuple[Fl
     x, P, _, _ = update(x, P, residual, H, R, use_along, DOPPLER_GATE)
     sideways = still | steered
     if sideways.any():
+        u_e, u_n = np.where(steered, course_e, u_e), np.where(steered, course_n, u_n)
         across = u_e * x[3] - u_n * x[2]
         sigma = np.where(still, sigma, COURSE_SIGMA_RAD * np.where(moving, z, 0.0) + 0.3)
         x, P, _, _ = update(x, P, -across, ((2, -u_n), (3, u_e)), sigma * sigma, sideways, DOPPLER_GATE)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from fusion import timer
-from fusion.kalman import Floats, Mask
+from fusion.kalman import Mask
 from fusion.measurements import Records
-from fusion.models import choice, position
+from fusion.models import choice, plane, position
 from fusion.rounds import rounds
 from fusion.table import Fields, Picked, Table
 
@@ -71,7 +71,7 @@ def _learn(state: Table, fixes: Records) -> None:
     rows, t_ns = fixes["row"].astype(np.intp), fixes["t_ns"]
     s = Picked(state, rows)
     since_ns = t_ns - s["pos_t_ns"]
-    place = plane(s, fixes["lat_deg"], fixes["lon_deg"])
+    place = plane.within(s, fixes["lat_deg"], fixes["lon_deg"])
     x, since_s = s["pos_x"], since_ns * 1e-9
     offset = place - (x[:2] + x[2:4] * since_s)
     use = np.abs(since_ns) <= FRESH_NS
@@ -101,11 +101,3 @@ def _whole(m: Fields) -> Mask:
     """Return which fixes tell a place."""
     whole: Mask = (np.abs(m["lat_deg"]) <= 90.0) & (np.abs(m["lon_deg"]) <= 360.0)  # NaN is beyond
     return whole
-
-
-def plane(s: Fields, lat_deg: Floats, lon_deg: Floats) -> Floats:
-    """Return places in the plane of the track, m, (2, n), as `position.absorb` would."""
-    dlat, dlon = lat_deg - s["pos_lat_deg"], lon_deg - s["pos_lon_deg"]
-    dlon = dlon - 360.0 * np.round(dlon / 360.0)
-    per_lon, per_lat = position.metres_per_degree(lat_deg - 0.5 * dlat)
-    return np.array([s["pos_e_m"] + dlon * per_lon, s["pos_n_m"] + dlat * per_lat])

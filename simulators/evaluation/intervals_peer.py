@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion.models import consistency
-from fusion.models.position import metres_per_degree
+from fusion.models.plane import metres_per_degree
 from server.messages import Gnss, HeartRate
 
 Floats = NDArray[np.float64]

@@ -13,7 +13,7 @@ from fusion.metrics import METRICS
 from fusion.metrics.climb import Climb, advance
 from fusion.metrics.metric import within
 from fusion.models.altitude import height_of
-from fusion.models.position import metres_per_degree
+from fusion.models.plane import metres_per_degree
 from tests.support.athlete_table import START_NS, athlete, beat, errors, fix, second, step
 
 NAMES = (

@@ -8,11 +8,11 @@ import pytest
 from fusion.athletes import Athletes
 from fusion.kalman import Floats
 from fusion.measurements import Measurements, Source, Sport
-from fusion.models import position
+from fusion.models import plane
 from tests.support.athlete_table import START_NS, athlete, fix, second, step
 
 ROWS = 12
-PER_LON_M, PER_LAT_M = (one[0] for one in position.metres_per_degree(np.array([46.0])))
+PER_LON_M, PER_LAT_M = (one[0] for one in plane.metres_per_degree(np.array([46.0])))
 
 
 class Way(NamedTuple):

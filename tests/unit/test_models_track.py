@@ -7,7 +7,7 @@ from fusion import design
 from fusion.athletes import Athletes
 from fusion.kalman import REJECTS_MAX, Floats, Row, diagonal, update
 from fusion.measurements import Estimates, Measurements, Sport
-from fusion.models import position
+from fusion.models import plane, position
 from fusion.summary import WorkoutSummary
 from tests.support.athlete_table import START_NS, athlete, fix, second, step
 
@@ -22,7 +22,7 @@ class Track:
         self.east_m, self.north_m = np.broadcast_arrays(east_m, north_m)
         self.speed_mps = np.full_like(self.east_m, np.nan) if speed_mps is None else speed_mps
         self.lat_deg, self.lon_deg = 46.0, 8.0
-        self.accuracy_m = 5.0
+        self.accuracy_m, self.course_rad = 5.0, np.nan
 
     def run(self, sport: Sport) -> tuple[Estimates, list[WorkoutSummary]]:
         """Return what is live at the end, and the summaries."""
@@ -31,13 +31,13 @@ class Track:
             table.begin(table.add(), START_NS, sport)
         for i, t in enumerate(self.t_s):
             now_ns = START_NS + round(t * 1e9)
-            _, per_lat = position.metres_per_degree(np.array([self.lat_deg]))
+            _, per_lat = plane.metres_per_degree(np.array([self.lat_deg]))
             lat = self.lat_deg + self.north_m[i] / per_lat[0]
-            per_lon, _ = position.metres_per_degree(0.5 * (lat + self.lat_deg))
+            per_lon, _ = plane.metres_per_degree(0.5 * (lat + self.lat_deg))
             lon = (self.lon_deg + self.east_m[i] / per_lon + 180.0) % 360.0 - 180.0
-            speed, accuracy = self.speed_mps[i], self.accuracy_m
+            speed, course, accuracy = self.speed_mps[i], self.course_rad, self.accuracy_m
             fixes = [
-                (row, now_ns, 0, lat[row], lon[row], np.nan, speed[row], np.nan, accuracy, np.nan, np.nan)
+                (row, now_ns, 0, lat[row], lon[row], np.nan, speed[row], course, accuracy, np.nan, np.nan)
                 for row in range(n)
             ]
             live = table.step(np.arange(n), np.full(n, now_ns), Measurements.of(gnss=fixes))
@@ -75,6 +75,23 @@ def test_a_line_with_noise_is_as_long_as_it_is_within_three_sigma_every_time(
     # Noise added up hop by hop is much longer: the filter leaves out most of that.
     hops = np.hypot(np.diff(east, axis=0), np.diff(north, axis=0)).sum(axis=0)
     assert found.mean() - 400.0 * speed_mps < 0.5 * (hops.mean() - 400.0 * speed_mps)
+
+
+@pytest.mark.parametrize("course_told", [False, True])
+def test_fixes_that_scatter_by_metres_do_not_lengthen_a_way_that_doppler_speed_tells(
+    course_told: bool,
+) -> None:
+    rng = np.random.default_rng(9)
+    t = np.arange(0.0, 401.0)
+    slow = np.cumsum(rng.normal(size=(2, len(t), ROWS)), axis=1)  # 1 m a second, as between houses
+    east, north = 2.5 * t[:, None] + slow[0], slow[1]
+    white = 1.5 * rng.normal(size=(2, len(t), ROWS))
+    track = Track(t, east + white[0], north + white[1], 2.5 + 0.2 * rng.normal(size=east.shape))
+    track.course_rad = np.pi / 2 if course_told else np.nan
+    track.accuracy_m = 10.0
+    live, summaries = track.run(Sport.RUN)
+    assert np.abs(lengths(summaries)[0] / 1_000.0 - 1.0).mean() < 0.02
+    assert np.abs(live["distance"].value / 1_000.0 - 1.0).mean() < 0.02
 
 
 @pytest.mark.parametrize("every_s", [1.0, 3.0])
