@@ -14,7 +14,8 @@
  * where the device answers pings (kf_clock_pong).
  *
  * What is published never steps but at a counted jump: where the estimate moves, the published line starts
- * from where it was at the newest stamp seen before, and closes up at SLEW at most, so it is monotonic.
+ * from where it was at the newest stamp seen before, and closes up at SLEW at most, so it is monotonic. At
+ * first and after a jump, when the delays of one or two packets are all that is known, it closes up faster.
  * Steps of less than JUMP_NS are followed so. A counter of 32 bit that begins anew is no jump.
  *
  * Times are int64 ns; doubles hold differences only.
@@ -35,6 +36,8 @@
 #define PERSIST_NS 10000000000 /* or whatever they have, after so long */
 #define SLEW 0.1               /* the most by which published time runs fast or slow, s/s */
 #define SLEW_NS 1e9            /* the time over which a small correction is spread */
+#define SETTLING_BLOCKS 2      /* for so long after the start or a jump */
+#define SETTLING_SLEW 0.9      /* it is this: time must not stand still, let alone go back */
 
 #define SKEW_NOISE 1e-14   /* 1/s: a crystal drifts by about 1 ppm in 100 s */
 #define PHASE_NOISE 4e-10  /* s^2/s: 20 us after one second */
@@ -124,7 +127,8 @@ static void leave(kf_clock *clock, int64_t published_ns)
 {
     clock->anchor_ns = clock->newest_ns;
     clock->error_ns = (double)(published_ns - (estimate(clock, clock->anchor_ns) - clock->delay_ns));
-    clock->slew_ns = fmax(SLEW_NS, fabs(clock->error_ns) / SLEW);
+    clock->slew_ns = clock->blocks < SETTLING_BLOCKS ? fabs(clock->error_ns) / SETTLING_SLEW
+                                                     : fmax(SLEW_NS, fabs(clock->error_ns) / SLEW);
 }
 
 /* By how much the estimated line lies above the least of all arrivals. */
@@ -168,13 +172,14 @@ static void start(kf_clock *clock, int64_t device_ns, int64_t arrived_ns, int64_
 }
 
 /* Whether packets are late in the same way for long enough; a backlog that is delivered is less and less
- * late. */
-static bool stays_late(kf_clock *clock, int64_t arrived_ns)
+ * late, and while a link is bad its backlog may grow. No backlog has stamps before the newest that came. */
+static bool stays_late(kf_clock *clock, int64_t device_ns, int64_t arrived_ns)
 {
     if (arrived_ns < clock->half_end_ns)
         return false;
-    const wide apart_ns = (wide)clock->half_least_ns - clock->suspect_least_ns;
-    const bool alike = clock->half_least_ns != INT64_MAX && -ALIKE_NS <= apart_ns && apart_ns <= ALIKE_NS;
+    const wide grown_ns = (wide)clock->suspect_least_ns - clock->half_least_ns;
+    const int64_t most_ns = device_ns < clock->newest_ns ? JUMP_NS : ALIKE_NS;
+    const bool alike = clock->half_least_ns != INT64_MAX && -ALIKE_NS <= grown_ns && grown_ns <= most_ns;
     if (alike || arrived_ns - clock->suspect_ns >= PERSIST_NS)
         return true;
     clock->half_least_ns = clock->suspect_least_ns;
@@ -186,7 +191,8 @@ static bool stays_late(kf_clock *clock, int64_t arrived_ns)
 /* Take in a packet that is more than JUMP_NS off; begin anew where such packets persist.
  *
  * Two that are early cannot be delays: the clock jumped. Late ones may be a link that stalled and now
- * delivers its backlog at once, so they must be late in the same way for a while, and none in between. */
+ * delivers its backlog at once, so they must be late in the same way for a while, and none in between.
+ * The least delayed of them tells the new offset; of two early ones the first may have been a wild stamp. */
 static void suspect(kf_clock *clock, int64_t device_ns, int64_t arrived_ns, bool late)
 {
     const int64_t shown_ns = arrived_ns - device_ns;
@@ -199,14 +205,16 @@ static void suspect(kf_clock *clock, int64_t device_ns, int64_t arrived_ns, bool
         clock->half_least_ns = INT64_MAX;
         return;
     }
+    const wide after_ns = (wide)shown_ns - clock->suspect_least_ns;
     clock->suspects += late ? 1 : -1;
-    if (shown_ns < clock->suspect_least_ns)
+    if (after_ns < 0 || (!late && after_ns > JUMP_NS))
         clock->suspect_least_ns = shown_ns;
-    if (late && !stays_late(clock, arrived_ns))
+    if (late && !stays_late(clock, device_ns, arrived_ns))
         return;
     if (clock->blocks) /* in the first second it was the first packet that came late */
         clock->jumps++;
-    start(clock, device_ns, arrived_ns, late ? clock->suspect_least_ns : shown_ns);
+    start(clock, device_ns, arrived_ns,
+          clock->half_least_ns < clock->suspect_least_ns ? clock->half_least_ns : clock->suspect_least_ns);
 }
 
 /* By how much a packet comes after its stamp in estimated time. */

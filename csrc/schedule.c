@@ -10,9 +10,11 @@
 _Static_assert(sizeof(kf_event) == 64, "no padding");
 _Static_assert(sizeof(kf_measured_window) == KF_RECORD_BYTES, "the longest record");
 
-static void refuse(kf_schedule *s, uint32_t device, uint32_t reason)
+static void refuse(kf_schedule *s, size_t event, uint32_t reason)
 {
-    s->refusals[s->refusal_count++] = (kf_refusal){device, reason};
+    const uint32_t device = s->events[event].device;
+
+    s->refusals[s->refusal_count++] = (kf_refusal){device, reason, (uint32_t)event};
     s->links[device].refused++;
 }
 
@@ -87,7 +89,7 @@ static void feed(kf_schedule *s, const kf_found *found)
         return;
     }
     if (reason != KF_OK) {
-        refuse(s, e->device, reason);
+        refuse(s, found->event, reason);
         return;
     }
     kf_item item = {.t_ns = found->t_ns, .kind = kind};
@@ -145,7 +147,7 @@ static void find_motion(kf_schedule *s, size_t event)
     kf_clock *clock = &s->clocks[e->device];
 
     if (summary->status != KF_OK)
-        refuse(s, e->device, summary->status);
+        refuse(s, event, summary->status);
     if (summary->status != KF_OK && summary->status < KF_LATE)
         return;
     heard(s, e);

@@ -11,38 +11,13 @@ import numpy as np
 from fusion._core import ffi, lib
 from fusion.measurements import WINDOW as MEASURED_WINDOW
 from fusion.measurements import Records
+from fusion.structs import dtype_of
 from fusion.table import grown, grown_sparsely
-
-_NUMPY = {
-    "uint8_t": np.uint8,
-    "uint16_t": np.uint16,
-    "uint32_t": np.uint32,
-    "int64_t": np.int64,
-    "uint64_t": np.uint64,
-    "int32_t": np.int32,
-    "float": np.float32,
-    "double": np.float64,
-}
-
-
-def _field_type(ctype: Any) -> Any:
-    if ctype.kind == "array":
-        return np.dtype((_NUMPY[ctype.item.cname], (ctype.length,)))
-    return np.dtype(_NUMPY[ctype.cname])
 
 
 def record(name: str) -> np.dtype[np.void]:
-    """Return the dtype of a public struct of the core, from the compiler's own offsets."""
-    ctype = ffi.typeof(name)
-    fields = dict(ctype.fields)
-    return np.dtype(
-        {
-            "names": list(fields),
-            "formats": [_field_type(field.type) for field in fields.values()],
-            "offsets": [field.offset for field in fields.values()],
-            "itemsize": ffi.sizeof(ctype),
-        }
-    )
+    """Return the dtype of a public struct of the core."""
+    return dtype_of(ffi, name)
 
 
 PACKET: Final = record("kf_packet")

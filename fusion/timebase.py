@@ -124,18 +124,17 @@ class TimeBase:
 
     def clock(self, row: int) -> ClockState:
         """Return what is known of the clock of ``row``."""
-        state = self.state[row]
-        sigma_ns = float(lib.kf_clock_sigma_ns(self._clock(row)))
-        counts = int(state["jumps"]), int(state["wraps"]), int(state["trip_ns"])
-        if state["phase"] != LIVE:
-            return ClockState(0, sigma_ns, 0.0, *counts)
-        newest_ns = int(state["newest_ns"])
-        offset_ns = self.align(row, newest_ns) - newest_ns
-        return ClockState(offset_ns, sigma_ns, float(state["skew"]) * 1e6, *counts)
+        return self.clocks(np.array([row], np.intp))[0]
 
-    def newest_ns(self, row: int) -> int:
-        """Return the newest stamp seen, on the device's clock."""
-        return int(self.state["newest_ns"][row])
+    def clocks(self, rows: NDArray[np.intp]) -> list[ClockState]:
+        """Return what is known of the clocks of these rows, (n,)."""
+        state = self.state[rows]
+        newest_ns = state["newest_ns"].copy()
+        offset_ns = np.where(state["phase"] == LIVE, self.align_many(rows, newest_ns) - newest_ns, 0)
+        skew_ppm = np.where(state["phase"] == LIVE, state["skew"] * 1e6, 0.0)
+        sigma_ns = [lib.kf_clock_sigma_ns(self._clock(row)) for row in rows.tolist()]
+        counts = (state[name].tolist() for name in ("jumps", "wraps", "trip_ns"))
+        return list(map(ClockState, offset_ns.tolist(), sigma_ns, skew_ppm.tolist(), *counts))
 
     def snapshot(self, row: int) -> bytes:
         """Return all that is remembered of a clock."""

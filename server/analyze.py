@@ -15,7 +15,7 @@ from server.config import Config, load
 from server.engine import Engine
 from server.envelopes import Incoming
 from server.errors import FileError, printable
-from server.files import Recording, read
+from server.files import Recording, read_all
 from server.messages import Summary, Workout
 from server.playback import play
 
@@ -34,7 +34,8 @@ def analyze(
 ) -> None:
     """Run recordings through the engine and print each finished workout's summary.
 
-    Reads FIT, GPX and TCX files and Sensor Logger exports (folder or zip); each may be packed with xz.
+    Reads FIT, GPX and TCX files, Sensor Logger exports (folder or zip) and a server's log of late messages;
+    each may be packed with xz.
     Exit code 1 and one line on stderr for a file that cannot be read; the others are still analysed.
 
     For example:
@@ -56,21 +57,27 @@ def analyze(
     failed = False
     for path in paths:
         try:
-            recording = read(path)
+            recordings = read_all(path)
         except FileError as error:
             print(f"kinefuse: {error}", file=sys.stderr)
             failed = True
             continue
-        workout, refused = analysis_of(recording, settings)
-        if refused:
-            told = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
-            recording = replace(recording, warnings=(*recording.warnings, f"samples of no use: {told}"))
-        if json_:
-            print(json.dumps(report(path, recording, workout)))
-        else:
-            _print(path, recording, workout)
+        for recording in recordings:
+            _analyze(path, recording, settings, as_json=json_)
     if failed:
         sys.exit(1)
+
+
+def _analyze(path: Path, recording: Recording, settings: Config, *, as_json: bool) -> None:
+    """Run a recording through the engine and print its summary."""
+    workout, refused = analysis_of(recording, settings)
+    if refused:
+        told = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
+        recording = replace(recording, warnings=(*recording.warnings, f"samples of no use: {told}"))
+    if as_json:
+        print(json.dumps(report(path, recording, workout)))
+    else:
+        _print(path, recording, workout)
 
 
 class Analysis(NamedTuple):

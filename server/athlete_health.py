@@ -15,11 +15,11 @@ from server.messages import AthleteHealth, ModelFit, ModelHealth
 from server.publications import encode
 from server.registry import Registry
 
-PARTS: Final = 20  # each time another part of the athletes is looked at, so that no tick meets all of them:
-LOOK_NS: Final = 50_000_000  # each once a second
+PARTS: Final = 5  # each time another part of the athletes is looked at, so that no tick meets all of them:
+LOOK_NS: Final = 200_000_000  # each once a second
 PERIOD_NS: Final = 60_000_000_000  # a source that changes is told at the next look,
 FIT_NS: Final = 10_000_000_000  # a fit that changes after so long
-TOLD_MAX: Final = 50  # in one look: the others have their turn at the next
+TOLD_MAX: Final = 100  # in one look: the others have their turn at the next
 TURNS: Final = PERIOD_NS // LOOK_NS  # at which a period begins, for some athletes at each, by their ids
 GONE_NS: Final = 30_000_000_000  # a device that was not heard for so long, while others were, speaks no more
 

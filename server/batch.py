@@ -65,6 +65,8 @@ class Batch:
         Whose clock changes before any of this is taken in: see `server.engine.Engine`.
     statuses : list of Status
         What devices said of themselves, after all of it.
+    changing : set of int
+        Rows of their athletes.
     orders : list of Order
         To which events refer.
     number : int
@@ -74,6 +76,7 @@ class Batch:
     def __init__(self) -> None:
         self.turning: list[Device] = []
         self.statuses: list[Status] = []
+        self.changing: set[int] = set()
         self.orders: list[Order] = []
         self._payload = bytearray()
         self._packets: list[tuple[int, ...]] = []
@@ -161,6 +164,7 @@ class Batch:
     def add_status(self, status: Status) -> None:
         """Append what a device said of itself."""
         self.statuses.append(status)
+        self.changing.add(status.device.athlete.row)
         self._add(_STATUS, status.device, NONE, status.message)
 
     def add_order(self, order: Order, t_ns: int | None) -> None:

@@ -86,6 +86,8 @@ class Server(_Section, frozen=True):
     ``enroll`` absent: ``auto`` on loopback, else ``known``. ``workers``: processes with an engine each; 0:
     the engine runs in the server's own. ``realtime`` asks the system to run them before all that is not.
     ``rewind_s``: what comes late by no more than this is put into its place; 0: it is used one step later.
+    ``state_dir``: where the server keeps files; empty: nowhere. What comes later still goes to a log there,
+    of ``late_log_bytes_max`` at most.
     """
 
     enroll: Literal["auto", "known"] | None = None
@@ -100,6 +102,8 @@ class Server(_Section, frozen=True):
     workers: Annotated[int, Meta(ge=0, le=64)] = 0
     realtime: bool = False
     rewind_s: Annotated[float, Meta(ge=0, le=30)] = 30.0
+    state_dir: Annotated[str, Meta(max_length=4096)] = ""
+    late_log_bytes_max: Annotated[int, Meta(ge=32 * 2**20, le=2**40)] = 64 * 2**20
 
     def __post_init__(self) -> None:
         if self.inbox_bytes_max < self.payload_bytes_max + 2**19:  # what else came in the same read
@@ -237,6 +241,10 @@ def load(path: Path | None, environ: Mapping[str, str], *, port: int | None = No
     raw: dict[str, Any] = {} if path is None else _read(path)
     where = "" if path is None else f"{path}: "
     _apply(raw, environ, where)
+    if environ.get("STATE_DIRECTORY"):  # systemd gives a service one, by StateDirectory= in its unit
+        server = raw.setdefault("server", {})
+        if isinstance(server, dict):
+            server.setdefault("state_dir", environ["STATE_DIRECTORY"].partition(":")[0])
     if port is not None:
         _set(raw, "broker", "port", port, Port, "--port", where)
     try:

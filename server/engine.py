@@ -23,12 +23,13 @@ from server.frames import Topics
 from server.health import Health
 from server.ingest import Ingest
 from server.jobs import Jobs
+from server.late import Late
 from server.messages import Birth, Command, Reply
 from server.overload import DROP_NS, HEALTH_EVERY, MODES, Ladder
 from server.pings import Pings
 from server.registry import Athlete, Device, Registry
 from server.schedule import REASONS, Due, Schedule
-from server.waiting import Waiting
+from server.waiting import NEVER_NS, Waiting
 from server.workouts import Workouts
 
 LOOK_NS = 50_000_000  # steps without a packet are looked for this often;
@@ -59,6 +60,8 @@ class Engine:
         Rows of devices that send IMU packets: whose frames are told by their row needs no look.
     ladder : Ladder
         What is given up at the moment, for want of time.
+    late : Late
+        Messages that came too late to be used, until the shell takes them.
     given_up : Counter of str
         What was given up so far: what `Jobs` gives up, and IMU packets (``packets``).
     behind : bool
@@ -90,6 +93,8 @@ class Engine:
             *(config.broker.root, self.registry, self.table, self.timebase),
             *(self.schedule, self.streams, self.ingest, self.jobs.rewound),
         )
+        self.late = Late(self.registry, config.broker.root, keeps=bool(config.server.state_dir))
+        self.ingest.keeps_singles = self.late.keeps
         self.given_up = self.jobs.given_up
         self.behind = False
         self._root = config.broker.root
@@ -143,6 +148,17 @@ class Engine:
             self.deadlines.observe("fuse", fused_ns - aligned_ns)
         return out
 
+    def finish(self, utc_ns: int) -> list[Outgoing]:
+        """Take in what waits for its predecessor, and do what is due: nothing more will come.
+
+        Where ``behind`` stays True, `advance` goes on.
+        """
+        self._out = out = []
+        self._take(self.waiting.over(self.schedule.links, NEVER_NS), [])
+        out += self.jobs.run(utc_ns)
+        self.behind = self.jobs.behind
+        return out
+
     def observe(self, now_ns: int, busy_ns: int, wait_ns: int) -> bool:
         """Tell the ladder how a tick went; return True where the mode changed.
 
@@ -192,7 +208,10 @@ class Engine:
             ordered = due.jobs["kind"] == _ORDER
             due.jobs["index"][ordered] += np.uint32(first)
             self.jobs.add(self._begun(due))
-        self._count(self.schedule.take_refusals())
+        refusals = self.schedule.take_refusals()
+        if len(refusals):
+            self._count(refusals)
+            self.late.note(packed, refusals, self.ingest.singles)
         self._hear(packed.events, advance.summaries)
 
     def _hear(self, events: Records, summaries: Records) -> None:
@@ -207,7 +226,7 @@ class Engine:
             newest_ns = self.timebase.align_many(rows, summaries["t_last_ns"][good])
             self.streams.heard(rows, IMU, motion[good], newest_ns)
         refused = (summaries["status"] >= LATE_STATUS) | beside
-        self.streams.signs(devices[refused], motion[refused])
+        self.streams.sign(devices[refused], motion[refused])
         samples = events["kind"] == _SAMPLE
         if not samples.any():
             return
@@ -219,7 +238,7 @@ class Engine:
         kinds, rests = (told["stream"] >> 1).astype(np.intp) - 1, told["stream"] & 1 != 0
         rows = told["device"].astype(np.intp)
         self.streams.heard(*(each[streamed] for each in (rows, kinds, came_ns, newest_ns, rests)))
-        self.streams.signs(rows[~streamed], came_ns[~streamed])
+        self.streams.sign(rows[~streamed], came_ns[~streamed])
 
     def _begun(self, due: Due) -> Due:
         """Open the workouts that a first measurement opens; return the other jobs."""
@@ -235,9 +254,7 @@ class Engine:
 
     def _count(self, refusals: "np.ndarray[tuple[int], np.dtype[np.void]]") -> None:
         """Count what was refused, at its device."""
-        if not len(refusals):
-            return
-        pairs, counts = np.unique(refusals, return_counts=True)
+        pairs, counts = np.unique(refusals[["device", "reason"]], return_counts=True)
         for (device, reason), count in zip(pairs.tolist(), counts.tolist(), strict=True):
             self.registry.device_rows[device].name_refused(REASONS[reason], count)
 

@@ -1,6 +1,7 @@
 """What crosses the seam between asyncio and the engine: messages in, messages out, both with their times."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -33,11 +34,12 @@ class Chunk(NamedTuple):
 
     def message(self, index: int) -> Incoming:
         """Return one of the messages."""
-        return _message(self.data, self.frames[index], self.arrived_ns, self.received_ns)
+        return _message(self.data, self.frames[index].item(), self.arrived_ns, self.received_ns)
 
     def messages(self) -> Iterator[Incoming]:
         """Yield the messages one by one."""
-        return map(self.message, range(len(self.frames)))
+        times = repeat(self.arrived_ns), repeat(self.received_ns)
+        return map(_message, repeat(self.data), self.frames.tolist(), *times)
 
 
 class Stretch(NamedTuple):
@@ -66,13 +68,18 @@ class Stretch(NamedTuple):
 
     def message(self, index: int) -> Incoming:
         """Return one of the messages."""
-        arrived_ns, received_ns = int(self.arrived_ns[index]), int(self.received_ns[index])
-        return _message(self.data, self.frames[index], arrived_ns, received_ns)
+        times = int(self.arrived_ns[index]), int(self.received_ns[index])
+        return _message(self.data, self.frames[index].item(), *times)
+
+    def messages(self, places: NDArray[np.intp]) -> Iterator[Incoming]:
+        """Yield the messages at these places: of many at a time, which is quicker."""
+        frames, times = self.frames.take(places), (self.arrived_ns[places], self.received_ns[places])
+        return map(_message, repeat(self.data), frames.tolist(), *(each.tolist() for each in times))
 
 
-def _message(data: bytes, frame: np.void, arrived_ns: int, received_ns: int) -> Incoming:
+def _message(data: bytes, frame: tuple[int, ...], arrived_ns: int, received_ns: int) -> Incoming:
     """Return a message of a chunk. A topic that is no UTF-8 is none of ours, and may be mangled."""
-    topic, topic_length, payload, payload_length, _, _, flags, _ = frame.item()
+    topic, topic_length, payload, payload_length, _, _, flags, _ = frame
     return Incoming(
         data[topic : topic + topic_length].decode(errors="replace"),
         data[payload : payload + payload_length],

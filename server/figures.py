@@ -45,7 +45,10 @@ def figures(engine: Engine) -> Figures:
 
 
 def ended(engine: Engine, clock: Clock, until_ns: int) -> Iterator[Outgoing]:
-    """End open workouts one by one, until monotonic ``until_ns``."""
+    """End open workouts one by one, with all that came for them, until monotonic ``until_ns``."""
+    yield from engine.finish(clock.utc_ns())
+    while engine.behind and clock.monotonic_ns() <= until_ns:
+        yield from engine.advance([], clock.utc_ns())
     for athlete in engine.registry.athletes.values():
         if clock.monotonic_ns() > until_ns:
             return

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fusion._core import lib
 from fusion.athletes import Athletes
-from fusion.timebase import TimeBase
+from fusion.timebase import ClockState, TimeBase
 from server.athlete_health import FusionHealth
 from server.clock_kind import kind
 from server.deadlines import Streams
@@ -89,11 +89,8 @@ class Health:
         links, told = self._schedule.links[:count], self._told[:count]
         told["t_ns"][rows], told["refused"][rows] = utc_ns, links["refused"][rows]
         told["online"][rows] = self._online(count, utc_ns)[rows]
-        devices = [self._registry.device_rows[row] for row in rows]
-        return [
-            Outgoing(f"{self._root}/devices/{device.id}/health", encode(self.of(device, utc_ns)))
-            for device in devices
-        ]
+        told_of = self.of([self._registry.device_rows[row] for row in rows], utc_ns)
+        return [Outgoing(f"{self._root}/devices/{each.device}/health", encode(each)) for each in told_of]
 
     def _online(self, count: int, utc_ns: int) -> NDArray[np.bool_]:
         """Return of which devices something came lately."""
@@ -110,44 +107,42 @@ class Health:
             self._told = told
         return count
 
-    def of(self, device: Device, utc_ns: int) -> DeviceHealth:
-        """Return how a device is at ``utc_ns``."""
-        clock = self._timebase.clock(device.row)
-        return DeviceHealth(
-            t_ms=utc_ns // 1_000_000,
-            device=device.id,
-            athlete=device.athlete.id,
-            model=device.model,
-            placement=device.placement,
-            online=self._is_online(device, utc_ns),
-            silent_s=round(max(0, utc_ns - device.arrived_ns) * 1e-9, 1) if device.arrived_ns else 0.0,
-            clock=None
-            if not isfinite(clock.sigma_ns)
-            else ClockHealth(
-                offset_ms=round(clock.offset_ns * 1e-6, 3),
-                sigma_ms=round(clock.sigma_ns * 1e-6, 3),
-                skew_ppm=round(clock.skew_ppm, 2),
-                jumps=clock.jumps,
-                wraps=clock.wraps,
-                kind=kind(clock.offset_ns, self._timebase.newest_ns(device.row)),
-                round_trip_ms=round(clock.trip_ns * 1e-6, 3) if clock.trip_ns else None,
-                recorded=device.recorded,
-            ),
-            imu_rate_hz=round(device.rate_hz, 2),
-            packets=device.packets,
-            lost=device.lost,
-            refused=dict(device.refused),
-            battery=device.battery,
-            streams={
-                kind: StreamHealth(
-                    state=stream.state,
-                    silent_s=round(stream.silent_ns * 1e-9, 1),
-                    deadline_s=round(stream.deadline_ns * 1e-9, 1),
-                )
-                for kind, stream in self._streams.of(device.row, utc_ns).items()
-            },
-            intervals=device.cleaner.found if device.cleaner else {},
-        )
+    def of(self, devices: list[Device], utc_ns: int) -> list[DeviceHealth]:
+        """Return how devices are at ``utc_ns``."""
+        rows = np.array([device.row for device in devices], np.intp)
+        links = self._schedule.links[rows]
+        columns = (links[name].tolist() for name in ("arrived_ns", "rate_hz", "packets", "lost"))
+        online = self._online(self._reserve(), utc_ns)[rows].tolist()
+        clocks, stamps_ns = self._timebase.clocks(rows), self._timebase.state["newest_ns"][rows].tolist()
+        return [
+            DeviceHealth(
+                t_ms=utc_ns // 1_000_000,
+                device=device.id,
+                athlete=device.athlete.id,
+                model=device.model,
+                placement=device.placement,
+                online=is_online,
+                silent_s=round(max(0, utc_ns - arrived_ns) * 1e-9, 1) if arrived_ns else 0.0,
+                clock=_clock(clock, stamp_ns, recorded=device.recorded),
+                imu_rate_hz=round(rate_hz, 2),
+                packets=packets,
+                lost=lost,
+                refused=dict(device.refused),
+                battery=device.battery,
+                streams={
+                    kind: StreamHealth(
+                        state=stream.state,
+                        silent_s=round(stream.silent_ns * 1e-9, 1),
+                        deadline_s=round(stream.deadline_ns * 1e-9, 1),
+                    )
+                    for kind, stream in streams.items()
+                },
+                intervals=device.cleaner.found if device.cleaner else {},
+            )
+            for device, streams, is_online, clock, stamp_ns, arrived_ns, rate_hz, packets, lost in zip(
+                devices, self._streams.of(rows, utc_ns), online, clocks, stamps_ns, *columns, strict=True
+            )
+        ]
 
     def refused(self) -> dict[str, int]:
         """Return how many messages were refused, by reason: of all devices and of none."""
@@ -157,10 +152,21 @@ class Health:
             total.update(devices[row].refused)
         return dict(total)
 
-    def _is_online(self, device: Device, utc_ns: int) -> bool:
-        if not device.online or self._streams.dead[device.row]:
-            return False
-        return utc_ns - device.arrived_ns <= SILENT_NS
+
+def _clock(clock: ClockState, stamp_ns: int, *, recorded: bool) -> ClockHealth | None:
+    """Return how a clock whose newest stamp this is, is told; None where it told no time."""
+    if not isfinite(clock.sigma_ns):
+        return None
+    return ClockHealth(
+        offset_ms=round(clock.offset_ns * 1e-6, 3),
+        sigma_ms=round(clock.sigma_ns * 1e-6, 3),
+        skew_ppm=round(clock.skew_ppm, 2),
+        jumps=clock.jumps,
+        wraps=clock.wraps,
+        kind=kind(clock.offset_ns, stamp_ns),
+        round_trip_ms=round(clock.trip_ns * 1e-6, 3) if clock.trip_ns else None,
+        recorded=recorded,
+    )
 
 
 def _period(rows: NDArray[np.intp], utc_ns: Any) -> NDArray[np.int64]:

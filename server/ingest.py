@@ -28,13 +28,12 @@ from server.errors import DecodeError
 from server.frames import RETAIN, Topics
 from server.messages import ID_PATTERN, Battery, Birth, Command, Death, Packet, Pong
 from server.pings import Pings
-from server.registry import Device, NotEnrolledError, Registry
+from server.registry import Athlete, Device, NotEnrolledError, Registry
 from server.schedule import NONE, Schedule
 
 _ID = re.compile(ID_PATTERN)
 _HAS_BOOT, _HAS_SEQ, _MEANS = int(lib.KF_HAS_BOOT), int(lib.KF_HAS_SEQ), int(lib.KF_MEANS)
 _BINARY_MAGIC = b"K"
-_STATUS = "/status"
 
 Obey = Callable[[str, Command, Incoming, Batch], None]  # takes a command to an athlete on, or answers why not
 
@@ -47,6 +46,7 @@ class _Segment:
     known: NDArray[np.bool_]  # frames that need no look
     begin: int
     end: int
+    until: int  # where it ends
 
 
 def subscriptions(config: Config) -> list[str]:
@@ -68,6 +68,8 @@ class Ingest:
         obey: Obey,
     ) -> None:
         self.refused: Counter[str] = Counter()  # of messages that belong to no known device
+        self.keeps_singles = False
+        self.singles: dict[int, Incoming] = {}  # messages of the tick that are no frames, by number, if kept
         self._registry, self._pings = registry, pings
         self._schedule = schedule
         self._root = config.broker.root + "/"
@@ -86,10 +88,12 @@ class Ingest:
     ) -> int:
         """Hand what arrivals hold to ``settle``, in their order, in as few batches as may be.
 
-        A batch ends where a device says what it is: what follows is to be read by that. Frames of known
-        devices that arrived before ``since_ns``, UTC, are dropped; returns how many.
+        A batch ends where something comes of an athlete one of whose devices has said what it is: what
+        follows is to be read by that. Frames of known devices that arrived before ``since_ns``, UTC, are
+        dropped; returns how many.
         """
         self._settle, self._number, self._since_ns, self._dropped = settle, 0, since_ns, 0
+        self.singles.clear()
         chunks: list[Chunk] = []
         for arrival in arrivals:
             if isinstance(arrival, Chunk):
@@ -117,6 +121,11 @@ class Ingest:
             batch, self._batch = self._batch, Batch()
             self._settle(batch)
 
+    def _settle_changes(self, athlete: Athlete) -> None:
+        """End the batch where a device of an athlete of whom more comes has said in it what it is."""
+        if athlete.row in self._batch.changing:
+            self._cut()
+
     def _turn(self, device: Device) -> None:
         """See to it that a device's clock is what it should be before its next packet is taken in."""
         follows = device.through is not None and device.recorded != device.through.recorded
@@ -132,36 +141,62 @@ class Ingest:
         if not chunks:
             return
         stretch, begin = Stretch.of(chunks), 0
+        known = self._known(stretch)
+        others = np.flatnonzero(~known)
+        messages = dict(zip(others.tolist(), stretch.messages(others), strict=True))
         while begin < len(stretch.frames):
-            begin = self._read_segment(stretch, begin)
+            if begin:
+                known = self._known(stretch)
+                known[:begin] = False
+            begin = self._read_segment(stretch, known, begin, messages)
         self._number += len(stretch.frames)
         chunks.clear()
 
-    def _read_segment(self, stretch: Stretch, begin: int) -> int:
-        """Read a stretch from a frame on, to its end or to where a device says what it is; return how far."""
-        frames, links = stretch.frames, self._schedule.links
-        known = (frames["device"] != NONE) & (frames["flags"] & RETAIN == 0)
-        known[:begin] = False
-        known[known] = links["flags"][frames["device"][known]] & lib.KF_LINK_SPECIAL == 0
+    def _known(self, stretch: Stretch) -> NDArray[np.bool_]:
+        """Return which frames need no look, as things stand."""
+        frames = stretch.frames
+        known: NDArray[np.bool_] = (frames["device"] != NONE) & (frames["flags"] & RETAIN == 0)
+        flags = self._schedule.links["flags"][frames["device"][known]]
+        known[known] = flags & lib.KF_LINK_SPECIAL == 0
+        return known
+
+    def _read_segment(
+        self, stretch: Stretch, known: NDArray[np.bool_], begin: int, messages: dict[int, Incoming]
+    ) -> int:
+        """Read a stretch from a frame on, to where its batch ends; return how far."""
+        frames = stretch.frames
         others = begin + np.flatnonzero(~known[begin:])
         if self._since_ns:
             old = known & (stretch.arrived_ns < self._since_ns)
             known &= ~old
-        self._segment = segment = _Segment(stretch, known, begin, begin)
+        self._segment = segment = _Segment(stretch, known, begin, begin, len(frames))
+        for athlete in self._batch.changing:
+            self._end_before(athlete, begin)
         for place in others.tolist():
-            segment.end = place
-            message = stretch.message(place)
-            self._message(message, self._number + place)
-            if message.topic.endswith(_STATUS):
+            if place >= segment.until:
                 break
+            segment.end = place
+            message = messages.get(place) or stretch.message(place)  # or: it was known before
+            self._message(message, self._number + place)
+        segment.end = end = segment.until
+        if end < len(frames):
+            self._cut()
         else:
-            segment.end = len(frames)
-        self._take_frames()
+            self._take_frames()
         self._segment = None
-        end = segment.end + 1 if segment.end < len(frames) else segment.end
         if self._since_ns:
             self._dropped += int(np.count_nonzero(old[begin:end]))
         return end
+
+    def _end_before(self, athlete: int, begin: int) -> None:
+        """End the segment before the next known frame of an athlete, by row, from a place on."""
+        segment = self._segment
+        assert segment is not None
+        places = begin + np.flatnonzero(segment.known[begin : segment.until])
+        devices = segment.stretch.frames["device"][places]
+        theirs = places[self._schedule.links["athlete"][devices] == athlete]
+        if len(theirs):
+            segment.until = int(theirs[0])
 
     def _take_frames(self) -> None:
         """Put the known frames before the one that is being read into the batch."""
@@ -175,6 +210,8 @@ class Ingest:
 
     def _message(self, message: Incoming, number: int) -> None:
         self._batch.number = number
+        if self.keeps_singles:
+            self.singles[number] = message
         if message.topic in self._sensor_logger_topics:
             self._read_sensor_logger(message)
             return
@@ -185,17 +222,17 @@ class Ingest:
             self._command(levels[1], message)
         else:
             self.refused["topic"] += 1
-        if message.topic.endswith(_STATUS):
-            self._cut()
 
     def _device(self, device_id: str, kind: str, message: Incoming) -> None:
+        known = self._registry.devices.get(device_id)
+        if known is not None and kind != "status":
+            self._settle_changes(known.athlete)
         try:
             if kind == "imu" and not message.retained:
                 self._imu(device_id, message)
                 return
             if kind == "command":
                 raise DecodeError("kind")  # commands have a topic of their own, with rights of its own
-            known = self._registry.devices.get(device_id)
             if known is not None and known.floods(message.arrived_ns):
                 return
             if message.retained and kind != "status":
@@ -217,6 +254,8 @@ class Ingest:
             if isinstance(packet, Birth):
                 device.native = not packet.clock.recorded  # a phone's recording is born here, too
             self._batch.add_status(Status(device, packet, message))
+            if self._segment is not None:
+                self._end_before(device.athlete.row, self._segment.end + 1)
             return
         device.native = True
         self._sample(device, kind, packet, message)
@@ -301,6 +340,7 @@ class Ingest:
         try:
             if decoded.packets or decoded.watch is not None:
                 device = self._registry.device(decoded.device)
+                self._settle_changes(device.athlete)
                 self._phone(device, decoded, message)
         except NotEnrolledError as error:
             self.refuse(decoded.device, error.reason)
@@ -336,4 +376,7 @@ class Ingest:
         except DecodeError as error:
             self.refused[f"command_{error.reason}"] += 1
             return
+        athlete = self._registry.athletes.get(athlete_id)
+        if athlete is not None:
+            self._settle_changes(athlete)
         self._obey(athlete_id, command, message, self._batch)

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Container
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fusion._core import lib
 from fusion.athletes import Athletes
@@ -76,7 +77,10 @@ class Jobs:
         self._due: list[Due] = []  # of this tick
         self._orders: dict[int, Order] = {}  # that wait, by the number that their job has
         self._order_number = 0
-        self._queues: dict[int, deque[Due]] = {}  # of athletes who have more to do than one step, a job each
+        self._steps_left: list[
+            Due
+        ] = []  # of those who have nothing but steps to take, and too many for one tick
+        self._queues: dict[int, deque[Due]] = {}  # of those who have other jobs, one each
         self._waiting: dict[int, None] = {}  # whose turn to end did not come, who waits longest first
 
     @property
@@ -87,7 +91,7 @@ class Jobs:
     @property
     def behind(self) -> bool:
         """Return True where work is left for the next tick."""
-        return bool(self._queues)
+        return bool(self._queues or self._steps_left)
 
     def number(self, orders: list[Order]) -> int:
         """Take commands in that lanes are to place; return what is added to a job's index to find its own."""
@@ -108,22 +112,20 @@ class Jobs:
     def run(self, utc_ns: int) -> list[Outgoing]:
         """Run what is due: in each round the first job of every athlete, all steps among them at once.
 
-        Nearly every athlete has a single step to take. Who has more, or a command, has a queue of jobs. Where
-        a whole class stops at once, most wait for the next ticks: results do not depend on that. Who waits is
-        served before who comes, so that nobody waits for ever. Returns what is to be published.
+        Nearly every athlete has nothing but steps to take, and a single one. Who has a command, say, has a
+        queue of jobs. Where a whole class stops at once, most wait for the next ticks: results do not depend
+        on that. Who waits is served before who comes, so that nobody waits for ever. Returns what is to be
+        published.
         """
         self._out = []
-        alone = self._queued(Due.joined(self._due)) if self._due else None
-        self._due.clear()
-        if alone is not None and self._ladder.level >= _ORIENTATION_ONLY:
-            alone = self._without_idle(alone)
+        rounds = self._rounds()
         first, self._waiting = self._waiting, {}
         busy = [*first, *(row for row in self._queues if row not in first)]
         ends = 0
-        for _ in range(STEPS_MAX):
-            steps = [alone] if alone is not None and len(alone.jobs) else []
+        for turn in range(STEPS_MAX):
+            steps = rounds[turn : turn + 1]
             begins: list[Due] = []
-            alone, remaining = None, []
+            remaining = []
             for row in busy:
                 queue = self._queues[row]
                 kind = queue[0].jobs["kind"][0]
@@ -151,7 +153,7 @@ class Jobs:
             if begins:
                 self._begin(begins)
             busy = remaining
-            if not busy:
+            if not busy and turn + 1 >= len(rounds):
                 break
         for _ in range(ROUNDS_MAX):
             self._go_on()
@@ -181,20 +183,39 @@ class Jobs:
                 self._finish(row)
         return self._out
 
+    def _rounds(self) -> list[Due]:
+        """Return the steps of this tick's rounds, but for those in queues: the n-th of each athlete.
+
+        What is too much for a tick is left for the next.
+        """
+        due, self._due, self._steps_left = self._steps_left + self._due, [], []
+        if not due:
+            return []
+        steps = self._queued(Due.joined(due))
+        if self._ladder.level >= _ORIENTATION_ONLY:
+            steps = self._without_idle(steps)
+        if not len(steps.jobs):
+            return []
+        if np.bincount(steps.jobs["athlete"]).max() == 1:
+            return [steps]
+        turns = _turns(steps.jobs["athlete"])
+        last = int(turns.max())
+        if last >= STEPS_MAX:
+            self._steps_left = [steps.of(turns >= STEPS_MAX)]
+        return [steps.of(turns == turn) for turn in range(min(last + 1, STEPS_MAX))]
+
     def _queued(self, due: Due) -> Due:
-        """Queue the jobs of athletes who have more than one step to take; return the other steps."""
+        """Queue the jobs of athletes who have other jobs than steps; return the others' steps."""
         jobs = due.jobs
         athletes = jobs["athlete"]
-        counts = np.bincount(athletes)
-        alone = (counts[athletes] == 1) & ((jobs["kind"] == _STEP) | (jobs["kind"] == _REDO))
-        if self._queues:
-            alone &= ~np.isin(athletes, list(self._queues))
-        if alone.all():
+        is_other = (jobs["kind"] != _STEP) & (jobs["kind"] != _REDO)
+        if not self._queues and not is_other.any():
             return due
-        for place in np.flatnonzero(~alone).tolist():
+        queued = np.isin(athletes, [*self._queues, *athletes[is_other].tolist()])
+        for place in np.flatnonzero(queued).tolist():
             queue = self._queues.setdefault(int(athletes[place]), deque())
             queue.append(due.of(np.array([place])))
-        return due.of(alone)
+        return due.of(~queued)
 
     def _without_idle(self, due: Due) -> Due:
         """Give up the steps of athletes who have no open workout."""
@@ -310,3 +331,13 @@ class Jobs:
             # A recording comes as fast as it is played: how long it waits says nothing of the server.
             self._out.append(Outgoing(topic, payload, caused_ns=0 if athlete.recorded else received_ns))
         self._deadlines.observe_many("sensor_age", np.array(ages_ns, np.int64))
+
+
+def _turns(athletes: NDArray[np.uint32]) -> NDArray[np.intp]:
+    """Return how many places before each, (n,), are the same athlete's."""
+    order = np.argsort(athletes, kind="stable")
+    ordered = athletes[order]
+    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    turns = np.empty(len(athletes), np.intp)
+    turns[order] = np.arange(len(athletes)) - np.repeat(first, np.diff(first, append=len(athletes)))
+    return turns

@@ -371,6 +371,15 @@ class WorkerStatus(Struct):
     lost: int
 
 
+class LateLogStatus(Struct):
+    """The log of messages that came too late to be used, since the start; ``bytes`` of all its files."""
+
+    written: int
+    unwritten: int  # they had no room, or the log could not be written, which
+    bytes: int
+    error: str = ""  # says why; empty: nothing is wrong now
+
+
 class ServerStatus(Struct):
     """``server/status``: retained; the broker says ``offline`` should the server die."""
 
@@ -389,4 +398,5 @@ class ServerStatus(Struct):
     given_up: dict[str, int] = {}  # for want of time: live, steps, packets
     reader: Literal["bounded", "public"] = "bounded"  # the path by which messages come in, and
     acks: Literal["after_processing", "on_arrival"] = "after_processing"  # when those of QoS 1 are confirmed
+    late_log: LateLogStatus | None = None  # null: there is none, for want of a directory
     workers: list[WorkerStatus] = []  # none: the engine runs in the server's own process

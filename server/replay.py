@@ -15,7 +15,7 @@ from cyclopts import Parameter
 
 from server.config import Broker, Config, load
 from server.errors import BrokerError, ConfigError
-from server.files import Recording, read
+from server.files import Recording, read_all
 from server.loop import run
 from server.messages import Death, Workout
 from server.mqtt import START_S_MAX, Link, warn_as
@@ -36,7 +36,7 @@ def replay(
     port: int | None = None,
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> None:
-    """Publish recordings over MQTT, as their devices would, all of them at once.
+    """Publish recordings over MQTT, as their devices would, all devices at once.
 
     The birth message says that the clock is a recording's, so the server takes its stamps as they are. When a
     recording ends, so does its workout; the server's summary is printed.
@@ -50,7 +50,7 @@ def replay(
     Parameters
     ----------
     paths
-        FIT, GPX, TCX or Sensor Logger recordings.
+        FIT, GPX, TCX or Sensor Logger recordings, or a server's log of late messages.
     speed
         How many times faster than it happened; "max" as fast as the broker takes it.
     loop
@@ -66,7 +66,9 @@ def replay(
         raise ConfigError("--speed", f'is {speed:g}, allowed: above 0 to 1e6, or "max"')
     factor = float("inf") if speed == "max" else speed
     settings = load(config, os.environ, port=port)
-    recordings = [_worn(read(path), settings) for path in paths]
+    lines: dict[str, list[Recording]] = {}  # what one device recorded is played one after the other
+    for recording in (each for path in paths for each in read_all(path)):
+        lines.setdefault(recording.device, []).append(_worn(recording, settings))
     warn_as("replay")
 
     async def main() -> None:
@@ -76,8 +78,8 @@ def replay(
             asyncio.get_running_loop().add_signal_handler(number, playing.cancel)
         while True:
             async with asyncio.TaskGroup() as group:
-                for recording in recordings:
-                    group.create_task(_play(recording, settings.broker, factor, json_))
+                for line in lines.values():
+                    group.create_task(_play_line(line, settings.broker, factor, json_))
             if not loop:
                 return
 
@@ -97,6 +99,12 @@ def _worn(recording: Recording, config: Config) -> Recording:
             f'add {{id = "{recording.device}"}} to the devices of who wears it, here and for the server',
         )
     return replace(recording, athlete=config.wearer(recording.device))
+
+
+async def _play_line(recordings: list[Recording], broker: Broker, speed: float, as_json: bool) -> None:
+    """Publish the recordings of one device, one after the other."""
+    for recording in recordings:
+        await _play(recording, broker, speed, as_json)
 
 
 async def _play(recording: Recording, broker: Broker, speed: float, as_json: bool) -> None:

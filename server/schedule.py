@@ -42,6 +42,7 @@ LIFESPAN_NS: Final = int(lib.KF_LIFESPAN_NS)
 SAMPLES_MAX: Final = int(lib.KF_HELD_MAX)
 SILENT_NS: Final = int(lib.KF_SILENT_NS)
 
+_NO_MEASUREMENTS: Final[tuple[Records, ...]] = tuple(np.zeros(0, dtype) for dtype in DTYPES)
 _FIRST_ROWS: Final = 64
 _ROOM: Final = 4 * int(lib.KF_JOBS_A_FOUND)
 _ITEM_ROOM: Final = 2 * int(lib.KF_ITEMS_A_FOUND)
@@ -77,21 +78,23 @@ class Due(NamedTuple):
         """Return several as one, in their order."""
         if len(parts) == 1:
             return parts[0]
-        jobs = np.concatenate([np.zeros(0, JOB), *(part.jobs for part in parts)])
-        items = np.concatenate([np.zeros(0, ITEM), *(part.items for part in parts)])
-        before, job = 0, 0
+        jobs = np.empty(sum(len(part.jobs) for part in parts), JOB)  # to concatenate compares every field's
+        items = np.empty(sum(len(part.items) for part in parts), ITEM)  # dtype, of each part
+        before = job = 0
         for part in parts:
-            jobs["first"][job : job + len(part.jobs)] += before
-            before, job = before + len(part.items), job + len(part.jobs)
+            count, taken = len(part.jobs), len(part.items)
+            jobs[job : job + count], items[before : before + taken] = part
+            jobs["first"][job : job + count] += before
+            before, job = before + taken, job + count
         return cls(jobs, items)
 
     def measurements(self) -> Measurements:
         """Return the items as the models take them in, those of each row in the order of time."""
-        kinds = self.items["kind"]
-        arrays = []
-        for kind, dtype in enumerate(DTYPES):
+        kinds, arrays = self.items["kind"], list(_NO_MEASUREMENTS)
+        for kind in np.flatnonzero(np.bincount(kinds)).tolist():
+            dtype = DTYPES[kind]
             chosen = self.items["record"][kinds == kind, : dtype.itemsize]
-            arrays.append(np.ascontiguousarray(chosen).reshape(-1).view(dtype))
+            arrays[kind] = np.ascontiguousarray(chosen).reshape(-1).view(dtype)
         return Measurements(*arrays)
 
 

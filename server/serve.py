@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from server.errors import ServerError, WorkerError
 from server.figures import Figures
 from server.inbox import Inbox
 from server.ingest import subscriptions
+from server.late import FOLDER, Entry, LateLog
 from server.loop import run
 from server.messages import ServerStatus
 from server.monitoring import Monitor, Snapshot
@@ -50,11 +52,13 @@ class Server:
     def __init__(self, config: Config, clock: SystemClock, stop: asyncio.Event) -> None:
         self._config = config
         self._clock = clock
-        self._work: Work = (
-            Pool(config, clock, self._changed)
-            if config.server.workers
-            else Alone(config, clock, self._changed)
+        self._late_log = (
+            LateLog(Path(config.server.state_dir) / FOLDER, config.server.late_log_bytes_max)
+            if config.server.state_dir
+            else None
         )
+        work = Pool if config.server.workers else Alone
+        self._work: Work = work(config, clock, self._changed, self._late)
         self._started_ms = clock.utc_ns() // 1_000_000
         self._root = config.broker.root
         self._stop = stop
@@ -92,7 +96,7 @@ class Server:
 
     async def run(self) -> None:
         """Serve until stopped; raise BrokerError where the broker will never have us."""
-        with self._monitor, self._collections:
+        with self._monitor, self._collections, self._late_log or contextlib.nullcontext():
             if self._monitor.warning:
                 print(f"kinefuse: {self._monitor.warning}", file=sys.stderr, flush=True)
             lag = asyncio.create_task(self._lag.run(), name="loop lag")
@@ -107,8 +111,7 @@ class Server:
                 return
             async with self._link as link, self._publishers:
                 if await self._unless_stopped(link.ready()):
-                    gc.collect()
-                    gc.freeze()  # what start-up made stays: later collections need not look at it again
+                    gc.collect()  # what start-up made stays: see Collections
                     try:
                         await self._serve()
                     except* WorkerError:
@@ -189,7 +192,7 @@ class Server:
             report = deadlines.report(self._clock.utc_ns() // 1_000_000, figures.streams)
             self._link.publish(f"{self._root}/server/deadlines", encode(report))
             self._monitor.tell(self._snapshot(report, figures))
-            if next_s >= status_s:
+            if next_s >= status_s or self._log_fails_anew():
                 status_s = next_s + STATUS_S
                 self._tell("online")
 
@@ -226,6 +229,7 @@ class Server:
             reader=self._link.reader,
             mode=figures.mode,
             acks=self._link.acks,
+            late_log=None if self._late_log is None else self._late_log.status,
             workers=self._work.workers(),
         )
         self._link.publish(f"{self._root}/server/status", encode(status), qos=1, retain=True)
@@ -271,6 +275,15 @@ class Server:
         )
         return link
 
+    def _late(self, entries: list[Entry], left_out: int) -> None:
+        if self._late_log is not None:
+            self._late_log.put(entries, left_out)
+
+    def _log_fails_anew(self) -> bool:
+        """Return True where the late log cannot be written, and the newest status does not say so."""
+        log, told = self._late_log, self._status.late_log
+        return log is not None and bool(log.status.error) and not (told is not None and told.error)
+
     def _changed(self) -> None:
         self._tell("online")
 
@@ -289,6 +302,7 @@ class Server:
 
     def _lost(self, reason: str) -> None:
         self._work.connected(is_connected=False)
+        self._collections.thaw()
         print(f"kinefuse: lost the broker ({reason}); trying again", file=sys.stderr, flush=True)
 
     async def _goodbye(self) -> None:
@@ -296,6 +310,8 @@ class Server:
         left = await self._work.goodbye()
         if left:
             print(f"kinefuse: {left} open workouts ended without a summary", file=sys.stderr)
+        if self._late_log is not None:
+            await asyncio.to_thread(self._late_log.flush)  # so that its last figures are right
         self._tell("offline")
 
 
@@ -343,6 +359,7 @@ def serve(*, config: Path | None = None, port: int | None = None) -> None:
         raise refusal[0]
 
 
+@cache  # to look it up reads files
 def _version() -> str:
     try:
         return version("kinefuse")

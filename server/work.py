@@ -15,6 +15,7 @@ from server.engine import Engine
 from server.envelopes import Arrivals
 from server.figures import GOODBYE_S, Figures, ended, figures
 from server.frames import Topics
+from server.late import Entry
 from server.messages import WorkerStatus
 from server.publishers import Publishers
 
@@ -99,12 +100,21 @@ class Alone:
         The time.
     on_change : callable
         Called when the mode has changed.
+    on_late : callable
+        Called with messages that came too late, and how many more there were, where they are kept.
     """
 
-    def __init__(self, config: Config, clock: Clock, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        on_change: Callable[[], None],
+        on_late: Callable[[list[Entry], int], None],
+    ) -> None:
         self._engine = Engine(config, clock.monotonic_ns)
         self._clock = clock
         self._on_change = on_change
+        self._on_late = on_late
         self._publishers: Publishers | None = None
         self.topics = self._engine.topics
         self.deadlines = self._engine.deadlines
@@ -137,6 +147,7 @@ class Alone:
         woke_ns = clock.monotonic_ns()
         out = engine.advance(arrivals, clock.utc_ns())
         self.behind = engine.behind
+        self._on_late(*engine.late.take())
         publishers.link.done(arrivals)
         began_ns = clock.monotonic_ns()
         publishers.publish_all(out)

@@ -12,6 +12,7 @@ import msgspec
 from server.deadlines.report import Doing, Miss, Stage
 
 KEPT: Final = 256
+FULL: Final = 2  # the oldest generation
 _STATM: Final = Path("/proc/self/statm")
 TOLD: Final = 5  # of the newest, in each report
 
@@ -73,6 +74,9 @@ class History:
 class Collections:
     """What the garbage collector takes, as a context manager.
 
+    What has outlived a full collection is not looked at again: with thousands of devices each look would hold
+    up everything for a tenth of a second. `thaw` is for where something may have ended that lived so long.
+
     Parameters
     ----------
     monotonic_ns : callable
@@ -98,8 +102,15 @@ class Collections:
 
     def __exit__(self, *_: object) -> None:
         gc.callbacks.remove(self._collecting)
+        self.thaw()
 
-    def _collecting(self, phase: str, _info: dict[str, Any]) -> None:
+    def thaw(self) -> None:
+        """Have the next full collection look at everything."""
+        gc.unfreeze()
+
+    def _collecting(self, phase: str, info: dict[str, Any]) -> None:
+        if phase == "stop" and info["generation"] == FULL:
+            gc.freeze()
         if phase == "start":
             self._began_ns = self._monotonic_ns()
         elif self._began_ns:

@@ -8,6 +8,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fusion._core import lib
+from fusion.core import record
 from fusion.measurements import Records
 from server import config
 from server.messages import StreamState
@@ -17,7 +19,8 @@ CAUSES: Final[tuple[Cause, ...]] = ("late", "clock_jumped", "quiet_unchanged", "
 STATES: Final[tuple[StreamState, ...]] = ("alive", *CAUSES)
 
 ALIVE, LATE, JUMPED, QUIET, SILENT, DEAD = range(len(STATES))
-UNHEARD = 255
+UNHEARD: Final = int(lib.KF_STREAM_UNHEARD)
+assert (ALIVE, DEAD) == (lib.KF_STREAM_ALIVE, lib.KF_STREAM_DEAD)
 
 INTERVALS: Final = 4.0  # a deadline holds so many usual intervals
 DEADLINE_NS_MAX: Final = 600_000_000_000
@@ -25,29 +28,23 @@ PLAYED_NS_MIN: Final = 500_000_000  # networks do not stall less where a recordi
 JUMP_NS: Final = 5_000_000_000  # how long a jump is told: aligned time finds its way again
 NEVER: Final = 2**62
 
-STREAM: Final = np.dtype(
-    [
-        ("due_ns", np.int64),  # when the stream may change next
-        ("heard_ns", np.int64),  # when it was last heard, or promised
-        ("interval_s", np.float32),  # the usual one
-        ("age_s", np.float32),  # of the newest sample when it arrived
-        ("state", np.uint8),
-        ("rests", np.bool_),  # its last value is one after which it may be quiet
-    ]
-)
-DEVICE: Final = np.dtype(
-    [
-        ("heard_ns", np.int64),  # anything at all
-        ("revived_ns", np.int64),  # since when its link lives again
-        ("jumped_ns", np.int64),
-        ("jumps", np.int64),  # as the time base had counted at the last look
-        ("speed", np.float32),  # of what is played; 0: live
-        ("willed", np.bool_),  # it told a birth, so it has a last will
-        ("gone", np.bool_),  # its last will came, or its goodbye
-        ("dead", np.bool_),  # told to be
-        ("waits", np.bool_),  # a stream of it waits for a sign of life
-    ]
-)
+
+def _table(name: str, *truths: str) -> np.dtype[np.void]:
+    """Return a struct of the core as a dtype in which these fields are truths."""
+    told = record(name)
+    fields = dict(told.fields or {})
+    return np.dtype(
+        {
+            "names": list(fields),
+            "formats": [np.bool_ if each in truths else field[0] for each, field in fields.items()],
+            "offsets": [field[1] for field in fields.values()],
+            "itemsize": told.itemsize,
+        }
+    )
+
+
+STREAM: Final = _table("kf_supervised_stream", "rests")
+DEVICE: Final = _table("kf_supervised_device", "willed", "gone", "dead", "waits")
 
 
 class Rules:

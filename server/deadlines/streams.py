@@ -23,11 +23,14 @@ All times are int64 ns on one line that does not step (the server's anchored UTC
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fusion._core import ffi, lib
+from fusion.core import record
 from server import config
 from server.deadlines.kinds import IMU, KINDS
 from server.deadlines.rules import (
@@ -54,8 +57,8 @@ FIRST_OTHER_S: Final = 1.0  # of all others
 LOOK_NS: Final = 250_000_000
 STALL_NS: Final = 2_000_000_000  # between two looks: it was us who did not listen
 JUDGED_MAX: Final = 512  # streams in one look; the others wait for the next ones
-PACKETS_MAX: Final = 16_384  # that wait for a look: where no time passes, in an analysis, none comes
-ARRAYS_MAX: Final = 256
+
+_HEARD: Final = record("kf_heard")
 
 
 class Change(NamedTuple):
@@ -107,11 +110,29 @@ class Streams:
         self._next = 0  # place of the stream whose turn it is where too many are due
         self._since_ns = 0  # silence before it says nothing: we did not listen
         self._paused = False
-        self._many: list[tuple[Any, Any, Any, Any, Any]] = []
-        self._ones: list[tuple[int, int, int, int, bool]] = []
-        self._signs: list[tuple[int, int]] = []
+        self._c = ffi.new(
+            "kf_supervision *",
+            {
+                "first_s": ffi.from_buffer("float[]", _FIRST_S),
+                "kinds": len(KINDS),
+                "burst_ns": BURST_NS,
+                "rise": RISE,
+                "fall": FALL,
+                "intervals": INTERVALS,
+                "silence_ns": self._rules.silence_ns,
+                "deadline_max_ns": DEADLINE_NS_MAX,
+                "played_min_ns": PLAYED_NS_MIN,
+                "lifespan_s": self._rules.lifespan_s,
+            },
+        )
+        self._point()
 
-    # What is heard. Packets wait for the next look, four times a second, and are then taken in all at once.
+    def _point(self) -> None:
+        """Tell the core where the tables lie."""
+        self._c.streams = ffi.from_buffer("kf_supervised_stream[]", self._streams)
+        self._c.devices = ffi.from_buffer("kf_supervised_device[]", self._devices)
+
+    # What is heard.
 
     def add(self, row: int) -> None:
         """Make ``row`` a device that was never heard of."""
@@ -123,6 +144,7 @@ class Streams:
                 self._streams[: self._rows],
             )
             self._devices, self._streams = devices, streams
+            self._point()
         elif row < self._rows:
             self._count_out(row)
         self._devices[row], self._streams[row] = np.zeros((), DEVICE), _empty(1)[0]
@@ -136,7 +158,7 @@ class Streams:
         newest_ns: NDArray[np.int64],
         rests: NDArray[np.bool_] | bool = False,
     ) -> None:
-        """Take in packets; the arrays are looked at later: do not change them.
+        """Take in packets, those of each stream in the order of their arrival.
 
         Parameters
         ----------
@@ -149,30 +171,20 @@ class Streams:
         rests : (n,) or bool
             Whether its value is one after which the stream may be quiet.
         """
-        self._many.append((rows, kinds, arrived_ns, newest_ns, rests))
-        if len(self._many) >= ARRAYS_MAX:
-            self._take_in()
+        heard = np.empty(len(rows), _HEARD)
+        heard["row"], heard["kind"], heard["rests"] = rows, kinds, rests
+        heard["arrived_ns"], heard["newest_ns"] = arrived_ns, newest_ns
+        begun = lib.kf_streams_hear(self._c, ffi.from_buffer("kf_heard[]", heard), len(heard))
+        self.counts["alive"] += begun
 
-    def heard_one(self, row: int, kind: int, arrived_ns: int, newest_ns: int, rests: bool = False) -> None:
-        """Take in one packet; ``rests`` where its value is one after which the stream may be quiet."""
-        self._ones.append((row, kind, arrived_ns, newest_ns, rests))
-        if len(self._ones) >= PACKETS_MAX:
-            self._take_in()
-
-    def sign(self, row: int, now_ns: int) -> None:
-        """Take in that something came from a device that belongs to no stream."""
-        self._signs.append((row, now_ns))
-        if len(self._signs) >= PACKETS_MAX:
-            self._take_in()
-
-    def signs(self, rows: NDArray[np.integer[Any]], now_ns: NDArray[np.int64]) -> None:
-        """Take in signs of several devices, shapes (n,); see `sign`."""
-        for row, at_ns in zip(rows.tolist(), now_ns.tolist(), strict=True):
-            self.sign(row, at_ns)
+    def sign(self, rows: NDArray[np.integer[Any]], now_ns: NDArray[np.int64]) -> None:
+        """Take in that something came from devices, (n,), that belongs to no stream."""
+        rows, now_ns = np.ascontiguousarray(rows, np.uint32), np.ascontiguousarray(now_ns)
+        told = ffi.from_buffer("uint32_t[]", rows), ffi.from_buffer("int64_t[]", now_ns)
+        lib.kf_streams_sign(self._c, *told, len(rows))
 
     def play(self, row: int, speed: float) -> None:
         """Say how fast a device's recording is played; 0: it is live."""
-        self._take_in()
         self._devices["speed"][row] = speed
 
     def speed(self, row: int) -> float:
@@ -185,20 +197,19 @@ class Streams:
         A rate is a promise: its IMU is expected from now on. A retained birth is of some time ago, and
         promises nothing.
         """
-        self._take_in()
         self._devices["willed"][row] = True
         if retained:
             return
-        self._live(np.array([row], np.intp), np.array([now_ns], np.int64))
+        self.sign(np.array([row]), np.array([now_ns], np.int64))
         if rate_hz is not None and self._streams["state"][row, IMU] == UNHEARD:
-            self._begin(np.array([row * len(KINDS) + IMU]))
             stream = self._streams[row, IMU : IMU + 1]
-            stream["interval_s"], stream["heard_ns"] = max(FIRST_S["imu"], 1.0 / rate_hz), now_ns
+            stream["state"], stream["heard_ns"] = ALIVE, now_ns
+            stream["interval_s"] = max(FIRST_S["imu"], 1.0 / rate_hz)
             stream["due_ns"] = 0  # the next look tells when
+            self.counts["alive"] += 1
 
     def death(self, row: int) -> None:
         """Take in a device's last will, or its goodbye."""
-        self._take_in()
         self._devices["gone"][row] = self._devices["dead"][row] = True
         self._wake(np.array([row], np.intp))
 
@@ -224,7 +235,6 @@ class Streams:
         """
         if 0 <= now_ns - self._looked_ns < LOOK_NS:
             return []
-        self._take_in()
         if self._paused:
             return []
         if not 0 <= now_ns - self._looked_ns <= STALL_NS:
@@ -275,15 +285,15 @@ class Streams:
         self._next = int(due[-1]) + 1
         return due
 
-    def of(self, row: int, now_ns: int) -> dict[StreamKind, Stream]:
-        """Return how the streams of a device are that it ever had."""
-        self._take_in()
+    def of(self, rows: NDArray[np.intp], now_ns: int) -> list[dict[StreamKind, Stream]]:
+        """Return how the streams are that each of these devices, (n,), ever had."""
+        speeds = self._devices["speed"][rows].tolist()
+        return list(map(self._told, self._streams[rows].tolist(), speeds, repeat(now_ns)))
+
+    def _told(self, streams: list[tuple[Any, ...]], speed: float, now_ns: int) -> dict[StreamKind, Stream]:
         told: dict[StreamKind, Stream] = {}
-        speed = float(self._devices["speed"][row])
         scale = speed or 1.0
-        for kind, (_, heard_ns, interval_s, _, state, _) in zip(
-            KINDS, self._streams[row].tolist(), strict=True
-        ):
+        for kind, (_, heard_ns, interval_s, _, state, _) in zip(KINDS, streams, strict=True):
             if state == UNHEARD:
                 continue
             deadline_ns = INTERVALS * 1e9 * interval_s * scale
@@ -293,85 +303,9 @@ class Streams:
             told[kind] = Stream(STATES[state], max(0, now_ns - heard_ns), int(deadline_ns))
         return told
 
-    def _take_in(self) -> None:
-        """Take in all that was heard since the last time, in the order of arrival."""
-        if self._signs:
-            signed_rows, signed_ns = zip(*self._signs, strict=True)
-            self._signs = []
-            self._live(np.array(signed_rows, np.intp), np.array(signed_ns, np.int64))
-        if not (self._many or self._ones):
-            return
-        many, ones = self._many, list(zip(*self._ones, strict=True)) or [()] * 5
-        self._many, self._ones = [], []
-        columns: list[NDArray[Any]] = [
-            np.concatenate(
-                [*(np.broadcast_to(each[place], len(each[0])) for each in many), np.array(ones[place], dtype)]
-            ).astype(dtype)
-            for place, dtype in enumerate((np.intp, np.intp, np.int64, np.int64, np.bool_))
-        ]
-        arrived_ns = columns[2]
-        if (arrived_ns[1:] < arrived_ns[:-1]).any():
-            order = np.argsort(arrived_ns, kind="stable")
-            columns = [each[order] for each in columns]
-        places, turn = columns[0] * len(KINDS) + columns[1], np.arange(len(arrived_ns), dtype=np.int32)
-        newest = np.empty(self._streams.size, np.int32)
-        newest[places] = turn  # the last packet of each stream stands for them all
-        chosen = newest[places] == turn
-        self._hear(places[chosen], *(each[chosen] for each in (columns[0], *columns[2:])))
-
-    def _hear(
-        self,
-        places: NDArray[np.intp],
-        rows: NDArray[np.intp],
-        arrived_ns: NDArray[np.int64],
-        newest_ns: NDArray[np.int64],
-        rests: NDArray[np.bool_],
-    ) -> None:
-        """Take in packets, one for each stream, by their places and the rows of their devices."""
-        streams, speed = self._streams.reshape(-1), self._devices["speed"][rows]
-        first = streams["state"][places] == UNHEARD
-        if first.any():
-            self._begin(places[first])
-        interval_s = streams["interval_s"][places]
-        since_ns = arrived_ns - streams["heard_ns"][places]
-        since_s = np.minimum(since_ns, self._rules.deadline_ns(interval_s, speed)) * 1e-9
-        gain = np.where(since_s > interval_s, RISE, FALL) * ((since_ns > BURST_NS) & ~first)
-        interval_s = interval_s + gain * (since_s - interval_s)
-        age_s = np.where(speed > 0, 0.0, (arrived_ns - newest_ns) * 1e-9)
-        to_look_at = (streams["state"][places] != ALIVE) | (age_s > self._rules.lifespan_s)
-        due_ns = arrived_ns + self._rules.deadline_ns(interval_s, speed) + 1
-        streams["due_ns"][places] = np.where(to_look_at, 0, due_ns)
-        streams["heard_ns"][places] = arrived_ns
-        streams["interval_s"][places] = interval_s
-        streams["age_s"][places] = age_s
-        streams["rests"][places] = rests
-        self._live(rows, arrived_ns)
-
-    def _begin(self, places: NDArray[np.integer[Any]]) -> None:
-        """Have streams, by their places, that were never heard before: that is no change to tell."""
-        rows, kinds = np.divmod(places, len(KINDS))
-        speed = self._devices["speed"][rows]
-        streams = self._streams.reshape(-1)
-        streams["state"][places] = ALIVE
-        streams["interval_s"][places] = _FIRST_S[kinds] / np.where(speed > 0, speed, 1.0)
-        self.counts["alive"] += len(places)
-
-    def _live(self, rows: NDArray[np.intp], now_ns: NDArray[np.int64]) -> None:
-        """The links of these devices live; one that was dead has all its streams looked at."""
-        devices = self._devices
-        devices["heard_ns"][rows] = np.maximum(devices["heard_ns"][rows], now_ns)
-        waits = devices["waits"][rows] | devices["gone"][rows]
-        if waits.any():
-            revived = devices["dead"][rows]
-            devices["revived_ns"][rows[revived]] = now_ns[revived]
-            for name in ("gone", "dead", "waits"):
-                devices[name][rows] = False
-            self._wake(rows[waits])
-
     def _wake(self, rows: NDArray[np.intp]) -> None:
-        state, due_ns = self._streams["state"][rows], self._streams["due_ns"][rows]
-        asleep = (state == UNHEARD) | ((state == DEAD) & self._devices["dead"][rows][:, None])
-        self._streams["due_ns"][rows] = np.where(asleep, due_ns, 0)
+        """Have the streams of these devices judged at the next look."""
+        lib.kf_streams_wake(self._c, ffi.from_buffer("uint32_t[]", rows.astype(np.uint32)), len(rows))
 
     def _find_jumps(self, jumps: NDArray[np.int64], now_ns: int) -> None:
         seen = self._devices["jumps"][: self._rows]

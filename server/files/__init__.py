@@ -1,7 +1,8 @@
-"""Recordings as files: FIT, GPX, TCX and Sensor Logger exports become the messages that a device would send.
+"""Recordings as files: what they hold becomes the messages that a device would send.
 
-`read` tells the format by the content, by the suffix only where the content could be anything. What is wrong
-with a file is a FileError, one line; no other exception leaves this package for any content.
+FIT, GPX and TCX files, Sensor Logger exports, and the server's own log of late messages. `read` tells the
+format by the content, by the suffix only where the content could be anything. What is wrong with a file is a
+FileError, one line; no other exception leaves this package for any content.
 """
 
 import importlib
@@ -12,9 +13,9 @@ from server.errors import FileError
 from server.files.content import load, unpacked
 from server.files.recording import Event, Recording
 
-__all__ = ["FORMATS", "Event", "FileError", "Recording", "from_bytes", "read", "recognise"]
+__all__ = ["FORMATS", "Event", "FileError", "Recording", "from_bytes", "read", "read_all", "recognise"]
 
-FORMATS: Final = ("fit", "gpx", "tcx", "sensor_logger")
+FORMATS: Final = ("fit", "gpx", "tcx", "sensor_logger", "late_log")
 
 _HEAD_BYTES: Final = 4096  # comments and declarations before an XML root element are shorter
 
@@ -39,6 +40,27 @@ def read(path: Path) -> Recording:
 
         return sensor_logger.read_folder(path)
     return from_bytes(path, load(path))
+
+
+def read_all(path: Path) -> list[Recording]:
+    """Return the recordings in a file or folder: several only in a log of late messages.
+
+    Raises
+    ------
+    FileError
+        As `read`.
+    """
+    path = Path(path)
+    if path.is_dir():
+        from server.files import late_log
+
+        return late_log.read_folder(path) if late_log.is_log(path) else [read(path)]
+    content = unpacked(load(path), path)
+    if recognise(content, path) == "late_log":
+        from server.files import late_log
+
+        return late_log.recordings(path, content)
+    return [from_bytes(path, content)]
 
 
 def from_bytes(path: Path, content: bytes) -> Recording:
@@ -76,6 +98,8 @@ def recognise(content: bytes, path: Path) -> str | None:
         return "sensor_logger"
     if head.startswith(b"[") and b'"sensor"' in head:
         return "sensor_logger"
+    if head.startswith(b'{"t_ms":') and b'"reason":' in head:
+        return "late_log"
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".xz"]
     return {".fit": "fit", ".gpx": "gpx", ".tcx": "tcx"}.get(suffixes[-1]) if suffixes else None
 

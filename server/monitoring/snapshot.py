@@ -118,6 +118,11 @@ def _server(snapshot: Snapshot) -> Iterator[Metric]:
     yield _counter(
         "kinefuse_publications_unsent", "Publications dropped, or too old to send.", snapshot.unsent
     )
+    late = status.late_log
+    yield _counter("kinefuse_late_written", "Late messages written to the log.", late.written if late else 0)
+    yield _counter(
+        "kinefuse_late_unwritten", "Late messages that the log could not take.", late.unwritten if late else 0
+    )
     yield _gauge("kinefuse_inbox_messages", "Messages that wait for the engine.", snapshot.waiting)
     yield _gauge("kinefuse_inbox_bytes", "Their bytes.", snapshot.waiting_bytes)
     yield _gauge("kinefuse_jobs_waiting", "Steps and commands left for later ticks.", snapshot.jobs)

@@ -12,6 +12,7 @@ from server.deadlines import Deadlines
 from server.deadlines.rules import Cause
 from server.envelopes import Arrivals, Outgoing
 from server.figures import GOODBYE_S, Figures
+from server.late import Entry
 from server.messages import StreamState, WorkerStatus
 from server.overload import MODES, Mode
 from server.publishers import Publishers
@@ -33,14 +34,23 @@ class Pool:
         The time.
     on_change : callable
         Called when a worker has died, when it works again, and when the mode has changed.
+    on_late : callable
+        Called with messages that came too late, and how many more there were, where they are kept.
     """
 
-    def __init__(self, config: Config, clock: Clock, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        on_change: Callable[[], None],
+        on_late: Callable[[list[Entry], int], None],
+    ) -> None:
         count = config.server.workers
         self._clock = clock
         self._publishers: Publishers | None = None
         self._router = Router(config, count)
         self._on_change = on_change
+        self._on_late = on_late
         self.topics = self._router.topics
         self.deadlines = Deadlines(config.deadlines)
         self.behind = False  # who is, goes on by itself
@@ -161,6 +171,8 @@ class Pool:
         began_ns = self._clock.monotonic_ns()
         for device in answer.enrolled:
             self._router.enrolled(device)
+        if answer.late or answer.late_left_out:
+            self._on_late(answer.late, answer.late_left_out)
         if answer.report is not None:
             self.deadlines.add(answer.report.times)
             self.deadlines.history.take_in(answer.report.misses)

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from server.deadlines.report import Miss, Stage, Times
 from server.figures import Figures
+from server.late import Entry
 
 
 class Tick(Struct, tag="tick", array_like=True):
@@ -41,6 +42,8 @@ class Answer(Struct, tag="answer", array_like=True):
     assured: list[tuple[str, bytes, int, bool]]  # topic, payload, QoS, retain
     enrolled: list[str]  # devices that are new
     report: "Report | None" = None
+    late: list[Entry] = []  # messages that came too late, where they are kept
+    late_left_out: int = 0  # and how many more
 
 
 class Report(Struct, array_like=True):

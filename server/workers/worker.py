@@ -104,7 +104,8 @@ class Bench:
         rows = self.engine.registry.device_rows
         enrolled = [device.id for device in rows[self._told :]] if len(rows) > self._told else []
         self._told = len(rows)
-        return Answer(done, frames.publish(plain), caused_ns, assured, enrolled, report)
+        late, left_out = self.engine.late.take()
+        return Answer(done, frames.publish(plain), caused_ns, assured, enrolled, report, late, left_out)
 
     def _report(self, utc_ns: int) -> Report | None:
         """Return how it is, if it is time to tell."""
@@ -140,7 +141,7 @@ async def serve(config: Config, sock: socket.socket) -> None:
         if ticks:
             anchor_ns = ticks[-1].anchor_ns
         answer = bench.work(ticks, clock.monotonic_ns() + anchor_ns)
-        if answer.done or answer.report is not None or answer.caused_ns or answer.assured:
+        if answer.done or answer.report is not None or answer.caused_ns or answer.assured or answer.late:
             pipe.send(encode(answer))
         for each in came:
             if isinstance(each, Connected):

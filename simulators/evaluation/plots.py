@@ -1,6 +1,7 @@
 """The pictures of docs/orientation.md, as SVG that is the same for the same figures."""
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,8 @@ from simulators.evaluation.attitude import Errors, angles
 from simulators.evaluation.trials import CASES, Trial, load
 
 Floats = NDArray[np.float64]
+_PLACES: Final = re.compile(r'\b(?:d|x|y)="[^"]*"')  # in SVG, where a path or a marker is
+_LONG: Final = re.compile(r"-?\d+\.\d{3,}")
 Found = dict[str, tuple[Errors, Errors]]
 
 CLEAN: Final = "08_undisturbed_fast_rotation_with_breaks_A"
@@ -134,7 +137,12 @@ def _shown(pair: tuple[Errors, Errors], which: int) -> float:
 
 
 def svg(figure: Figure) -> str:
-    """Return a figure as SVG."""
+    """Return a figure as SVG, its coordinates to a hundredth of a point."""
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None})
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    text = _PLACES.sub(lambda found: _LONG.sub(_shorter, found[0]), out.getvalue())
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def _shorter(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")

@@ -28,6 +28,7 @@ from server.messages import (
     HeartRate,
     ImuJson,
     Lap,
+    LateLogStatus,
     Live,
     Metric,
     ModelHealth,
@@ -166,6 +167,7 @@ PUBLISHED: dict[str, Any] = {
         athletes=1,
         workouts=1,
         received=122,
+        late_log=LateLogStatus(written=3, unwritten=1, bytes=954, error="No space left on device"),
     ),
 }
 

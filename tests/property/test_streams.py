@@ -10,6 +10,7 @@ from server import config
 from server.deadlines.kinds import KINDS
 from server.deadlines.rules import STATES
 from server.deadlines.streams import LOOK_NS, Change, Streams
+from tests.support.hearing import hear
 
 SECOND = 1_000_000_000
 BEGIN_NS = 1_764_585_664 * SECOND
@@ -33,7 +34,7 @@ def happen(
     _, what, kind, age_ns, rests = event
     match what:
         case "packet":
-            streams.heard_one(row, kind, now_ns, now_ns - age_ns, rests)
+            hear(streams, row, kind, now_ns, now_ns - age_ns, rests=rests)
         case "death":
             streams.death(row)
         case "birth":
@@ -41,7 +42,7 @@ def happen(
         case "promise":
             streams.birth(row, now_ns, rate_hz=100.0)
         case "sign":
-            streams.sign(row, now_ns)
+            streams.sign(np.array([row]), np.array([now_ns]))
         case "jump":
             jumps[row] += 1
         case "pause":
@@ -82,7 +83,7 @@ def test_each_change_is_told_once_and_from_the_state_that_was_told_before(
         assert change.before != change.state
         assert states.get(change.kind, "alive") == change.before
         states[change.kind] = change.state
-    now = streams.of(0, now_ns)
+    now = streams.of(np.array([0]), now_ns)[0]
     assert {kind: stream.state for kind, stream in now.items()} == {
         kind: states.get(kind, "alive") for kind in now
     }

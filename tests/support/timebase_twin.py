@@ -14,7 +14,8 @@ offset plus the constant delay; the two cannot be told apart from arrivals alone
 pings.
 
 What is published never steps but at a counted jump: where the estimate moves, the published line starts from
-where it was at the newest stamp seen before, and closes up at SLEW at most, so it is monotonic. Steps of less
+where it was at the newest stamp seen before, and closes up at SLEW at most, so it is monotonic. At first and
+after a jump, when the delays of one or two packets are all that is known, it closes up faster. Steps of less
 than JUMP_NS are followed so. A counter of 32 bit that begins anew is no jump.
 
 All times are int64 ns; float64 holds differences only. Nothing here reads a clock.
@@ -25,10 +26,12 @@ doi:10.1007/BF01784024, but each way by its own least, and its ageing as in NTP'
 """
 
 import math
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fusion.timebase import FRESH, LIVE, RECORDED, ClockState
 
 BLOCK_NS: Final = 1_000_000_000  # the smallest delay is taken of so long
 JUMP_NS: Final = 1_000_000_000  # a packet that is further off is an outlier, or the first after a jump
@@ -37,6 +40,8 @@ ALIKE_NS: Final = 50_000_000  # least delays as alike as this,
 PERSIST_NS: Final = 10_000_000_000  # or whatever they have, after so long
 SLEW: Final = 0.1  # the most by which published time runs fast or slow, s/s
 SLEW_NS: Final = 1_000_000_000  # the time over which a small correction is spread
+SETTLING_BLOCKS: Final = 2  # for so long after the start or a jump
+SETTLING_SLEW: Final = 0.9  # it is this: time must not stand still, let alone go back
 
 SKEW_NOISE: Final = 1e-14  # 1/s: a crystal drifts by about 1 ppm in 100 s
 PHASE_NOISE: Final = 4e-10  # s^2/s: 20 us after one second
@@ -96,25 +101,6 @@ STATE: Final = np.dtype(
         ("late_s", np.float64),  # by which the block before was too late for a delay; else 0
     ]
 )
-
-FRESH: Final = 0  # never observed: aligned is what the device says
-LIVE: Final = 1
-RECORDED: Final = 2  # aligned is what the device says, always
-
-
-class ClockState(NamedTuple):
-    """What is known of a device's clock.
-
-    ``offset_ns``: aligned minus device time at the newest stamp; ``sigma_ns``: one sigma of it, without the
-    smallest delay, which cannot be seen; ``skew_ppm``: positive where the device's clock is slow.
-    """
-
-    offset_ns: int
-    sigma_ns: float
-    skew_ppm: float
-    jumps: int
-    wraps: int
-    trip_ns: int
 
 
 class TimeBase:
@@ -306,6 +292,8 @@ class TimeBase:
 
         Two that are early cannot be delays: the clock jumped. Late ones may be a link that stalled and now
         delivers its backlog at once, so they must be late in the same way for a while, and none in between.
+        The least delayed of them tells the new offset; of two early ones the first may have been a wild
+        stamp.
         """
         field, count, shown_ns = self._field, self._suspects[row], arrived_ns - device_ns
         if (late_ns > 0) != (count > 0) or count == 0:
@@ -314,20 +302,28 @@ class TimeBase:
             field["suspect_least_ns"][row], field["half_least_ns"][row] = shown_ns, _NONE_NS
             return
         self._suspects[row] = count + (1 if count > 0 else -1)
-        least_ns = field["suspect_least_ns"][row] = min(shown_ns, field["suspect_least_ns"][row])
-        if count > 0 and not self._stays_late(row, arrived_ns):
+        after_ns = shown_ns - field["suspect_least_ns"][row]
+        if after_ns < 0 or (count < 0 and after_ns > JUMP_NS):
+            field["suspect_least_ns"][row] = shown_ns
+        if count > 0 and not self._stays_late(row, device_ns, arrived_ns):
             return
         if self._blocks[row]:  # in the first second it was the first packet that came late
             field["jumps"][row] += 1
-        self._start(row, device_ns, arrived_ns, least_ns if count > 0 else shown_ns)
+        least_ns = min(field["half_least_ns"][row], field["suspect_least_ns"][row])
+        self._start(row, device_ns, arrived_ns, least_ns)
 
-    def _stays_late(self, row: int, arrived_ns: int) -> bool:
-        """Return whether packets are late in the same way for long enough; a backlog becomes less late."""
+    def _stays_late(self, row: int, device_ns: int, arrived_ns: int) -> bool:
+        """Return whether packets are late in the same way for long enough.
+
+        A backlog that is delivered is less and less late, and while a link is bad its backlog may grow. No
+        backlog has stamps before the newest that came.
+        """
         field = self._field
         if arrived_ns < field["half_end_ns"][row]:
             return False
         least_ns, before_ns = field["suspect_least_ns"][row], field["half_least_ns"][row]
-        alike = before_ns != _NONE_NS and abs(before_ns - least_ns) <= ALIKE_NS
+        most_ns = JUMP_NS if device_ns < self._newest[row] else ALIKE_NS
+        alike = before_ns != _NONE_NS and -ALIKE_NS <= least_ns - before_ns <= most_ns
         if alike or arrived_ns - field["suspect_ns"][row] >= PERSIST_NS:
             return True
         field["half_least_ns"][row], field["suspect_least_ns"][row] = least_ns, _NONE_NS
@@ -425,7 +421,10 @@ class TimeBase:
         anchor_ns = self._newest[row]
         error_ns = published_ns - (self._estimate(row, anchor_ns) - self._field["delay_ns"][row])
         self._anchor[row], self._error[row] = anchor_ns, float(error_ns)
-        self._slew[row] = max(float(SLEW_NS), abs(error_ns) / SLEW)
+        if self._blocks[row] < SETTLING_BLOCKS:
+            self._slew[row] = abs(error_ns) / SETTLING_SLEW
+        else:
+            self._slew[row] = max(float(SLEW_NS), abs(error_ns) / SLEW)
 
 
 def _grown(p_oo: float, p_os: float, p_ss: float, elapsed_s: float) -> tuple[float, float, float]:

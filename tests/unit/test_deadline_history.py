@@ -71,6 +71,19 @@ def test_a_garbage_collection_in_a_tick_is_told_of_its_misses() -> None:
     assert collections.taken_ns == 5 * MS * collections.count
 
 
+def test_what_outlives_a_full_collection_is_looked_at_again_only_after_a_thaw() -> None:
+    gc.unfreeze()
+    with Collections(lambda: 0, History().doing) as collections:
+        gc.collect(0)
+        assert gc.get_freeze_count() == 0
+        gc.collect()
+        assert gc.get_freeze_count() > 0
+        collections.thaw()
+        assert gc.get_freeze_count() == 0
+        gc.collect()
+    assert gc.get_freeze_count() == 0
+
+
 def test_a_timer_in_time_is_not_late() -> None:
     deadlines = Deadlines(config.Deadlines())
     lag = LoopLag(deadlines, lambda: 0)

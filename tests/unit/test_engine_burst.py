@@ -3,14 +3,19 @@
 from collections import Counter
 
 import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
 
+from fusion.measurements import Records
 from server.codecs import samples
 from server.config import Athlete, Config, Device
 from server.engine import Engine
 from server.envelopes import Incoming, Outgoing
 from server.health import PERIOD_NS, TOLD_MIN
 from server.jobs import ENDS_MAX
-from server.messages import Command, HeartRate, Reply, Workout
+from server.messages import Birth, Command, HeartRate, Reply, Workout
+from server.schedule import Schedule
 
 S = 1_000_000_000
 T0 = 1_790_000_000 * S
@@ -104,3 +109,19 @@ def test_a_stop_is_not_kept_waiting_by_those_who_start_and_stop_all_the_time() -
     names = ended(out)
     assert names.index(patient) < len(NAMES)  # the others had one turn each before it
     assert set(names) == set(NAMES)
+
+
+def test_what_many_devices_say_of_themselves_at_once_is_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(Config(), lambda: 0)
+    batches = []
+
+    def limit(schedule: Schedule, events: Records) -> NDArray[np.uint8]:
+        batches.append(len(events))
+        return taken(schedule, events)
+
+    taken = Schedule.limit
+    monkeypatch.setattr(Schedule, "limit", limit)
+    births = [message(f"in/{name}/status", samples.encode(Birth()), T0) for name in NAMES]
+    engine.advance([*births, *births, *beats(T0)], T0)
+    assert batches == [2 * len(NAMES), len(NAMES)]
+    assert all(device.packets == 3 for device in engine.registry.device_rows)

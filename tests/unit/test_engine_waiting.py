@@ -9,7 +9,8 @@ from server.codecs import imu, imu_json, samples
 from server.config import Config
 from server.engine import Engine
 from server.envelopes import Incoming, Outgoing
-from server.messages import Birth, ImuJson, Live
+from server.figures import ended
+from server.messages import Birth, ImuJson, Live, Workout
 
 MS = 1_000_000
 S = 1000 * MS
@@ -28,6 +29,17 @@ def packet(seq: int) -> bytes:
         seq=seq,
         dt_ns=10 * MS,
     )
+
+
+class StoppedClock:
+    def __init__(self, utc_ns: int) -> None:
+        self._utc_ns = utc_ns
+
+    def monotonic_ns(self) -> int:
+        return 0
+
+    def utc_ns(self) -> int:
+        return self._utc_ns
 
 
 class Desk:
@@ -133,3 +145,19 @@ def test_the_json_twin_waits_as_well() -> None:
         )
         desk.send(seq, T0 + arrived * MS, body)
     assert desk.tally() == (3, 0, {})
+
+
+def test_a_server_that_stops_takes_in_what_waits_before_it_ends_the_workout() -> None:
+    desk = Desk()
+    for seq in (*range(20), 21, 22):
+        desk.send(seq)
+    assert desk.tally() == (20, 0, {})
+    clock = StoppedClock(T0 + 23 * PERIOD_NS)
+    (workout,) = [
+        msgspec.json.decode(each.payload, type=Workout)
+        for each in ended(desk.engine, clock, 1)
+        if each.topic.endswith("/workout")
+    ]
+    assert desk.tally() == (22, 1, {})
+    assert workout.event == "ended"
+    assert workout.workout.elapsed_s == 2.25  # the last whole window of what waited

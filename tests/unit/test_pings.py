@@ -60,7 +60,7 @@ def test_an_answer_takes_the_constant_delay_off_and_health_tells_it() -> None:
     assert clock.offset_ns - after.offset_ns == pytest.approx(40 * MS, abs=3 * MS)
     assert after.trip_ns == pytest.approx(80 * MS, abs=4 * MS)
     assert desk.refused("x") == {}
-    told = desk.engine.health.of(desk.engine.registry.devices["x"], desk.now_ns).clock
+    told = desk.engine.health.of([desk.engine.registry.devices["x"]], desk.now_ns)[0].clock
     assert told is not None
     assert told.round_trip_ms == pytest.approx(80, abs=4)
     assert told.kind == "uptime"

@@ -9,6 +9,7 @@ from server import config
 from server.deadlines.kinds import IMU, KINDS, may_rest
 from server.deadlines.streams import JUDGED_MAX, LOOK_NS, Streams
 from server.messages import Baro, Battery, Cadence, Foot, Gnss, HeartRate, Packet, Power, StreamState, Wheel
+from tests.support.hearing import hear
 
 SECOND = 1_000_000_000
 BEGIN_NS = 1_764_585_664 * SECOND
@@ -33,7 +34,7 @@ class Script:
             for kind in sent:
                 if kind != BATTERY or (self.now_ns - BEGIN_NS) % (30 * SECOND) == 0:
                     newest_ns = self.now_ns - round(age_s * SECOND)
-                    self.streams.heard_one(0, kind, self.now_ns, newest_ns, rests or kind == BATTERY)
+                    hear(self.streams, 0, kind, self.now_ns, newest_ns, rests=rests or kind == BATTERY)
             self.look()
 
     def look(self) -> None:
@@ -99,7 +100,7 @@ def test_a_device_that_came_back_without_one_of_its_sensors_is_not_dead() -> Non
 def test_what_came_before_the_last_will_does_not_revive_the_link() -> None:
     script = Script()
     script.go_on(10, IMU)
-    script.streams.heard_one(0, IMU, script.now_ns + 1, script.now_ns + 1)
+    hear(script.streams, 0, IMU, script.now_ns + 1, script.now_ns + 1)
     script.streams.death(0)
     script.go_on(3)
     assert script.states == [("imu", "link_dead")]
@@ -181,7 +182,7 @@ def test_a_birth_that_was_retained_promises_nothing() -> None:
     script.streams.birth(0, script.now_ns, rate_hz=100.0, retained=True)
     script.go_on(60)
     assert script.told == []
-    assert script.streams.of(0, script.now_ns) == {}
+    assert script.streams.of(np.array([0]), script.now_ns)[0] == {}
 
 
 def test_a_device_that_only_tells_its_battery_has_a_lease_that_fits() -> None:
@@ -205,13 +206,13 @@ def test_a_deadline_follows_from_the_stream_and_an_outage_does_not_blunt_it(inte
     streams.add(0)
     now_ns = BEGIN_NS
     for _ in range(200):
-        streams.heard_one(0, HR, now_ns, now_ns)
+        hear(streams, 0, HR, now_ns, now_ns)
         streams.look(now_ns)
         now_ns += round(interval_s * SECOND)
-    usual_s = streams.of(0, now_ns)["hr"].deadline_ns / SECOND
+    usual_s = streams.of(np.array([0]), now_ns)[0]["hr"].deadline_ns / SECOND
     assert usual_s == pytest.approx(max(2.0, 4 * interval_s), rel=0.1)
-    streams.heard_one(0, HR, now_ns + 3_600 * SECOND, now_ns + 3_600 * SECOND)
-    assert streams.of(0, now_ns)["hr"].deadline_ns / SECOND <= 1.8 * usual_s
+    hear(streams, 0, HR, now_ns + 3_600 * SECOND, now_ns + 3_600 * SECOND)
+    assert streams.of(np.array([0]), now_ns)[0]["hr"].deadline_ns / SECOND <= 1.8 * usual_s
 
 
 def test_bursts_are_not_taken_for_the_rate() -> None:
@@ -219,13 +220,13 @@ def test_bursts_are_not_taken_for_the_rate() -> None:
     for _ in range(40):
         for packet in range(50):
             at_ns = script.now_ns + packet * 1_000_000
-            script.streams.heard_one(0, IMU, at_ns, at_ns)
+            hear(script.streams, 0, IMU, at_ns, at_ns)
         script.go_on(8)
     script.told.clear()
     for _ in range(10):
         for packet in range(50):
             at_ns = script.now_ns + packet * 1_000_000
-            script.streams.heard_one(0, IMU, at_ns, at_ns)
+            hear(script.streams, 0, IMU, at_ns, at_ns)
         script.go_on(8)
     assert script.told == []
 

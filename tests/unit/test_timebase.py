@@ -8,7 +8,7 @@ import pytest
 
 from fusion.timebase import RECORDED, STATE, TimeBase
 from simulators.ble import BURSTY
-from simulators.evaluation.links import ours, stream
+from simulators.evaluation.links import STEP_AT_S, ours, stream
 from tests.support.links import ORIGIN_NS, Link
 
 
@@ -65,6 +65,34 @@ def test_a_stalled_link_is_no_jump() -> None:
     link = Link(seed=3, packets=1200, stall_s=4.0, stall_at=600)
     assert np.abs(link.run()[20:]).max() < 0.03
     assert link.base.clock(0).jumps == 0
+
+
+@pytest.mark.parametrize("step_s", [-5.0, 5.0])
+@pytest.mark.parametrize("seed", [2, 4, 18, 28, 44])  # a bad spell begins with the step, or is in course
+def test_a_jump_in_a_bad_spell_is_healed_within_two_seconds_and_time_does_not_go_back(
+    seed: int, step_s: float
+) -> None:
+    packets = stream(seed, BURSTY, duration_s=90.0, step_s=step_s)
+    base, aligned_ns = TimeBase(), []
+    base.add(0)
+    for device_ns, arrived_ns in zip(packets.device_ns.tolist(), packets.arrived_ns.tolist(), strict=True):
+        base.observe(0, device_ns, arrived_ns)
+        aligned_ns.append(base.align(0, device_ns))
+    arrived_s = (packets.arrived_ns - ORIGIN_NS) * 1e-9
+    error_s = (np.array(aligned_ns) - ORIGIN_NS) * 1e-9 - packets.true_s - packets.floor_s
+    first_s = arrived_s[packets.true_s >= STEP_AT_S][0]
+    assert np.abs(error_s[arrived_s >= first_s + 2]).max() < 0.02
+    assert base.clock(0).jumps == 1
+    healed = np.flatnonzero(np.abs(error_s) > 1)[-1] + 1
+    assert (np.diff(aligned_ns[healed:]) > 0).all()
+
+
+def test_a_wild_stamp_before_a_jump_does_not_tell_the_new_offset() -> None:
+    link = Link(seed=2, packets=900, step_s=3600.0, step_at=600)
+    link.run(stop=600)
+    link.base.observe(0, 2**62 - 1, int(link.arrived_ns[600]))
+    assert np.abs(link.run(start=600)[20:]).max() < 0.1
+    assert link.base.clock(0).jumps == 1
 
 
 @pytest.mark.parametrize("seed", range(6))

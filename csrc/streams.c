@@ -1,0 +1,104 @@
+/* streams.c: what is heard of streams, and what wakes them (server/deadlines/streams.py says what it means).
+ */
+#include "internal.h"
+
+static kf_supervised_stream *streams_of(const kf_supervision *s, uint32_t row)
+{
+    return &s->streams[(size_t)row * s->kinds];
+}
+
+/* A dead stream of a dead link sleeps until the link lives again. */
+static void wake(const kf_supervision *s, uint32_t row)
+{
+    kf_supervised_stream *streams = streams_of(s, row);
+
+    for (uint32_t kind = 0; kind < s->kinds; kind++) {
+        const uint8_t state = streams[kind].state;
+        if (state != KF_STREAM_UNHEARD && !(state == KF_STREAM_DEAD && s->devices[row].dead))
+            streams[kind].due_ns = 0;
+    }
+}
+
+/* Something came: the link lives. */
+static void live(const kf_supervision *s, uint32_t row, int64_t now_ns)
+{
+    kf_supervised_device *device = &s->devices[row];
+
+    if (now_ns > device->heard_ns)
+        device->heard_ns = now_ns;
+    if (!device->waits && !device->gone)
+        return;
+    if (device->dead)
+        device->revived_ns = now_ns;
+    device->gone = device->dead = device->waits = 0;
+    wake(s, row);
+}
+
+static double least(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+static double most(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+double kf_stream_deadline_ns(const kf_supervision *s, double interval_s, double speed)
+{
+    const double scale = speed > 0 ? speed : 1;
+    const double usual_ns = s->intervals * 1e9 * interval_s * scale;
+    const double deadline_ns = least(most(usual_ns, s->silence_ns), s->deadline_max_ns) / scale;
+
+    return speed > 0 ? most(deadline_ns, s->played_min_ns) : deadline_ns;
+}
+
+/* The usual interval, once the stream was silent for so long. An outage counts as the deadline at most. */
+static double learn(const kf_supervision *s, double interval_s, int64_t since_ns, double speed)
+{
+    if (since_ns <= s->burst_ns)
+        return interval_s;
+    const double since_s = least((double)since_ns, kf_stream_deadline_ns(s, interval_s, speed)) * 1e-9;
+    return interval_s + (since_s > interval_s ? s->rise : s->fall) * (since_s - interval_s);
+}
+
+size_t kf_streams_hear(const kf_supervision *s, const kf_heard *heard, size_t count)
+{
+    size_t begun = 0;
+
+    for (const kf_heard *h = heard; h < heard + count; h++) {
+        kf_supervised_stream *stream = streams_of(s, h->row) + h->kind;
+        const double speed = (double)s->devices[h->row].speed;
+        double interval_s = (double)stream->interval_s;
+
+        if (stream->state == KF_STREAM_UNHEARD) {
+            stream->state = KF_STREAM_ALIVE;
+            interval_s = (double)s->first_s[h->kind] / (speed > 0 ? speed : 1);
+            begun++;
+        } else {
+            interval_s = learn(s, interval_s, h->arrived_ns - stream->heard_ns, speed);
+        }
+        const double age_s = speed > 0 ? 0 : (double)(h->arrived_ns - h->newest_ns) * 1e-9;
+        const int to_look_at = stream->state != KF_STREAM_ALIVE || age_s > s->lifespan_s;
+        const int64_t deadline_ns = (int64_t)kf_stream_deadline_ns(s, interval_s, speed);
+        stream->due_ns = to_look_at ? 0 : h->arrived_ns + deadline_ns + 1;
+        stream->heard_ns = h->arrived_ns;
+        stream->interval_s = (float)interval_s;
+        stream->age_s = (float)age_s;
+        stream->rests = h->rests;
+        live(s, h->row, h->arrived_ns);
+    }
+    return begun;
+}
+
+void kf_streams_sign(const kf_supervision *s, const uint32_t *rows, const int64_t *now_ns, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        live(s, rows[i], now_ns[i]);
+}
+
+void kf_streams_wake(const kf_supervision *s, const uint32_t *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        wake(s, rows[i]);
+}
