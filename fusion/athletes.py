@@ -154,7 +154,7 @@ class Athletes:
         one["alt_break"] = altitude.BREAK_SCALE
         one["track_doppler_mps"] = np.nan
         one["path_fills"] = 0
-        ascent.turn(one, "climb")
+        ascent.leap(one, "climb")
         floors.turn(one)
         return True
 

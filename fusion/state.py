@@ -79,7 +79,7 @@ _OFTEN = {
     *("other_device", "other_baro", "track_slot", "climb_slot", "cadence_rpm", "cadence_spm"),
     *("pos_doppler_mps", "stale_lat_deg", "stale_lon_deg", "track_doppler_mps", "still", "still_t_ns"),
     *("alt_span_s", "alt_dv_mps", "alt_moment_m", "alt_dv_variance", "alt_window_ns", "alt_window_rms"),
-    *("alt_break", "climb_turn_m", "smooth_turn_m", "altitude_min_m", "altitude_max_m", "floor_steps"),
+    *("alt_break", "climb_height_m", "smooth_height_m", "altitude_min_m", "altitude_max_m", "floor_steps"),
     *("step_factor", "step_var", "step_usual_m", "step_run_m", "dist_fill_m", "dist_fill_sigma_m"),
     *("dist_fill_source", "dist_t_ns", "path_m", "path_sigma_m", "path_mark_m", "path_mark_sigma_m"),
     *("path_source", "path_fills"),

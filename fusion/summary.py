@@ -73,11 +73,12 @@ def arcs(t_ns: NDArray[np.int64], x: Floats, ceiling_mps: Floats) -> Floats:
 def absorb_heights(one: Any, piece: Smoothed) -> None:
     """Add a smoothed piece of relative height to a row's totals."""
     if piece.starts == altitude.BREAK_SCALE:
-        ascent.turn(one, "smooth")
+        ascent.leap(one, "smooth")
     now = climb.Climb(*(np.array([one[f"smooth_{name}"]]) for name in climb.Climb._fields))
+    known = altitude.source(one) == Source.BARO
     sigma = np.sqrt(np.maximum(piece.P[:, 0, 0], 0.0))
     for i in range(len(piece.t_ns)):
-        now = climb.advance(now, piece.x[i : i + 1, 0], sigma[i : i + 1])
+        now = climb.advance(now, piece.x[i : i + 1, 0], sigma[i : i + 1], known)
     for name, column in zip(climb.Climb._fields, now, strict=True):
         one[f"smooth_{name}"] = column[0]
     height = piece.x[:, 0] - piece.x[:, 3]
@@ -102,7 +103,7 @@ def summarise(one: Table, t_ns: int) -> WorkoutSummary:
     sigma = float(moving_metric.sigma_of(one, one["moving_s"] if told else timer.running_s(one, t))[0])
     page.put("moving_s", moving, sigma, s["moving_source"] if told else Source.CLOCK)
     _way(page, one, moving)
-    _heights(page, one)
+    _heights(page, one, t)
     if floors.known(one)[0]:
         page.put("floors", float(s["floors"]), float(floors.sigma_of(one)[0]), Source.BARO)
     else:
@@ -152,7 +153,7 @@ def _way(page: _Page, one: Table, moving_s: float) -> None:
     page.put("speed_max_mps", float(s["speed_max_mps"]), 0.1 + 0.05 * float(s["speed_max_mps"]), source)
 
 
-def _heights(page: _Page, one: Table) -> None:
+def _heights(page: _Page, one: Table, t_ns: timer.Times) -> None:
     """Ascent, descent and the range of altitude."""
     s = one[0]
     names = ("ascent_m", "descent_m", "altitude_min_m", "altitude_max_m")
@@ -160,8 +161,9 @@ def _heights(page: _Page, one: Table) -> None:
         page.lack(Reason.NO_SOURCE, *names)
         return
     source = int(altitude.source(one)[0])
-    for name, column in (("ascent_m", "smooth_up_m"), ("descent_m", "smooth_down_m")):
-        page.put(name, float(s[column]), float(ascent.sigma_of(one, one[column])[0]), source)
+    for name, column, up in (("ascent_m", "smooth_up_m", 1.0), ("descent_m", "smooth_down_m", -1.0)):
+        sigma = ascent.sigma_of(one, "smooth", one[column], up, t_ns)
+        page.put(name, float(s[column]), float(sigma[0]), source)
     P = s["alt_P"]
     variance = max(float(P[0, 0] + P[3, 3] - 2.0 * P[0, 3]), 0.0)
     slow = float(s["alt_slow_m"]) if source == Source.GNSS else 0.0

@@ -1,6 +1,5 @@
 """Ascent and, beside it, descent of the workout, m: live, by hysteresis on the filter's relative height."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,14 @@ from fusion.measurements import Source
 from fusion.metrics import climb
 from fusion.metrics.metric import NO_SOURCE, OK, Raw, View, of_workout
 from fusion.models import altitude
-from fusion.table import Fields, Table
+from fusion.table import Fields, Picked, Table
 
 SHARE_BARO = 0.03  # one sigma, of the ascent: weather, wind, lag
 SHARE_GNSS = 0.12  # receivers' and recorded heights: makers smooth them, each in its own way
-# And in square: the hysteresis holds back none to all of its threshold, and weather makes a climb of its own.
-HELD_BARO_M = math.hypot(0.5 * climb.THRESHOLD_M, 0.8)
-HELD_GNSS_M = 4.0
+# And in square: what turns are off by; with a barometer weather, m^2/s of the time; and the swing that is
+# held back. Turns and weather are calibrated on simulated runs in drifting weather.
+TURNS_BARO_M, TURNS_GNSS_M = 0.3, 4.0
+WEATHER = 0.0015
 SILENT_MPS = 0.5  # while no height is heard an athlete climbs no faster
 BARO = int(Source.BARO)
 
@@ -33,16 +33,14 @@ FIELDS: list[tuple[Any, ...]] = [
 def clear(one: Any) -> None:
     """Make a row's totals those of a workout that begins."""
     for prefix in ("climb", "smooth"):
-        one[f"{prefix}_up_m"] = one[f"{prefix}_down_m"] = 0.0
+        climb.clear(one, prefix)
     one["climb_t_ns"] = 0
     one["altitude_min_m"], one["altitude_max_m"] = np.inf, -np.inf
-    turn(one)
 
 
-def turn(one: Any, *prefixes: str) -> None:
-    """Forget direction and turning point, as after a pause, without touching what was climbed."""
-    for prefix in prefixes or ("climb", "smooth"):
-        one[f"{prefix}_direction"], one[f"{prefix}_turn_m"] = 0.0, np.nan
+def leap(one: Any, prefix: str) -> None:
+    """Take the next height to be where the newest was: after a pause, or on another scale."""
+    one[f"{prefix}_height_m"] = np.nan
 
 
 def from_heights(state: Table, step: altitude.Step) -> None:
@@ -52,32 +50,36 @@ def from_heights(state: Table, step: altitude.Step) -> None:
     if not len(rows):
         return
     now = climb.Climb(*(state[f"climb_{name}"][rows] for name in climb.Climb._fields))
-    now = now._replace(turn_m=now.turn_m + step.shift_m[counted])
-    after = climb.advance(now, step.height_m[counted], step.sigma_m[counted])
+    now = now._replace(height_m=now.height_m + step.shift_m[counted])
+    known = altitude.source(Picked(state, rows)) == BARO
+    after = climb.advance(now, step.height_m[counted], step.sigma_m[counted], known)
     for name, column in zip(climb.Climb._fields, after, strict=True):
         state[f"climb_{name}"][rows] = column
     state["climb_t_ns"][rows] = step.t_ns[counted]
 
 
-def sigma_of(s: Fields, climbed_m: Floats) -> Floats:
-    """Return one sigma of an ascent or descent, m, (n,)."""
+def sigma_of(s: Fields, prefix: str, climbed_m: Floats, up: float, t_ns: timer.Times) -> Floats:
+    """Return one sigma of an ascent (``up`` is 1) or descent (-1) of a hysteresis at t_ns, m, (n,)."""
     baro = altitude.source(s) == BARO
     share = np.where(baro, SHARE_BARO, SHARE_GNSS) * climbed_m
-    held = np.where(baro, HELD_BARO_M, HELD_GNSS_M)
-    sigma: Floats = np.sqrt(share * share + held * held)
+    turns = np.where(baro, TURNS_BARO_M, TURNS_GNSS_M)
+    weather = np.where(baro, WEATHER, 0.0) * timer.running_s(s, t_ns)
+    held = np.maximum(up * s[f"{prefix}_held_m"], 0.0)
+    sigma: Floats = np.sqrt(share * share + turns * turns + weather + held * held)
     return sigma
 
 
-def of(view: View, climbed_m: Floats) -> Raw:
-    """Return the estimate of what was climbed."""
+def of(view: View, climbed_m: Floats, up: float) -> Raw:
+    """Return the estimate of what was climbed, or with ``up`` of -1 of what was descended."""
     s = view.state
     reason = np.where(s["climb_t_ns"] == 0, NO_SOURCE, OK)
     rate = np.minimum(np.sqrt(s["alt_x"][1] * s["alt_x"][1] + s["alt_P"][1, 1]), SILENT_MPS)
     unheard = rate * timer.unheard_s(s, s["climb_t_ns"], view.due_ns)
-    sigma = sigma_of(s, climbed_m) + unheard
+    heard = sigma_of(s, "climb", climbed_m, up, view.due_ns)
+    sigma = np.sqrt(heard * heard + unheard * unheard)
     return Raw(climbed_m, sigma, s["climb_t_ns"], altitude.source(s), of_workout(view, reason))
 
 
 def value(view: View) -> Raw:
     """Return ascent."""
-    return of(view, view.state["climb_up_m"])
+    return of(view, view.state["climb_up_m"], 1.0)

@@ -6,4 +6,4 @@ from fusion.metrics.metric import Raw, View
 
 def value(view: View) -> Raw:
     """Return descent."""
-    return ascent.of(view, view.state["climb_down_m"])
+    return ascent.of(view, view.state["climb_down_m"], -1.0)

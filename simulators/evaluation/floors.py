@@ -1,6 +1,7 @@
 """``kinefuse evaluate floors``: which floor a barometer went to, floors climbed, and lifts."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +13,8 @@ from simulators.evaluation.section import Column, NothingToEvaluateError, Option
 
 SEEDS: Final = range(1_000, 1_050)  # constants were chosen on seeds below 400
 STOREYS_M: Final = ((2.8, 3.3), (3.3, 4.5))  # of dwellings; of offices
+PICTURE: Final = "floors.svg"
+SHOWN: Final = "mudd"  # the building of the recorded trial that is in the picture, or the first there is
 NORMAL_90: Final = 1.645
 
 CONDITIONS: Final = (
@@ -32,6 +35,7 @@ CONDITIONS: Final = (
     "before. Seeds from 1,000 on are shown.",
     "*Threshold* is what a user would write: a floor where the mean of 5 s of pressure stands 3 m above the "
     "lowest of 45 s; *and steps* asks for ten steps in those 45 s.",
+    f"![Heights, and floors told: stairs, lifts, and a recorded lift]({PICTURE})",
 )
 
 
@@ -80,6 +84,18 @@ def evaluate(options: Options) -> Section:
         ),
         Target("stairs of dwellings: days more than one floor off", 10, late, "%", len(errors)),
     )
+    dwelling = STOREYS_M[0]
+    recorded = next((i for i, trial in enumerate(trials) if trial.building == SHOWN), 0)
+    shown = (
+        (
+            f"stairs, simulated: {stairs[dwelling][0].storeys} storeys",
+            stairs[dwelling][0],
+            climbed[dwelling],
+            0,
+        ),
+        (f"lifts, simulated: {len(rides[0].rides)} rides", rides[0], ridden, 0),
+        (f"recorded: {trials[recorded].run.name}", trials[recorded].run, walked, recorded),
+    )
     return Section(
         "floors",
         "Floors",
@@ -87,7 +103,14 @@ def evaluate(options: Options) -> Section:
         tables,
         targets,
         _figures(trials, ours, found, walked, stood, errors, ridden),
+        pictures=partial(_pictures, shown),
     )
+
+
+def _pictures(shown: Sequence[tuple[str, Run, Played, int]]) -> dict[str, str]:
+    from simulators.evaluation.floors_plot import ways  # matplotlib takes a second
+
+    return {PICTURE: ways(shown)}
 
 
 def _users(run: Run) -> Floats:
@@ -185,8 +208,8 @@ def _climbs(
         sigma = climbed[span].sigma
         told = {
             "ours": climbed[span].floors,
-            "threshold": np.array([floors_runs.threshold(run, steps=False) for run in runs]),
-            "threshold and steps": np.array([floors_runs.threshold(run, steps=True) for run in runs]),
+            "threshold": np.array([floors_runs.threshold(run, steps=False)[-1] for run in runs]),
+            "threshold and steps": np.array([floors_runs.threshold(run, steps=True)[-1] for run in runs]),
         }
         for name, floors in told.items():
             error = floors - truth
@@ -222,7 +245,9 @@ def _lifts(
         ("recorded, steps to the door", recorded[1].floors[lifts], runs),
         ("simulated", ridden.floors, rides),
     ):
-        peers = [sum(floors_runs.threshold(run, steps=steps) for run in some) for steps in (False, True)]
+        peers = [
+            sum(int(floors_runs.threshold(run, steps=steps)[-1]) for run in some) for steps in (False, True)
+        ]
         rows.append((name, str(sum(run.lifts for run in some)), f"{played.sum():.0f}", *map(str, peers)))
     return Table("Floors told for lifts, which are none", columns, tuple(rows))
 

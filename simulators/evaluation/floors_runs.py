@@ -40,6 +40,7 @@ class Run(NamedTuple):
     steps: NDArray[np.int64]
     storeys: int  # climbed by stairs
     lifts: int  # rides up
+    rides: tuple[tuple[int, int], ...] = ()  # in a lift: first second, and the one after the last
 
 
 _NAME: Final = re.compile(r"([^_]+)_[^_]+_(\d+)_(\d+)")
@@ -77,9 +78,11 @@ def trials(data: Path) -> list[Trial]:
             raise FileError(path, f"is no recorded trial: {error}") from None
         height = altitude.height_of(pressure)
         rate = (height[RATE_SPAN_S:] - height[:-RATE_SPAN_S]) / RATE_SPAN_S
+        fast = np.flatnonzero(np.abs(rate) > LIFT_MPS)
         lift = bool(np.nanmax(rate[entry:]) > LIFT_MPS)
+        rides = ((int(fast[0]), int(fast[-1]) + RATE_SPAN_S),) if len(fast) else ()
         level = np.abs(np.gradient(smoothed(height))) < STILL_MPS
-        run = Run(path.stem, pressure, _told_steps(level), 0, 1)
+        run = Run(path.stem, pressure, _told_steps(level), 0, 1, rides)
         found.append(Trial(run, building, int(start), int(end), entry, lift))
     return found
 
@@ -130,6 +133,7 @@ class Plan:
         self.height_m: list[float] = [10.0]
         self.walks: list[bool] = [True]
         self.storeys = self.lifts = 0
+        self.rides: list[tuple[int, int]] = []
 
     def level(self, seconds: int, *, walks: bool) -> None:
         """Walk or stand."""
@@ -157,6 +161,7 @@ class Plan:
         gone = np.where(left_s < takes_s, way - 0.5 * LIFT_MPS2 * left_s**2, speeding)
         self.height_m += (self.height_m[-1] + np.sign(rise_m) * gone).tolist()
         self.walks += [False] * len(t)
+        self.rides.append((len(self.walks) - len(t), len(self.walks)))
         self.level(int(rng.integers(1, 5)), walks=False)
         self.lifts += rise_m > 0.0
 
@@ -172,7 +177,7 @@ class Plan:
         pressure = [barometer.pressure_pa(height, float(t)) for t, height in enumerate(self.height_m)]
         hz = float(rng.uniform(1.4, 2.0))
         steps = _told_steps(np.array(self.walks), hz)
-        return Run(name, np.array(pressure), steps, self.storeys, self.lifts)
+        return Run(name, np.array(pressure), steps, self.storeys, self.lifts, tuple(self.rides))
 
 
 def stairs(seed: int, storey_m: tuple[float, float] = (2.8, 3.3)) -> Run:
@@ -201,11 +206,12 @@ def lifts(seed: int) -> Run:
 
 
 class Played(NamedTuple):
-    """What came of runs: floors, their sigmas, and relative heights by the second, NaN before."""
+    """What came of n runs of k seconds: floors at the end, their sigmas, and what was told each second."""
 
     floors: Floats
     sigma: Floats
-    height_m: Floats
+    height_m: Floats  # (n, k) relative; NaN before the first
+    told: Floats  # (n, k) floors so far
 
 
 def play(runs: Sequence[Run], *, steps: bool = True) -> Played:
@@ -215,7 +221,7 @@ def play(runs: Sequence[Run], *, steps: bool = True) -> Played:
         table.begin(table.add(), START_NS, Sport.WALK)
     rows = np.arange(len(runs))
     longest = max(len(run.steps) for run in runs)
-    heights = np.full((len(runs), longest), np.nan)
+    heights, told = np.full((2, len(runs), longest), np.nan)
     for second in range(longest):
         now_ns = START_NS + (second + 1) * 10**9
         baro, windows = [], []
@@ -230,23 +236,24 @@ def play(runs: Sequence[Run], *, steps: bool = True) -> Played:
         heights[:, second] = np.where(
             table.state["alt_t_ns"][rows] > 0, table.state["alt_x"][rows, 0], np.nan
         )
+        told[:, second] = table.state["floors"][rows]
     ends = [table.end(row, START_NS + (longest + 1) * 10**9) for row in range(len(runs))]
     floors = np.array([end.values["floors"] for end in ends], dtype=float)
-    return Played(floors, np.array([end.sigma.get("floors", np.nan) for end in ends]), heights)
+    return Played(floors, np.array([end.sigma.get("floors", np.nan) for end in ends]), heights, told)
 
 
-def threshold(run: Run, *, steps: bool, floor_m: float = 3.0, window_s: int = 45) -> int:
-    """Return the floors that a threshold on smoothed pressure counts, as a user would write it.
+def threshold(run: Run, *, steps: bool, floor_m: float = 3.0, window_s: int = 45) -> NDArray[np.int64]:
+    """Return the floors so far, (k,), that a threshold on smoothed pressure counts, as a user would write it.
 
     A floor each time the mean of 5 s stands ``floor_m`` above the lowest of 45 s, from where it goes on;
     with ``steps`` only where ten of them were taken in that time.
     """
     height = smoothed(altitude.height_of(run.pressure_pa))
-    count, begin = 0, 0
+    counted, begin = np.zeros(len(height), dtype=np.int64), 0
     for i in range(len(height)):
         begin = max(begin, i - window_s)
         if height[i] - height[begin : i + 1].min() >= floor_m:
             walked = int(run.steps[begin : i + 1].sum()) >= 10
-            count += walked or not steps
+            counted[i] = walked or not steps
             begin = i
-    return count
+    return np.cumsum(counted)

@@ -18,7 +18,7 @@ TOTALS = ("steps", "distance", "ascent", "descent", "floors", "energy", "elapsed
 KINDS = Measurements._fields
 MAYBE_NAN = {  # fields that say with NaN that nothing was told
     *("cadence_rpm", "cadence_spm", "track_doppler_mps", "pos_doppler_mps"),
-    *("stale_lat_deg", "stale_lon_deg", "climb_turn_m", "smooth_turn_m"),
+    *("stale_lat_deg", "stale_lon_deg", "climb_height_m", "smooth_height_m"),
 }
 ENDLESS = {"zones", "altitude_min_m", "altitude_max_m"}  # infinite where there is none
 

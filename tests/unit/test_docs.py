@@ -417,7 +417,8 @@ def test_the_constants_of_the_models_are_those_of_the_code() -> None:
         if module == "clock":
             value = float(clock[name])
         else:
-            value = getattr(importlib.import_module(f"fusion.models.{module}"), name)
+            package = "metrics" if module in {"ascent", "climb"} else "models"
+            value = getattr(importlib.import_module(f"fusion.{package}.{module}"), name)
         assert float(row[1].split()[0]) == pytest.approx(value, rel=1e-12), row[0]
 
 

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -230,12 +230,34 @@ def test_height_of_pressure_is_the_standard_atmospheres() -> None:
     assert heights == pytest.approx([0.0, 1000.0, 3000.0], abs=0.5)
 
 
+def hysteresis(heights_m: Sequence[float], *, known: bool, begin: Climb | None = None) -> Climb:
+    """Return the hysteresis of one row after heights without a sigma."""
+    climb = begin
+    if climb is None:
+        climb = Climb(*(np.zeros(1) for _ in Climb._fields))._replace(height_m=np.array([np.nan]))
+    for height in heights_m:
+        climb = advance(climb, np.array([height]), np.zeros(1), np.array([known]))
+    return climb
+
+
 def test_hysteresis_counts_a_swing_in_full_once_it_is_large_enough() -> None:
-    climb = Climb(*(np.zeros(1) for _ in range(4)))._replace(turn_m=np.array([np.nan]))
-    for height in (10.0, 11.0, 10.2, 20.0, 19.0, 19.8, 15.0):
-        climb = advance(climb, np.array([height]), np.zeros(1))
+    climb = hysteresis((10.0, 11.0, 10.2, 20.0, 19.0, 19.8, 15.0), known=True)
     assert climb.up_m[0] == pytest.approx(10.0)
     assert climb.down_m[0] == pytest.approx(5.0)
+
+
+def test_a_swing_goes_on_behind_a_pause_and_the_pause_is_no_climb() -> None:
+    before = hysteresis((10.0, 20.0, 19.0), known=True)
+    after = hysteresis((119.0, 118.0, 130.0), known=True, begin=before._replace(height_m=np.array([np.nan])))
+    assert after.down_m[0] == pytest.approx(2.0)
+    assert after.up_m[0] == pytest.approx(22.0)
+
+
+def test_heights_that_wander_make_no_hills_of_two_metres_and_still_large_ones() -> None:
+    told = [*[0.0, 1.4] * 20, 2.3, 0.0, 50.0, 0.0]
+    assert hysteresis(told, known=False).up_m[0] == pytest.approx(50.0)
+    assert hysteresis(told, known=True).up_m[0] == pytest.approx(52.3)
+    assert hysteresis([0.0, 2.2] * 20, known=False).up_m[0] == pytest.approx(44.0)
 
 
 def test_energy_comes_from_power_before_heart_rate_before_speed() -> None:
