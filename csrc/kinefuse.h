@@ -390,7 +390,7 @@ typedef struct {
     uint32_t boot, boot_before, seq;       /* of its newest IMU packet that went on in order */
     uint32_t waiting_count, first_waiting; /* within a call: what waits, and which of them is first by seq */
     uint32_t gap_seq, gap_end; /* of a gap that was taken for lost: the newest that came yet, and its end */
-    uint32_t reserved;
+    uint32_t number; /* of the device among all that ever were: rows are used again, numbers are not */
 } kf_link;
 
 typedef struct {

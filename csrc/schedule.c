@@ -46,13 +46,12 @@ static uint32_t refusal(const kf_schedule *s, const kf_lane *lane, const kf_link
 }
 
 /* The measurement that a window of the core is to an athlete's models. */
-static void measure_window(const kf_window *w, const kf_link *link, uint32_t device, int64_t t_ns,
-                           kf_item *item)
+static void measure_window(const kf_window *w, const kf_link *link, int64_t t_ns, kf_item *item)
 {
     const kf_measured_window m = {
         .row = (int32_t)link->athlete,
         .t_ns = t_ns,
-        .device = (int32_t)device,
+        .device = (int32_t)link->number,
         .rank = (int32_t)link->rank,
         .duration_s = (double)w->duration_s,
         .dv_up_mps = (double)w->dv_e[2],
@@ -94,7 +93,7 @@ static void feed(kf_schedule *s, const kf_found *found)
     }
     kf_item item = {.t_ns = found->t_ns, .kind = kind};
     if (window)
-        measure_window(&s->windows[found->window], link, e->device, found->t_ns, &item);
+        measure_window(&s->windows[found->window], link, found->t_ns, &item);
     else
         memcpy(item.record, s->records + (size_t)e->index * KF_RECORD_BYTES, KF_RECORD_BYTES);
     memcpy(item.record + 8, &found->t_ns, sizeof found->t_ns);

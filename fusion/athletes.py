@@ -63,7 +63,7 @@ class Totals(NamedTuple):
 
 
 class Athletes:
-    """The table; rows are never removed.
+    """The table; the row of one who was removed may be another one's.
 
     Parameters
     ----------
@@ -78,6 +78,7 @@ class Athletes:
         self._kernels = intake.kernels()
         self.state = zeros(4)
         self._count = 0
+        self._vacant: list[int] = []
         self._limit = limit
         self._track = History(position.STATES, 4, position.transition)
         self._heights = History(altitude.STATES, 6, altitude.transition)
@@ -86,7 +87,7 @@ class Athletes:
             self.checkpoints = Checkpoints(bases, ("track_slot", self._track), ("climb_slot", self._heights))
 
     def __len__(self) -> int:
-        return self._count
+        return self._count - len(self._vacant)
 
     def add(self, profile: Profile | None = None) -> int:
         """Return the row of a new athlete.
@@ -96,6 +97,10 @@ class Athletes:
         OverflowError
             The table is full.
         """
+        if self._vacant:
+            row = self._vacant.pop()
+            self._blank(row, profile or Profile())
+            return row
         if self._count >= self._limit:
             raise OverflowError(f"the table of athletes holds {self._limit} rows")
         if self._count == len(self.state):
@@ -104,6 +109,15 @@ class Athletes:
         self._count += 1
         self._blank(row, profile or Profile())
         return row
+
+    def remove(self, row: int) -> None:
+        """Forget an athlete, who has no workout open; the row must not be removed twice."""
+        self._close(row)
+        if self.checkpoints is not None:
+            self.checkpoints.clear(row)
+        self.state.clear(row)
+        self._blank(row, Profile())
+        self._vacant.append(row)
 
     def _blank(self, row: int, profile: Profile) -> None:
         """Make a row that of an athlete of whom only the profile is known."""

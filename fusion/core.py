@@ -106,16 +106,17 @@ class CoreTable:
         self._limit = limit
         self._path = len(PATHS) - 1 if path is None else PATHS.index(path)
         self._count = 0
+        self._vacant: list[int] = []
         rows = min(limit, _FIRST_ROWS)
         self._devices = np.zeros((rows, _DEVICE_BYTES), np.uint8)
         self._pairings = np.zeros((rows, _PAIRING_BYTES), np.uint8)  # all zeros is an empty pairing
         self._beside = np.zeros((rows, _DEVICE_BYTES), np.uint8)  # of all zeros there is none
 
     def __len__(self) -> int:
-        return self._count
+        return self._count - len(self._vacant)
 
     def add(self, *, placement: str = "unknown", gyro_range: float = 0.0, accel_range: float = 0.0) -> int:
-        """Add a device that was never heard of and return its row.
+        """Add a device that was never heard of and return its row, perhaps that of one that was removed.
 
         Parameters
         ----------
@@ -132,14 +133,22 @@ class CoreTable:
             A parameter is out of its range.
         """
         profile = _profile(placement, gyro_range, accel_range)
-        if self._count == self._limit:
+        if len(self) == self._limit:
             raise CoreFull(f"the table is full: {self._limit} devices")
-        if self._count == len(self._devices):
-            self._grow()
-        row = self._count
-        self._count += 1
+        if self._vacant:
+            row = self._vacant.pop()
+        else:
+            if self._count == len(self._devices):
+                self._grow()
+            row = self._count
+            self._count += 1
         lib.kf_reset(self._device(row), ffi.NULL, profile)
         return row
+
+    def remove(self, row: int) -> None:
+        """Forget a device; its row may be another one's next. It must not be removed twice."""
+        self.reset(row)
+        self._vacant.append(row)
 
     def configure(
         self, row: int, *, placement: str = "unknown", gyro_range: float = 0.0, accel_range: float = 0.0

@@ -49,7 +49,7 @@ def _on_foot(
     step_m = step_length.usual(spm, s["height_m"])
     use = use & choose(speed_metric.STEPPING, sport)
     # Effort learns its own factor, of the heart.
-    effort.from_steps(s, t_ns, spm, spm * step_m * (1.0 / 60.0), use)
+    effort.on_foot(s, t_ns, spm, spm * step_m * (1.0 / 60.0), use)
     metres = np.where(use, steps * step_m, 0.0)
     step_length.gather(s, spm, metres)
     factor, share = step_length.known(s, spm)

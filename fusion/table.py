@@ -130,6 +130,10 @@ class Table:
         seldom: bytes = self.seldom[row].tobytes()
         return often + seldom if any(seldom) else often
 
+    def clear(self, row: int) -> None:
+        """Make all fields of a row zero."""
+        self.put_bytes(row, bytes(self.often.itemsize))
+
     def put_bytes(self, row: int, block: bytes) -> None:
         """Make a row what `row_bytes` returned."""
         size = self.often.itemsize

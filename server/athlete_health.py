@@ -2,7 +2,6 @@
 
 from collections.abc import Container
 from typing import Final
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +53,6 @@ class FusionHealth:
         self._root, self._registry, self._table, self._rewound = root, registry, table, rewound
         self._look = 0
         self._told = np.zeros(0, _TOLD)
-        self._turns = np.zeros(0, np.int64)
 
     def due(self, utc_ns: int, every: int = 1) -> list[Outgoing]:
         """Return what is to be published at ``utc_ns``; every ``every``-th period's message only."""
@@ -65,13 +63,14 @@ class FusionHealth:
         self._look = look
         count = len(self._registry.athlete_rows)
         self._reserve(count)
-        rows = np.flatnonzero((look - self._turns[:count]) % PARTS < looks)
+        turns = self._registry.hashes[:count] % TURNS
+        rows = np.flatnonzero((look - turns) % PARTS < looks)
         state = Picked(self._table.state, rows)
         (newest_ns, devices), fits = _speakers(state), _fits(state)
         told = self._told[rows]
         news = (devices != told["devices"]).any(axis=1)
         news |= (fits != told["fits"]).any(axis=1) & (utc_ns - told["t_ns"] >= FIT_NS)
-        turn_ns = self._turns[rows] * LOOK_NS
+        turn_ns = turns[rows] * LOOK_NS
         periods = (utc_ns + turn_ns) // PERIOD_NS - (told["t_ns"] + turn_ns) // PERIOD_NS
         news |= (newest_ns > told["newest_ns"]) & (periods >= every)
         news &= np.array(
@@ -83,15 +82,21 @@ class FusionHealth:
         self._told["devices"][rows], self._told["fits"][rows] = devices, fits
         return [self._message(row, utc_ns, devices[i], fits[i]) for i, row in enumerate(rows.tolist())]
 
+    def forget(self, row: int) -> None:
+        """Forget what was told of an athlete."""
+        if row < len(self._told):
+            self._told[row] = np.zeros((), _TOLD)
+            self._told["devices"][row], self._told["fits"][row] = choice.NOBODY, _UNKNOWN
+
     def _message(self, row: int, utc_ns: int, devices: NDArray[np.int32], fits: NDArray[np.int8]) -> Outgoing:
         athlete, state = self._registry.athlete_rows[row], self._table.state[row]
         message = AthleteHealth(
             t_ms=utc_ns // 1_000_000,
             athlete=athlete.id,
             sources={
-                what: self._registry.device_rows[device].id
-                for what, device in zip(SPEAKS_FOR, devices.tolist(), strict=True)
-                if device != choice.NOBODY
+                what: self._registry.by_number[number].id
+                for what, number in zip(SPEAKS_FOR, devices.tolist(), strict=True)
+                if number in self._registry.by_number
             },
             models={
                 name: ModelHealth(nis=round(float(state[model.field]), 2), fit=FITS[fit])
@@ -108,10 +113,6 @@ class FusionHealth:
             told["devices"], told["fits"] = choice.NOBODY, _UNKNOWN
             told[: len(self._told)] = self._told
             self._told = told
-        if count > len(self._turns):
-            ids = [athlete.id for athlete in self._registry.athlete_rows[len(self._turns) : count]]
-            turns = np.array([crc32(each.encode()) % TURNS for each in ids], np.int64)
-            self._turns = np.concatenate([self._turns, turns])
 
 
 def _speakers(state: Fields) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

@@ -24,7 +24,7 @@ OPTICAL_SIGMA_BPM = 3.0  # wrist PPG in motion, Gillinov et al. 2017, doi 10.124
 
 def measurement(packet: Packet, device: Device) -> Item | None:
     """Return what a packet measured, or None when it holds no measurement; when, the schedule finds out."""
-    row, t_ns, number = device.athlete.row, 0, device.row
+    row, t_ns, number = device.athlete.row, 0, device.number
     match packet:
         case HeartRate():
             return _heart_rate(packet, device)
@@ -63,7 +63,7 @@ def _heart_rate(packet: HeartRate, device: Device) -> Item | None:
             bpm = 60_000.0 * len(packet.rr_ms) / sum(packet.rr_ms)
     if not bpm:
         return None
-    return Item(_HEART_RATE, (device.athlete.row, 0, device.row, bpm, sigma_bpm, source, lag_s))
+    return Item(_HEART_RATE, (device.athlete.row, 0, device.number, bpm, sigma_bpm, source, lag_s))
 
 
 def _fix(packet: Gnss) -> tuple[float, ...]:

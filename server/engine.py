@@ -19,6 +19,7 @@ from server.config import Config
 from server.deadlines import Deadlines, Streams
 from server.deadlines.kinds import IMU
 from server.envelopes import Chunk, Incoming, Outgoing
+from server.forgetting import Forgetting
 from server.frames import Topics
 from server.health import Health
 from server.ingest import Ingest
@@ -95,6 +96,10 @@ class Engine:
         )
         self.late = Late(self.registry, config.broker.root, keeps=bool(config.server.state_dir))
         self.ingest.keeps_singles = self.late.keeps
+        self.forgetting = Forgetting(
+            *(config, self.registry, self.schedule, self.workouts, self.jobs),
+            *(self.health, self.pings, self.topics, self.waiting),
+        )
         self.given_up = self.jobs.given_up
         self.behind = False
         self._root = config.broker.root
@@ -125,6 +130,7 @@ class Engine:
             self._settle(batch)
             aligning_ns += self._monotonic_ns() - before_ns
 
+        self.registry.begin_tick(utc_ns, arrivals[0].arrived_ns if arrivals else utc_ns)
         since_ns = utc_ns - DROP_NS if self.ladder.level >= _DROP_OLDEST else 0
         self.given_up["packets"] += self.ingest.read(arrivals, settle, since_ns)
         read_ns = self._monotonic_ns()
@@ -139,6 +145,7 @@ class Engine:
         self.behind = self.jobs.behind
         doing.jobs = self.schedule.jobs_waiting
         self._end_silent(utc_ns)
+        out += self.forgetting.due(utc_ns)
         fused_ns = self._monotonic_ns()
         out += self.health.due(utc_ns, HEALTH_EVERY[self.ladder.level])
         out += self.pings.due(utc_ns)

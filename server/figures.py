@@ -26,6 +26,7 @@ class Figures(Struct, array_like=True):
     streams: dict[StreamState, int] = {}
     faults: dict[Cause, int] = {}
     recoveries: int = 0
+    forgotten: int = 0
 
 
 def figures(engine: Engine) -> Figures:
@@ -41,6 +42,7 @@ def figures(engine: Engine) -> Figures:
         dict(streams.counts),
         dict(streams.faults),
         streams.recoveries,
+        engine.forgetting.count,
     )
 
 

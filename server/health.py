@@ -107,6 +107,16 @@ class Health:
             self._told = told
         return count
 
+    def forget(self, device: Device) -> None:
+        """Forget what was told of a device; what was refused of it still counts, at the server."""
+        self._ingest.refused.update(device.refused)
+        if device.row < len(self._told):
+            self._told[device.row] = np.zeros((), _TOLD)
+
+    def forget_athlete(self, row: int) -> None:
+        """Forget what was told of an athlete."""
+        self._fusion.forget(row)
+
     def of(self, devices: list[Device], utc_ns: int) -> list[DeviceHealth]:
         """Return how devices are at ``utc_ns``."""
         rows = np.array([device.row for device in devices], np.intp)

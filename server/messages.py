@@ -398,5 +398,6 @@ class ServerStatus(Struct):
     given_up: dict[str, int] = {}  # for want of time: live, steps, packets
     reader: Literal["bounded", "public"] = "bounded"  # the path by which messages come in, and
     acks: Literal["after_processing", "on_arrival"] = "after_processing"  # when those of QoS 1 are confirmed
+    forgotten: int = 0  # devices that were silent for long
     late_log: LateLogStatus | None = None  # null: there is none, for want of a directory
     workers: list[WorkerStatus] = []  # none: the engine runs in the server's own process

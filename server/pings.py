@@ -36,6 +36,12 @@ class Pings:
             first_ns = utc_ns + FIRST_NS + device.row % SPREAD * (QUICK_NS // SPREAD)
             heapq.heappush(self._due, (first_ns, device.row, 0, device))
 
+    def forget(self, device: Device) -> None:
+        """Ask a device no more."""
+        if self._asked.pop(device.row, None) is not None:
+            self._due = [each for each in self._due if each[3] is not device]
+            heapq.heapify(self._due)
+
     def due(self, utc_ns: int) -> list[Outgoing]:
         """Return the pings that are due; who plays a recording, is gone or silent is not asked."""
         out = []

@@ -1,9 +1,13 @@
 """Who is who: devices, the athletes that wear them, and how unknown devices are enrolled."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from struct import Struct
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fusion._core import lib
 from fusion.athletes import Athletes, Profile
@@ -21,6 +25,7 @@ from server.schedule import NONE, Schedule
 # step; a wrist swings, holds a phone, or rests on a handlebar.
 STEP_RANK: dict[Placement, int] = {"foot": 0, "hip": 1, "chest": 2, "pocket": 3, "wrist": 4, "unknown": 5}
 
+VACANT_NS = 2**62
 LIMIT_NS = 10_000_000  # a live device's low-rate messages, for ever: 100 a second,
 LIMIT_BURST_NS = 10_000_000_000  # and after a silence so much of that at once: 1,000
 SEEN_KEPT = 128  # low-rate messages of a device by which a duplicate is known,
@@ -32,7 +37,8 @@ class Device:
     """What the server knows of one device; what changes with every packet is in its row of the links."""
 
     id: str
-    row: int  # in the time base and the links
+    row: int  # in the time base and the links; of a device that is forgotten it may be another one's next
+    number: int  # of all that ever were: what models know it by
     athlete: "Athlete"
     placement: Placement
     schedule: Schedule
@@ -166,17 +172,26 @@ class Registry:
     ) -> None:
         self.devices: dict[str, Device] = {}
         self.athletes: dict[str, Athlete] = {}
-        self.device_rows: list[Device] = []
-        self.athlete_rows: list[Athlete] = []
+        self.by_number: dict[int, Device] = {}
+        self.now_ns = 0  # UTC of the tick
+        self.numbers = 0  # of devices that ever were
+        self.wants_room = False  # somebody was refused for want of it
+        self.device_rows: list[Device] = []  # a vacant row still has the device that is forgotten
+        self.athlete_rows: list[Athlete] = []  # likewise
+        self.hashes = np.zeros(64, np.int64)  # of their ids
         self._core = core
         self._timebase = timebase
         self._streams = streams
         self._table = table
         self._schedule = schedule
         self._on_athlete = on_athlete
+        self.since_ns = np.zeros(64, np.int64)  # UTC at which each row was given, VACANT_NS: it is nobody's
+        self._vacant: list[int] = []
+        self._resting: deque[tuple[int, int]] = deque()  # UTC and row of devices just forgotten
         self._enrolls = config.enrolls
         self._devices_max = config.server.devices_max
         self._athletes_max = config.server.athletes_max
+        self._configured = frozenset(athlete.id for athlete in config.athletes)
         self._known: dict[str, tuple[AthleteConfig, Placement]] = {}
         for athlete in config.athletes:
             self._add_athlete(athlete.id, athlete)
@@ -214,39 +229,92 @@ class Registry:
     def _enrol(self, device_id: str, worn_with: Device | None) -> Device:
         known = self._known.get(device_id)
         unnamed = known is None and worn_with is None
-        if unnamed and (not self._enrolls or device_id in self.athletes):
+        if unnamed and (not self._enrolls or device_id in self._configured):
             raise NotEnrolledError("unknown_device")
         if len(self.devices) >= self._devices_max:
+            self.wants_room = True
             raise NotEnrolledError("devices_max")
-        if unnamed and len(self.athletes) >= self._athletes_max:
+        own = self.athletes.get(device_id) if unnamed else None
+        if unnamed and own is None and len(self.athletes) >= self._athletes_max:
+            self.wants_room = True
             raise NotEnrolledError("athletes_max")
         if known is not None:
             athlete, placement = self.athletes[known[0].id], known[1]
         elif worn_with is not None:
             athlete, placement = worn_with.athlete, "unknown"
         else:
-            athlete, placement = self._add_athlete(device_id, None), "unknown"
-        row = len(self.device_rows)
+            athlete, placement = own or self._add_athlete(device_id, None), "unknown"
+        row = self._vacant.pop() if self._vacant else len(self.device_rows)
+        number = self.numbers
+        self.numbers += 1
+        self.since_ns = _with_room(self.since_ns, row)
+        self.since_ns[row] = self.now_ns
         self._timebase.add(row)
         self._streams.add(row)
-        self._schedule.add_device(row, athlete.row, STEP_RANK[placement])
-        device = Device(device_id, row, athlete, placement, self._schedule, through=worn_with)
+        self._schedule.add_device(row, athlete.row, STEP_RANK[placement], number)
+        device = Device(device_id, row, number, athlete, placement, self._schedule, through=worn_with)
         device.set_recorded(False)
-        self.devices[device_id] = device
-        self.device_rows.append(device)
+        self.devices[device_id] = self.by_number[number] = device
+        if row == len(self.device_rows):
+            self.device_rows.append(device)
+        else:
+            self.device_rows[row] = device
         athlete.devices.append(device)
         return device
+
+    def forget(self, device: Device) -> None:
+        """Forget a device, of which nothing is on its way but frames that are not read yet.
+
+        Those were told by its row. So that is nobody's until `begin_tick` says that there are none any more.
+        """
+        core = self._schedule.links["core"][device.row]
+        if core != NONE:
+            self._core.remove(int(core))
+        self._timebase.add(device.row)
+        self._streams.add(device.row)
+        self._schedule.forget_device(device.row)
+        del self.devices[device.id], self.by_number[device.number]
+        device.athlete.devices.remove(device)
+        self.since_ns[device.row] = VACANT_NS
+        self._resting.append((self.now_ns, device.row))
+
+    def begin_tick(self, now_ns: int, since_ns: int) -> None:
+        """Take note of the time, and that nothing that is read from now on came before UTC ``since_ns``.
+
+        Rows that were given up before that are used again.
+        """
+        self.now_ns = now_ns
+        while self._resting and self._resting[0][0] < since_ns:
+            self._vacant.append(self._resting.popleft()[1])
+
+    def is_passing(self, athlete: Athlete) -> bool:
+        """Return True for one whom no configuration names: they go with their last device."""
+        return athlete.id not in self._configured
+
+    def forget_athlete(self, athlete: Athlete) -> None:
+        """Forget an athlete who `is_passing`, has no device, and for whom nothing is left to do."""
+        del self.athletes[athlete.id]
+        self._table.remove(athlete.row)
+        self._schedule.forget_athlete(athlete.row)
 
     def _add_athlete(self, athlete_id: str, config: AthleteConfig | None) -> Athlete:
         row = self._table.add(_profile(config))
         self._schedule.add_athlete(row, athlete_id)
         name = config.name if config is not None and config.name else athlete_id
         athlete = Athlete(athlete_id, row, name)
+        self.hashes = _with_room(self.hashes, row)
+        self.hashes[row] = crc32(athlete_id.encode())
         self.athletes[athlete_id] = athlete
-        assert row == len(self.athlete_rows), "rows are given in their order"
-        self.athlete_rows.append(athlete)
+        if row == len(self.athlete_rows):
+            self.athlete_rows.append(athlete)
+        else:
+            self.athlete_rows[row] = athlete
         self._on_athlete(athlete)
         return athlete
+
+
+def _with_room(column: NDArray[np.int64], row: int) -> NDArray[np.int64]:
+    return column if row < len(column) else np.concatenate([column, np.zeros(row + 1, np.int64)])
 
 
 def _profile(config: AthleteConfig | None) -> Profile:

@@ -155,14 +155,26 @@ class Schedule:
         phase_ns = zlib.crc32(athlete.encode()) % PHASES * (STEP_NS // PHASES)
         lib.kf_lane_reset(self._lane(row), phase_ns)
 
-    def add_device(self, row: int, athlete: int, rank: int) -> None:
-        """Give a device a link to the lane of its athlete."""
+    def forget_athlete(self, row: int) -> None:
+        """Make a lane that of nobody, which holds nothing."""
+        self.forget(row)
+        lib.kf_lane_reset(self._lane(row), 0)
+
+    def add_device(self, row: int, athlete: int, rank: int, number: int | None = None) -> None:
+        """Give a device a link to the lane of its athlete; models know it by its number (None: its row)."""
         self.links = _grown(self.links, row)
         self._devices = max(self._devices, row + 1)
         self.links[row] = np.zeros((), LINK)
         self.links["athlete"][row], self.links["rank"][row] = athlete, rank
         self.links["core"][row], self.links["flags"][row] = NONE, lib.KF_LINK_ONLINE
         self.links["first_waiting"][row] = NONE
+        self.links["number"][row] = row if number is None else number
+
+    def forget_device(self, row: int) -> None:
+        """Make a link that of nobody; frames that were told by it are looked at one by one."""
+        self.links[row] = np.zeros((), LINK)
+        self.links["core"][row] = self.links["first_waiting"][row] = NONE
+        self.links["flags"][row] = lib.KF_LINK_SPECIAL
 
     def now_ns(self, athlete: int, arrived_ns: int) -> int:
         """Return aligned time of what tells none: its arrival; in a recording the newest time told."""

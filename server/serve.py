@@ -229,6 +229,7 @@ class Server:
             reader=self._link.reader,
             mode=figures.mode,
             acks=self._link.acks,
+            forgotten=figures.forgotten,
             late_log=None if self._late_log is None else self._late_log.status,
             workers=self._work.workers(),
         )

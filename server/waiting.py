@@ -45,6 +45,10 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._held.events)
 
+    def holds(self, row: int) -> bool:
+        """Return whether a packet of a device waits."""
+        return bool((self._held.events["device"] == row).any())
+
     def ordered(self, links: Records, packed: Packed) -> Packed:
         """Return what goes on of a batch and of what waits, in its order.
 

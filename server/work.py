@@ -169,6 +169,7 @@ class Alone:
         until_ns = self._clock.monotonic_ns() + int(GOODBYE_S * 1e9)
         for each in ended(self._engine, self._clock, until_ns):
             publishers.publish_all([each])
+        self._on_late(*self._engine.late.take())
         return self._engine.schedule.open_workouts
 
     def connected(self, *, is_connected: bool) -> None:

@@ -90,6 +90,13 @@ class Workouts:
         """Forget that a stop was ordered: it was a recording's, and what comes is not."""
         self._held_back.discard(athlete.id)
 
+    def drop(self, athlete: Athlete) -> None:
+        """Forget an athlete, who has no workout open."""
+        self._held_back.discard(athlete.id)
+        self._starting.discard(athlete.id)
+        for known in (self._workouts, self._replies, self._sports, self._done):
+            known.pop(athlete.id, None)
+
     def queued(self, athlete: Athlete, command: Command) -> None:
         """A command waits for its turn: while that is ``start``, nothing else opens a workout."""
         if command.action == "start":

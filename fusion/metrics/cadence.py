@@ -15,7 +15,8 @@ from fusion.models import body
 SPAN_S = 4.0
 CRANK_SIGMA = 1.0
 TOLD_SIGMA = 2.0
-RHYTHM_SIGMA = 1.5  # against the mean of the newest SPAN_S, of recorded walks
+RHYTHM_SIGMA = 1.1  # against the mean of the newest SPAN_S, of recorded walks whose rhythm is even,
+UNREST_SHARE = 0.3  # and of how much it changed just now, in square: a step that was late, or another pace
 DRIFT = 2.0  # a second: by how much cadence changes while nothing is heard
 STOPPED_NS = 4_000_000_000
 IMU, CADENCE, RIDE = int(Source.IMU), int(Source.CADENCE), int(Sport.RIDE)
@@ -38,7 +39,8 @@ def value(view: View) -> Raw:
     reason = np.where(some, OK, np.where(stale, STALE, NO_SOURCE))
     rate = np.where(by_crank, s["cadence_rpm"], np.where(by_body, spm, s["cadence_spm"]))
     t_ns = np.where(by_crank, s["cadence_rpm_ns"], np.where(by_body, s["body_t_ns"], s["cadence_spm_ns"]))
-    sigma = np.where(by_crank, CRANK_SIGMA, np.where(by_body, RHYTHM_SIGMA, TOLD_SIGMA))
+    uneven = np.sqrt(RHYTHM_SIGMA**2 + UNREST_SHARE * s["body_unrest"])
+    sigma = np.where(by_crank, CRANK_SIGMA, np.where(by_body, uneven, TOLD_SIGMA))
     drift = DRIFT * age_s(t_ns, due_ns)
     sigma = np.sqrt(sigma * sigma + drift * drift)
     return Raw(rate, sigma, t_ns, np.where(by_body, IMU, CADENCE), reason)

@@ -12,6 +12,7 @@ import numpy as np
 from fusion import timer
 from fusion.kalman import Floats, Mask
 from fusion.models import choice
+from fusion.models.heart_modes import decay
 from fusion.table import Fields
 
 SILENT_NS = choice.SILENT_NS
@@ -19,6 +20,7 @@ OVERLAP_NS = 50_000_000
 STILL_ACCEL = 0.3  # m/s^2, root mean square of free acceleration
 STILL_GYRO = 0.15  # rad/s
 INTERVAL_RANGE_S = (0.2, 2.0)
+UNREST_S = 1.0
 STEPS_MAX = 20  # in one window
 LOST_MIN_S = 0.045  # between neighbours; less is their samples' spacing
 POOR_RANK = 6.0  # worse is a device of whose time half is lost
@@ -28,6 +30,7 @@ FIELDS: list[tuple[Any, ...]] = [
     ("body_steps", np.float64),  # of this workout
     ("body_interval_s", np.float64),  # between steps; 0 when not stepping
     ("body_interval_ns", np.int64),
+    ("body_unrest", np.float64),  # (1/min)^2, by how much the rhythm changed within about UNREST_S
     ("body_stepping_s", np.float64),
     ("body_lost_steps", np.float64),  # that the rhythm would have made while samples were lost
 ]
@@ -61,10 +64,26 @@ def absorb(s: Fields, w: Fields) -> Walk:
     s["body_stepping_s"] = s["body_stepping_s"] + np.where(counted & stepping, duration, 0.0)
     lost = _lost_steps(s, t_ns, duration, interval)
     s["body_lost_steps"] = s["body_lost_steps"] + np.where(chosen, lost, 0.0)
-    newest = {"body_interval_s": interval, "body_interval_ns": t_ns, "still": still, "still_t_ns": t_ns}
+    unrest = _unrest(s, t_ns, interval)
+    newest = {
+        "body_unrest": unrest,
+        "body_interval_s": interval,
+        "body_interval_ns": t_ns,
+        "still": still,
+        "still_t_ns": t_ns,
+    }
     for name, value in newest.items():
         s[name] = np.where(chosen, value, s[name])
     return Walk(chosen, steps, _per_minute(interval), still)
+
+
+def _unrest(s: Fields, t_ns: timer.Times, interval_s: Floats) -> Floats:
+    """Return how much the rhythm has changed of late, (1/min)^2, (n,); to begin and to stop is no change."""
+    before, now = spm(s), _per_minute(interval_s)
+    moved = np.where((before > 0.0) & (now > 0.0), now - before, 0.0)
+    dt_s = np.minimum(np.maximum(t_ns - s["body_interval_ns"], 0) * 1e-9, 60.0)
+    unrest: Floats = s["body_unrest"] * decay(dt_s * (1.0 / UNREST_S)) + moved * moved
+    return unrest
 
 
 def _lost_steps(s: Fields, t_ns: timer.Times, duration_s: Floats, interval_s: Floats) -> Floats:

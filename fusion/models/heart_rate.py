@@ -36,7 +36,9 @@ FILTER_LAG_S = 1.0  # by which modes trail a slope that they do not hold: (1 - K
 TREND_NOISE = 0.3  # bpm/s: what the variation of recorded hearts that are steady makes of it, one sigma
 SLOPE_MAX = 3.0  # bpm/s: a reading that jumps more is no heart that changes
 LASTING_SHARE = 0.3  # of the variance of a reading, that neighbouring readings have in common, and
-STRAP_LASTING_BPM = 0.7  # of a strap's error, that does not change from reading to reading
+STRAP_LASTING_BPM = 0.7  # of a strap's error, that does not change through a workout
+ROUNDING = 1.0 / 12.0  # bpm^2, of whole beats a minute
+ALIKE = 3.0  # by which P is too small, as beats vary alike: (1 + r) / (1 - r), r = 0.5 from one to the next
 BIAS_SIGMA_BPM = 2.0  # of light
 BIAS_TIME_S = 300.0
 NOISE_TIME_S = 8.0  # in which a source's noise is learnt
@@ -125,21 +127,30 @@ def carried(s: Fields, t_ns: timer.Times) -> Carried:
 
 
 def steady_variance(s: Fields, p00: Floats) -> Floats:
-    """Return the variance of a rate that does not change, bpm^2, (n,)."""
+    """Return the variance of a rate that does not change, bpm^2, (n,), with what lasts through a workout."""
     light = s["hr_source"] != int(Source.STRAP)
     alone = s["hr_light_ns"] - s["hr_strap_ns"] > STRAP_NS
     lasting = np.where(light & alone, s["hr_bias"][1], STRAP_LASTING_BPM**2) + LASTING_SHARE * s["hr_R"]
-    worse = np.maximum(s["hr_nis"] * (1.0 / NIS_HIGH), 1.0)
-    total: Floats = (p00 + lasting) * worse
+    total: Floats = (p00 + lasting) * _worse(s)
     return total
 
 
 def variance(s: Fields, p00: Floats, slope: Floats) -> Floats:
-    """Return the variance of the rate, whose source tells it late, bpm^2, (n,)."""
-    late = s["hr_lag_s"] * np.minimum(np.abs(slope), SLOPE_MAX)
-    # What the rate does from reading to reading may be the heart or its beats' own variation.
-    total: Floats = steady_variance(s, p00) + late * late + FILTER_LAG_S**2 * s["hr_bustle"]
+    """Return the variance of the rate at a moment, whose source tells it late, bpm^2, (n,)."""
+    strap = s["hr_source"] == int(Source.STRAP)
+    alike = ROUNDING + (ALIKE - 1.0) * np.minimum(s["hr_P"][0, 0], p00)
+    steady = np.where(strap, (p00 + alike) * _worse(s), steady_variance(s, p00))
+    lag_s, steep = s["hr_lag_s"], np.minimum(np.abs(slope), SLOPE_MAX)
+    # A lag that is not known is evenly spread from none on. What the rate does within it may be the heart or
+    # its beats' own variation; light has smoothed that away.
+    within_s = np.where(strap, lag_s, FILTER_LAG_S)
+    total: Floats = steady + (lag_s * steep) ** 2 * (1.0 / 3.0) + within_s * s["hr_bustle"]
     return total
+
+
+def _worse(s: Fields) -> Floats:
+    """Return by what factor readings fit worse than chance makes of it, (n,)."""
+    return np.maximum(s["hr_nis"] * (1.0 / NIS_HIGH), 1.0)
 
 
 def absorb(s: Fields, m: Fields) -> Mask:

@@ -127,6 +127,7 @@ def _server(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("kinefuse_inbox_bytes", "Their bytes.", snapshot.waiting_bytes)
     yield _gauge("kinefuse_jobs_waiting", "Steps and commands left for later ticks.", snapshot.jobs)
     yield _gauge("kinefuse_devices", "Devices known.", status.devices)
+    yield _counter("kinefuse_devices_forgotten", "Devices that were silent for long.", status.forgotten)
     yield _gauge("kinefuse_athletes", "Athletes known.", status.athletes)
     yield _gauge("kinefuse_workouts", "Workouts that are open.", status.workouts)
     yield _gauge("kinefuse_broker_connected", "1 while connected and subscribed.", snapshot.connected)

@@ -255,6 +255,7 @@ class Member:
         _add(self.past.given_up, gone.given_up)
         _add(self.past.faults, gone.faults)
         self.past.recoveries += gone.recoveries
+        self.past.forgotten += gone.forgotten
         self._before = self.refused
         self._state = "restarting"
         self.ready.clear()

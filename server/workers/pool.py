@@ -144,6 +144,7 @@ class Pool:
             total.workouts += own.workouts
             total.jobs += own.jobs
             total.recoveries += own.recoveries
+            total.forgotten += own.forgotten
             total.mode = max(total.mode, own.mode, key=MODES.index)
             given_up.update(own.given_up)
             streams.update(own.streams)
@@ -169,6 +170,8 @@ class Pool:
     def _answered(self, number: int, answer: Answer) -> None:
         """Publish what a worker says."""
         began_ns = self._clock.monotonic_ns()
+        for device in answer.forgotten:
+            self._router.topics.remove(device)
         for device in answer.enrolled:
             self._router.enrolled(device)
         if answer.late or answer.late_left_out:

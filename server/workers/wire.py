@@ -41,6 +41,7 @@ class Answer(Struct, tag="answer", array_like=True):
     caused_ns: list[int]  # of each frame; see `server.envelopes.Outgoing`
     assured: list[tuple[str, bytes, int, bool]]  # topic, payload, QoS, retain
     enrolled: list[str]  # devices that are new
+    forgotten: list[str]  # and those that were forgotten before
     report: "Report | None" = None
     late: list[Entry] = []  # messages that came too late, where they are kept
     late_left_out: int = 0  # and how many more

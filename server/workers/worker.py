@@ -46,7 +46,7 @@ class Bench:
         self.engine = Engine(config, clock.monotonic_ns)
         self._splitter = Splitter(self.engine.topics, frames.PAYLOAD_BYTES_MAX)
         self._clock = clock
-        self._told = 0  # devices that the parent knows
+        self._told = 0  # the number of the next device that the parent does not know
         self._reported_ns = 0
         self._reports = 0
         self._refused: dict[str, int] = {}
@@ -101,11 +101,15 @@ class Bench:
             else:
                 plain.append((topic, payload, False))
                 caused_ns.append(cause_ns)
-        rows = self.engine.registry.device_rows
-        enrolled = [device.id for device in rows[self._told :]] if len(rows) > self._told else []
-        self._told = len(rows)
+        registry, ids = self.engine.registry, self.engine.forgetting.ids
+        numbers = range(self._told, registry.numbers)
+        enrolled = [registry.by_number[number].id for number in numbers if number in registry.by_number]
+        self._told = registry.numbers
+        forgotten = list(ids)
+        ids.clear()
         late, left_out = self.engine.late.take()
-        return Answer(done, frames.publish(plain), caused_ns, assured, enrolled, report, late, left_out)
+        published = frames.publish(plain)
+        return Answer(done, published, caused_ns, assured, enrolled, forgotten, report, late, left_out)
 
     def _report(self, utc_ns: int) -> Report | None:
         """Return how it is, if it is time to tell."""

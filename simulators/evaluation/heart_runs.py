@@ -19,6 +19,8 @@ from server.errors import FileError
 from server.files import read
 from server.files.recording import SampleRecording
 from server.messages import Cadence, HeartRate
+from simulators.evaluation import heart_watch
+from simulators.evaluation.heart_watch import RISE_SIGMA_MPS, Watch
 from simulators.heart import TICK_HZ, Beats, Body
 from simulators.programme import Phase
 from simulators.sensors import Optical
@@ -52,6 +54,7 @@ class Run(NamedTuple):
     light: Floats  # (k,)
     cadence: Floats  # (k,) steps a minute; NaN: no inertial device is worn
     profile: Profile = Profile()
+    watch: Watch | None = None  # None: nothing but strap, light and inertial device
 
 
 class Outcome(NamedTuple):
@@ -102,7 +105,10 @@ def simulated(seed: int, seconds: int, longest_s: float) -> Run:
     state = truth.state(t_s)
     told, cleaned = strap(beats, seconds)
     profile = Profile(mass_kg=body.mass_kg, resting_bpm=round(body.resting_bpm), max_bpm=round(body.max_bpm))
-    return Run(f"seed {seed}", truth.heart.rate_bpm(t_s), told, cleaned, light, state.cadence_spm, profile)
+    watch = heart_watch.simulated(truth, np.random.default_rng([seed, 6]), seconds)
+    return Run(
+        f"seed {seed}", truth.heart.rate_bpm(t_s), told, cleaned, light, state.cadence_spm, profile, watch
+    )
 
 
 def recorded(name: str, rr_s: Floats) -> Run:
@@ -180,12 +186,18 @@ def by_light(run: Run, second: int) -> list[tuple[float, float, Source, float]]:
     return [] if np.isnan(bpm) else [(bpm, 3.0, Source.OPTICAL, np.nan)]
 
 
-def ours(runs: Sequence[Run], *sensors: Sensors) -> Outcome:
-    """Return what is told of runs whose athletes wear these sensors and an inertial device."""
+def ours(runs: Sequence[Run], *sensors: Sensors, watch: bool = False) -> Outcome:
+    """Return what is told of runs whose athletes wear these sensors and an inertial device.
+
+    Parameters
+    ----------
+    watch : bool
+        Whether they wear their watch too.
+    """
     table = Athletes()
     rows = np.array([table.add(run.profile) for run in runs], dtype=np.intp)
-    for row in rows.tolist():
-        table.begin(row, START_NS, Sport.RUN)
+    for row, run in enumerate(runs):
+        table.begin(row, START_NS, run.watch.sport if watch and run.watch else Sport.RUN)
     seconds = max(len(run.truth) for run in runs)
     shape = (len(runs), seconds)
     out = Outcome(
@@ -198,6 +210,7 @@ def ours(runs: Sequence[Run], *sensors: Sensors) -> Outcome:
     for second in range(seconds):
         t_ns = START_NS + (second + 1) * SECOND_NS
         rates, windows = [], []
+        others: dict[str, list[tuple[float, ...]]] = {"gnss": [], "baro": [], "power": []}
         for row, run in enumerate(runs):
             if second >= len(run.truth):
                 continue
@@ -209,8 +222,12 @@ def ours(runs: Sequence[Run], *sensors: Sensors) -> Outcome:
             spm = float(run.cadence[second])
             interval_s = 60.0 / spm if spm > 60.0 else 0.0
             if not np.isnan(spm):
-                windows.append((row, t_ns - 5, 9, 2, 1.0, 0.0, 0.01, 3.0, 1.0, 0, interval_s, 64))
-        m = Measurements.of(heart_rates=rates, windows=windows)
+                rise = float(run.watch.rise_mps[second]) if watch and run.watch else 0.0
+                windows.append((row, t_ns - 5, 9, 2, 1.0, rise, RISE_SIGMA_MPS, 3.0, 1.0, 0, interval_s, 64))
+            if watch and run.watch:
+                for kind, one in heart_watch.told(run.watch, row, t_ns, second).items():
+                    others[kind] += one
+        m = Measurements.of(heart_rates=rates, windows=windows, **others)
         live = table.step(rows, np.full(len(rows), t_ns), m)["heart_rate"]
         out.value[:, second], out.sigma[:, second] = live.value, live.sigma
         out.source[:, second] = live.source
@@ -294,7 +311,8 @@ def _told_by(path: Path, recording: SampleRecording) -> Run | None:
     truth = np.interp(np.arange(seconds), known, told[known])
     none = np.full(seconds, np.nan)
     spm = _cadence(recording, rates[0][0], seconds)
-    return Run(path.name, truth, told, np.full((seconds, 3), np.nan), none, spm)
+    watch = heart_watch.recorded(recording, rates[0][0], seconds)
+    return Run(path.name, truth, told, np.full((seconds, 3), np.nan), none, spm, watch=watch)
 
 
 def _cadence(recording: SampleRecording, first_ns: int, seconds: int) -> Floats:

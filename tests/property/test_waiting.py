@@ -46,7 +46,7 @@ class Door:
         self.devices = []
         for row, recorded in enumerate(RECORDED):
             self.schedule.add_device(row, 0, 0)
-            device = Device(f"d{row}", row, athlete, "unknown", self.schedule)
+            device = Device(f"d{row}", row, row, athlete, "unknown", self.schedule)
             device.set_recorded(recorded)
             self.devices.append(device)
         self.waiting = Waiting()

@@ -48,7 +48,7 @@ class OneLane:
         self.schedule.add_device(0, 0, 0)
         self.schedule.tell(0, recorded=recorded, opens=False, is_open=True)
         self.athlete = Athlete(athlete, 0, athlete)
-        self.device = Device("d", 0, self.athlete, "unknown", self.schedule)
+        self.device = Device("d", 0, 0, self.athlete, "unknown", self.schedule)
         self.device.set_recorded(recorded)
         self.phase_ns = int(self.schedule.lanes["phase_ns"][0])
         self.jobs: list[Job] = []

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from fusion.athletes import Profile
 from fusion.kalman import REJECTS_MAX
 from fusion.measurements import Reason, Source
-from fusion.models import heart_modes, heart_rate
+from fusion.models import effort, heart_modes, heart_rate
+from fusion.state import STATE
 from tests.support.athlete_table import START_NS, Told, athlete, beat, errors, second, step
 
 
@@ -204,6 +205,33 @@ def test_steps_carry_the_rate_to_where_effort_takes_it() -> None:
     assert still["heart_rate"].value[0] == pytest.approx(70.0, abs=1.0)
     assert 95.0 < runs["heart_rate"].value[0] < 150.0
     assert runs["heart_rate"].sigma[0] > still["heart_rate"].sigma[0]
+
+
+def test_a_hill_carries_the_rate_further_than_the_flat() -> None:
+    """A barometer that falls tells of a climb of 0.2 m/s: 10.8 ml/kg/min, some 30 beats in the end."""
+    flat, hill = athlete(), athlete()
+    for t in range(1, 241):
+        heart_rates = [beat(t, 150.0)] if t <= 180 else []
+        rise_m = 0.2 * max(t - 180, 0)
+        for table, climb_m in ((flat, 0.0), (hill, rise_m)):
+            windows = second(t, steps=3, interval_s=60 / 165)
+            pressure = [(t, 101_325.0 - 12.0 * climb_m)]
+            live = step(table, t, heart_rates=heart_rates, windows=windows, baro=pressure)
+            if table is flat:
+                level = live["heart_rate"].value[0]
+    assert level == pytest.approx(150.0, abs=2.0)
+    assert 8.0 < live["heart_rate"].value[0] - level < 30.0
+
+
+def test_an_athlete_whose_heart_does_not_follow_effort_is_not_carried_by_it() -> None:
+    table = athlete()
+    columns = {name: np.moveaxis(table.state[name], 0, -1) for name in STATE.names or ()}
+    usual = effort.gain(columns, START_NS)[0]
+    for t in range(1, 601):
+        interval_s = 60 / 165 if t // 60 % 2 else 60 / 110
+        step(table, t, heart_rates=[beat(t, 140.0)], windows=second(t, steps=1, interval_s=interval_s))
+    columns = {name: np.moveaxis(table.state[name], 0, -1) for name in STATE.names or ()}
+    assert effort.gain(columns, START_NS)[0] < 0.4 * usual
 
 
 @pytest.mark.parametrize("bpm", [0.0, 24.9, 250.1, -60.0, np.nan, np.inf])
