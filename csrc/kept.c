@@ -9,15 +9,19 @@
 
 #include "internal.h"
 
-#define PACKED 0x80u /* beside the kind: a window that was packed */
+#define PACKED 0x80u /* beside the kind: a window that was packed, */
+#define ALIKE 0x40u  /* and shares the end of that with its page */
 #define KEY_BYTES 16 /* a record's row and time, which are known without it */
 
 typedef struct {
-    int32_t device;
     float duration_s, dv_up_mps, dv_sigma_mps, accel_rms, gyro_rms, step_interval_s;
+    uint8_t steps;
+    uint8_t rank;
     uint16_t flags;
-    uint8_t rank, steps;
+    int32_t device;
 } packed_window;
+
+#define OWN_BYTES offsetof(packed_window, rank) /* the rest is mostly that of the window before */
 
 typedef struct {
     uint8_t kind;
@@ -28,6 +32,7 @@ typedef struct {
 
 _Static_assert(sizeof(kf_page) == 256, "no padding");
 _Static_assert(sizeof(packed_window) == 32, "no padding");
+_Static_assert(sizeof((kf_page){0}.alike) == sizeof(packed_window) - OWN_BYTES, "room for it");
 
 static kf_page *page_at(const kf_schedule *s, uint32_t page)
 {
@@ -94,6 +99,8 @@ static void unpack_window(const packed_window *in, uint8_t *record)
 /* Bytes of what is kept that begins with this kind. */
 static size_t length(const kf_schedule *s, uint8_t kind)
 {
+    if (kind & ALIKE)
+        return KEY_PACKED + OWN_BYTES;
     return KEY_PACKED + (kind & PACKED ? sizeof(packed_window) : s->record_bytes[kind] - (size_t)KEY_BYTES);
 }
 
@@ -121,12 +128,18 @@ static kf_page *page_for(kf_schedule *s, kf_lane *lane, int64_t t_ns, size_t byt
     fresh->newest_ns = INT64_MIN;
     fresh->next = KF_NONE;
     fresh->begin = fresh->end = 0;
+    fresh->has_alike = 0;
     if (last)
         last->next = page;
     else
         lane->kept_first = page;
     lane->kept_last = page;
     return fresh;
+}
+
+static bool is_alike(const kf_page *page, const packed_window *w)
+{
+    return page->has_alike && !memcmp(page->alike, (const uint8_t *)w + OWN_BYTES, sizeof page->alike);
 }
 
 void kf_kept_add(kf_schedule *s, kf_lane *lane, const kf_item *item)
@@ -141,10 +154,17 @@ void kf_kept_add(kf_schedule *s, kf_lane *lane, const kf_item *item)
         if (pack_window(&whole, &window)) {
             kind |= PACKED;
             rest = &window;
+            if (lane->kept_last != KF_NONE && is_alike(page_at(s, lane->kept_last), &window))
+                kind |= ALIKE;
         }
     }
+    kf_page *page = page_for(s, lane, item->t_ns, length(s, kind));
+    if (kind & PACKED && !page->has_alike) {
+        memcpy(page->alike, (const uint8_t *)&window + OWN_BYTES, sizeof page->alike);
+        page->has_alike = 1;
+        kind |= ALIKE;
+    }
     const size_t bytes = length(s, kind);
-    kf_page *page = page_for(s, lane, item->t_ns, bytes);
     const int32_t since_ns = (int32_t)(item->t_ns - page->first_ns);
     uint8_t *to = page->bytes + page->end;
     to[0] = kind;
@@ -191,17 +211,20 @@ void kf_kept_clear(kf_schedule *s, kf_lane *lane)
 }
 
 /* Write out what is kept at a place of a page. */
-static void unpack(const kf_schedule *s, const uint8_t *bytes, int64_t t_ns, uint32_t row, kf_item *out)
+static void unpack(const kf_schedule *s, const kf_page *page, size_t at, uint32_t row, kf_item *out)
 {
-    const uint8_t kind = bytes[0];
+    const uint8_t *bytes = page->bytes + at, kind = bytes[0];
+    const int64_t t_ns = page->first_ns + key_at(bytes).since_ns;
     const int32_t key = (int32_t)row;
     packed_window window;
 
-    *out = (kf_item){.t_ns = t_ns, .kind = kind & ~PACKED};
+    *out = (kf_item){.t_ns = t_ns, .kind = kind & ~(PACKED | ALIKE)};
     memcpy(out->record, &key, sizeof key);
     memcpy(out->record + 8, &t_ns, sizeof t_ns);
     if (kind & PACKED) {
-        memcpy(&window, bytes + KEY_PACKED, sizeof window);
+        memcpy(&window, bytes + KEY_PACKED, length(s, kind) - KEY_PACKED);
+        if (kind & ALIKE)
+            memcpy((uint8_t *)&window + OWN_BYTES, page->alike, sizeof page->alike);
         unpack_window(&window, out->record);
     } else {
         memcpy(out->record + KEY_BYTES, bytes + KEY_PACKED, length(s, kind) - KEY_PACKED);
@@ -220,7 +243,7 @@ uint32_t kf_kept_tell(const kf_schedule *s, uint32_t row, int64_t from_ns, int64
         for (size_t i = page->begin; i < page->end; i += length(s, page->bytes[i])) {
             const int64_t t_ns = page->first_ns + key_at(page->bytes + i).since_ns;
             if (t_ns > from_ns && t_ns <= until_ns)
-                unpack(s, page->bytes + i, t_ns, row, &out[count++]);
+                unpack(s, page, i, row, &out[count++]);
         }
     }
     return count;

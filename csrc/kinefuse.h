@@ -432,7 +432,9 @@ typedef struct {
     int64_t newest_ns;   /* of all that ever stood in it */
     uint32_t next;       /* the lane's next page, or the next free one; KF_NONE: none */
     uint16_t begin, end; /* of what is kept, in bytes */
-    uint8_t bytes[232];
+    uint8_t alike[7];    /* what windows of one device share, */
+    uint8_t has_alike;   /* where this is told */
+    uint8_t bytes[224];
 } kf_page;
 
 /* The record of KF_KIND_WINDOW. */

@@ -276,6 +276,19 @@ bool kf_lane_is_ripe(const kf_schedule *s, const kf_lane *lane)
     return age_ns >= s->window_ns - s->window_ns / 3;
 }
 
+/* After when something is yet wanted: the newest base before all that may come, and that waits for a rewind.
+ */
+static int64_t wanted_from(const kf_schedule *s, const kf_lane *lane)
+{
+    const int64_t may_come_ns = lane->watermark_ns - s->window_ns;
+    const int64_t oldest_ns = lane->dirty_ns < may_come_ns ? lane->dirty_ns : may_come_ns;
+
+    for (uint32_t i = lane->base_count; i-- > 0;)
+        if (lane->bases[i] < oldest_ns)
+            return lane->bases[i];
+    return oldest_ns - KF_BASE_NS - (int64_t)2 * KF_STEP_NS;
+}
+
 /* Aligned time has reached t_ns: tell the steps that are due. */
 void kf_lane_advance(kf_schedule *s, uint32_t row, int64_t t_ns, kf_cause why)
 {
@@ -296,7 +309,7 @@ void kf_lane_advance(kf_schedule *s, uint32_t row, int64_t t_ns, kf_cause why)
         if (t_ns - lane->due_ns > KF_CATCH_UP_NS)
             lane->due_ns = kf_lane_grid_after(lane, t_ns - KF_STEP_NS);
     }
-    const int64_t old_ns = lane->watermark_ns - s->window_ns - KF_BASE_NS - (int64_t)2 * KF_STEP_NS;
+    const int64_t old_ns = wanted_from(s, lane);
     while (lane->kept_count && kf_kept_oldest(s, lane) <= old_ns)
         drop_oldest(s, lane);
 }

@@ -19,8 +19,12 @@ T0 = 1_700_000_000 * S
 AGAIN = (lib.KF_JOB_REWIND, lib.KF_JOB_REDO)
 
 floats = st.one_of(st.floats(), st.floats(width=32), st.just(0.0), st.just(-0.0))
-counts = st.one_of(st.integers(0, 300), st.integers(-(2**31), 2**31 - 1))
-fields: dict[str, st.SearchStrategy[Any]] = {"f": floats, "i": counts, "u": st.integers(0, 2**32 - 1)}
+counts = st.one_of(st.integers(0, 1), st.integers(0, 300), st.integers(-(2**31), 2**31 - 1))
+fields: dict[str, st.SearchStrategy[Any]] = {
+    "f": floats,
+    "i": counts,
+    "u": st.one_of(st.integers(0, 1), st.integers(0, 2**32 - 1)),
+}
 
 
 def records(kind: int) -> st.SearchStrategy[tuple[int, tuple[Any, ...]]]:
