@@ -92,8 +92,9 @@ class Rewinds:
     def can_start(self, job: Due) -> bool:
         """Return False where the step to go back to was given up, or more was done since than is known."""
         row = int(job.jobs["athlete"][0])
-        known = self._workouts.can_rewind(self._registry.athlete_rows[row])
-        return known and self._bases.has(row, int(job.jobs["due_ns"][0]))
+        base_ns = int(job.jobs["due_ns"][0])
+        known = self._workouts.can_rewind(self._registry.athlete_rows[row], base_ns)
+        return known and self._bases.has(row, base_ns)
 
     def settle(self, athlete: Athlete) -> None:
         """Let nothing go back to before now: something was done that is no job."""

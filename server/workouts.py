@@ -16,6 +16,7 @@ REPLIES_KEPT = 64  # a command that comes twice gets the answer of the first tim
 LAPS_MAX = 1_000
 DONE_NS = 60_000_000_000  # what was done is known for so long, for rewinds
 DONE_MAX = 256
+OLD_KEPT = 16  # and of what is older the newest: where a recording has a hole a rewind goes back across it
 
 
 @dataclass(slots=True)
@@ -71,6 +72,7 @@ class Workouts:
         self._replies: dict[str, OrderedDict[str, Reply]] = {}
         self._sports: dict[str, Sport] = {}
         self._done: dict[str, list[Done]] = {}  # newest last, if not in the order of their times
+        self._dropped_ns: dict[str, int] = {}  # the newest that is no longer known
 
     def expect(self, athlete: Athlete, sport: Sport | None) -> None:
         """A device told which sport it is set to: the next workout is of that sport."""
@@ -94,7 +96,7 @@ class Workouts:
         """Forget an athlete, who has no workout open."""
         self._held_back.discard(athlete.id)
         self._starting.discard(athlete.id)
-        for known in (self._workouts, self._replies, self._sports, self._done):
+        for known in (self._workouts, self._replies, self._sports, self._done, self._dropped_ns):
             known.pop(athlete.id, None)
 
     def queued(self, athlete: Athlete, command: Command) -> None:
@@ -202,9 +204,9 @@ class Workouts:
         if done and done[-1].command is None and done[-1].t_ns == since_ns:
             self._done[athlete.id] = done[-1:]
 
-    def can_rewind(self, athlete: Athlete) -> bool:
-        """Return False where more was done than is known."""
-        return len(self._done.get(athlete.id, ())) <= DONE_MAX
+    def can_rewind(self, athlete: Athlete, t_ns: int) -> bool:
+        """Return False where more was done since aligned ``t_ns`` than is known."""
+        return self._dropped_ns.get(athlete.id, t_ns - 1) < t_ns
 
     def results(self, athlete: Athlete, t_ns: int) -> dict[str, tuple[int, Result]]:
         """Return, by their ids, revision and result at ``t_ns`` of workouts that may be revised."""
@@ -260,8 +262,15 @@ class Workouts:
             current.ended = None
 
     def _note(self, athlete: Athlete, done: Done) -> None:
-        kept = [each for each in self._done.get(athlete.id, ()) if each.t_ns > done.t_ns - DONE_NS]
-        self._done[athlete.id] = [*kept[-DONE_MAX:], done]
+        known, old_ns = self._done.get(athlete.id, []), done.t_ns - DONE_NS
+        kept = [each for each in known[:-OLD_KEPT] if each.t_ns > old_ns] + known[-OLD_KEPT:]
+        dropped = [each.t_ns for each in known[:-OLD_KEPT] if each.t_ns <= old_ns]
+        dropped += [each.t_ns for each in kept[:-DONE_MAX]]
+        if dropped:
+            before_ns = self._dropped_ns.get(athlete.id, dropped[0])
+            self._dropped_ns[athlete.id] = max(before_ns, *dropped)
+        kept = kept[-DONE_MAX:]
+        self._done[athlete.id] = [*kept, done]
 
     def _carry_out(self, athlete: Athlete, command: Command, t_ns: int) -> tuple[str, list[Workout]]:
         """Return the reason of a refusal, empty when there is none, and what happened."""

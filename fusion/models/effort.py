@@ -26,10 +26,13 @@ FALL_S = 55.0
 WALK, RUN, RIDE = 0.1, 0.2, 10.8
 WALK_UP, RUN_UP = 1.8, 0.9
 DOWN_MAX, UP_MAX = -0.1, 0.3  # of grade: steeper down saves no more (Minetti et al. 2002)
+DOWN_SHARE = 0.5  # of what the level asks for, at least (Minetti et al. 2002)
+STRIDE_MIN, STRIDE_MAX = 0.5, 1.6  # of the speed that steps tell
 CLIMB_MPS = 0.1  # how fast athletes climb on foot, one sigma: a climb less sure than that counts less
 SPEED_NS = 5_000_000_000  # after which a speed or a climb is no longer that of the moment
 RUNNING_SPM = 140.0
 UPTAKE_RESERVE = 42.0  # ml/kg/min above rest of a trained adult; 30 to 60 is usual, hence
+UPTAKE_MAX = 1.5 * UPTAKE_RESERVE
 GAIN_SHARE = 0.2  # of what it makes of the rate, one sigma
 MEAN_S = 60.0  # rate and effort count as they differ from their means of so long: hearts drift,
 LEARN_S = 1_800.0  # and so long an athlete's own gain is learnt
@@ -100,6 +103,8 @@ def on_foot(s: Fields, t_ns: Any, spm: Floats, by_steps_mps: Floats, use: Mask) 
     sensed = np.abs(t_ns - s["sensor_t_ns"]) <= SPEED_NS
     east, north = s["pos_x"][2], s["pos_x"][3]
     ground = np.where(fixed, np.sqrt(east * east + north * north), s["sensor_mps"])
+    # Whose steps tell another speed is carried, or the fixes are wrong.
+    ground = np.minimum(np.maximum(ground, STRIDE_MIN * by_steps_mps), STRIDE_MAX * by_steps_mps)
     high = np.abs(t_ns - s["alt_t_ns"]) <= SPEED_NS
     speed = np.where((fixed | sensed) & high & steps, ground, by_steps_mps)
     sure = CLIMB_MPS**2 / (CLIMB_MPS**2 + s["alt_P"][1, 1])
@@ -107,7 +112,8 @@ def on_foot(s: Fields, t_ns: Any, spm: Floats, by_steps_mps: Floats, use: Mask) 
     climb = np.minimum(np.maximum(climb, DOWN_MAX * speed), UP_MAX * speed)
     level = np.where(runs, RUN, WALK) * speed
     free = use & (np.abs(t_ns - s["power_t_ns"]) > BETTER_NS)
-    _take(s, t_ns, 60.0 * (level + np.where(runs, RUN_UP, WALK_UP) * climb), free)
+    demand = 60.0 * np.maximum(level + np.where(runs, RUN_UP, WALK_UP) * climb, DOWN_SHARE * level)
+    _take(s, t_ns, np.minimum(demand, UPTAKE_MAX), free)
 
 
 def from_power(s: Fields, t_ns: Any, use: Mask) -> None:

@@ -47,7 +47,8 @@ STATES = 5
 # White acceleration, m^2/s^3, by Sport: other, run, walk, hike, ride, swim, ski, row.
 ACCEL_DENSITY = np.array([6.0, 0.2, 0.1, 0.1, 0.7, 0.2, 6.0, 0.2])
 SPEED_SIGMA_MPS = 5.0  # before anything is known
-SCALE_SIGMA = 0.05  # of s
+SCALE_SIGMA = 0.05  # of s,
+SCALE_MAX = 3.0 * SCALE_SIGMA  # beyond which it is the fixes that are wrong
 SCALE_TIME_S = 300.0
 WHITE_SHARE = 0.03  # of the stated horizontal accuracy, from fix to fix, at 1 Hz
 WHITE_MIN_M = 0.2
@@ -56,7 +57,7 @@ ACCURACY_RANGE_M = (1.0, 1e4)
 DOPPLER_DEFAULT_MPS = 0.4
 DOPPLER_RANGE_MPS = (0.1, 50.0)
 COURSE_SIGMA_RAD = 1.0  # receivers tell a smoothed course, which lags in bends
-KEPT_SHARE = 0.02  # of the variance of white noise, that the filter leaves from fix to fix
+KEPT_SHARE = 0.02  # of the variance of white noise, that the filter leaves of it in speed, 1/s^2
 LED_M2 = 1.0  # of white noise; with more, Doppler speed says how long the way is
 BOUND = 1.5  # of innovations in sigmas: a hop of a fix tells nothing of the athlete
 
@@ -256,13 +257,13 @@ def _noise(state: Table, now: _Round) -> _Noise:
     watched = np.isnan(now.doppler) & (now.gap_s <= GAP_S) & ~_driven(state, rows, now.t_ns)
     left = rest.absorb(state, rows, now.t_ns, dt_s, now.z, accuracy, watched)
     white, slow = rest.learnt_noise(state, rows)
-    learnt = np.maximum(white, state["scatter_m2"][rows] / np.clip(dt_s, 0.01, 1.0))
+    learnt = np.maximum(white, scatter.of(state, rows, now.doppler, now.gap_s))
     R = np.maximum(fix_noise(accuracy, dt_s), np.minimum(learnt, accuracy * accuracy))
     # Where fixes scatter Doppler speed leads, and has the noise that is told, across the way too.
     told = now.m["speed_acc_mps"]
-    told_m = np.where(told > 0.0, np.minimum(told, DOPPLER_RANGE_MPS[1]), 0.0) * np.minimum(dt_s, 1.0)
-    led = learnt / (learnt + LED_M2)
-    return _Noise(R, slow * dt_s + KEPT_SHARE * learnt + led * told_m * told_m, left)
+    told = np.where(told > 0.0, np.minimum(told, DOPPLER_RANGE_MPS[1]), 0.0)
+    speed2 = KEPT_SHARE * learnt + learnt / (learnt + LED_M2) * told * told
+    return _Noise(R, slow * dt_s + speed2 * np.minimum(dt_s, 1.0) ** 2, left)
 
 
 def _filtered(state: Table, now: _Round, noise: _Noise, x: Floats, P: Floats) -> _Filtered:
@@ -402,6 +403,7 @@ def _doppler(x: Floats, P: Floats, m: Records, z: Floats, use: Mask) -> tuple[Fl
         across = u_e * x[3] - u_n * x[2]
         sigma = np.where(still, sigma, COURSE_SIGMA_RAD * np.where(moving, z, 0.0) + 0.3)
         x, P, _, _ = update(x, P, -across, ((2, -u_n), (3, u_e)), sigma * sigma, sideways, DOPPLER_GATE)
+    x[4] = np.clip(x[4], -SCALE_MAX, SCALE_MAX)
     return x, P
 
 

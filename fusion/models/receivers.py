@@ -95,6 +95,7 @@ def _move(state: Table, rows: timer.Rows, t_ns: timer.Times) -> None:
     s["pos_e_m"] = s["pos_e_m"] - offset[0]
     s["pos_n_m"] = s["pos_n_m"] - offset[1]
     s["other_device"] = np.where(known, choice.NOBODY, s["other_device"])
+    s["scatter_m2"] = np.zeros(len(rows))
 
 
 def _whole(m: Fields) -> Mask:

@@ -38,10 +38,25 @@ def learn(
     scale : (n,)
         What Doppler speed is too long by, as a factor.
     span_s : (n,)
+
+    What was learnt fades while nothing is told to learn from.
     """
-    use: Mask = (doppler_mps > SLOW_MPS) & (span_s <= SPAN_S)  # NaN is not
+    told = _told(doppler_mps, span_s)
+    use: Mask = told & (doppler_mps > SLOW_MPS)
     off = step_m - np.where(use, doppler_mps, 0.0) * span_s / scale
     known = state["scatter_m2"][rows]
     one = np.minimum(0.5 * off * off, HOP * np.maximum(known, FLOOR_M2))
     gain = 1.0 / np.clip(state["pos_fixes"][rows], FIXES_MIN, MEMORY)
-    state["scatter_m2"][rows] = np.where(use, known + gain * (one - known), known)
+    fading = np.where(told, known, known * (1.0 - 1.0 / MEMORY))
+    state["scatter_m2"][rows] = np.where(use, known + gain * (one - known), fading)
+
+
+def of(state: Table, rows: timer.Rows, doppler_mps: Floats, span_s: Floats) -> Floats:
+    """Return the variance that fixes like these scatter by, on each axis, m^2, (n,); 0: nothing is known."""
+    return np.where(_told(doppler_mps, span_s), state["scatter_m2"][rows], 0.0)
+
+
+def _told(doppler_mps: Floats, span_s: Floats) -> Mask:
+    """Return which steps Doppler speed tells the length of."""
+    told: Mask = np.isfinite(doppler_mps) & (span_s <= SPAN_S)
+    return told
