@@ -81,8 +81,9 @@ size_t kf_streams_hear(const kf_supervision *s, const kf_heard *heard, size_t co
         const double age_s = speed > 0 ? 0 : (double)(h->arrived_ns - h->newest_ns) * 1e-9;
         const int to_look_at = stream->state != KF_STREAM_ALIVE || age_s > s->lifespan_s;
         const int64_t deadline_ns = (int64_t)kf_stream_deadline_ns(s, interval_s, speed);
-        stream->due_ns = to_look_at ? 0 : h->arrived_ns + deadline_ns + 1;
-        stream->heard_ns = h->arrived_ns;
+        if (h->arrived_ns > stream->heard_ns) /* what waited for its predecessor is told after it */
+            stream->heard_ns = h->arrived_ns;
+        stream->due_ns = to_look_at ? 0 : stream->heard_ns + deadline_ns + 1;
         stream->interval_s = (float)interval_s;
         stream->age_s = (float)age_s;
         stream->rests = h->rests;

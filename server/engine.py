@@ -98,7 +98,7 @@ class Engine:
         self.ingest.keeps_singles = self.late.keeps
         self.forgetting = Forgetting(
             *(config, self.registry, self.schedule, self.workouts, self.jobs),
-            *(self.health, self.pings, self.topics, self.waiting),
+            *(self.health, self.pings, self.topics, self.waiting, self._go_live),
         )
         self.given_up = self.jobs.given_up
         self.behind = False

@@ -9,11 +9,12 @@ are reset when it is given up, and models know devices by numbers that are never
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
 
+from fusion._core import lib
 from server.config import Config
 from server.envelopes import Outgoing
 from server.frames import Topics
@@ -55,6 +56,7 @@ class Forgetting:
         pings: Pings,
         topics: Topics,
         waiting: Waiting,
+        go_live: Callable[[Device], None],
     ) -> None:
         self.count = 0
         self.ids: deque[str] = deque(maxlen=IDS_MAX)
@@ -62,32 +64,35 @@ class Forgetting:
         self._registry, self._schedule, self._workouts = registry, schedule, workouts
         self._jobs, self._health, self._pings, self._topics = jobs, health, pings, topics
         self._waiting = waiting
+        self._go_live = go_live
         self._looked_ns = 0
+        self._in_vain = False  # the last look freed nobody though room was wanted
 
     def due(self, utc_ns: int) -> list[Outgoing]:
         """Forget who is to be forgotten; nothing is being read."""
         registry = self._registry
-        if 0 <= utc_ns - self._looked_ns < LOOK_NS and not registry.wants_room:
+        if 0 <= utc_ns - self._looked_ns < LOOK_NS and (self._in_vain or not registry.wanting):
             return []
-        self._looked_ns = utc_ns
+        self._looked_ns, wanted = utc_ns, bool(registry.wanting)
         out: list[Outgoing] = []
-        most = self.count + FORGOTTEN_MAX
+        before = self.count
         devices, athletes = self._needed()
         for device, silent_ns in self._silent(utc_ns, ROOM_NS if devices > 0 or athletes > 0 else FORGET_NS):
             makes_room = devices > 0 or (athletes > 0 and registry.is_passing(device.athlete))
             if (silent_ns < FORGET_NS and not makes_room) or not self._may_go(device):
                 continue
-            before = len(registry.athletes)
+            known = len(registry.athletes)
             out += self._forget(device)
-            devices, athletes = devices - 1, athletes - before + len(registry.athletes)
-            if self.count == most:
+            devices, athletes = devices - 1, athletes - known + len(registry.athletes)
+            if self.count == before + FORGOTTEN_MAX:
                 break
+        self._in_vain = wanted and self.count == before
         return out
 
     def _needed(self) -> tuple[int, int]:
         """Return how many devices and athletes have to go for those who are new."""
-        registry, wanted = self._registry, int(self._registry.wants_room)
-        registry.wants_room = False
+        registry, wanted = self._registry, len(self._registry.wanting)
+        registry.wanting.clear()
         devices = len(registry.devices) - self._devices_max + max(wanted, self._devices_max // SPARE)
         athletes = len(registry.athletes) - self._athletes_max + max(wanted, self._athletes_max // SPARE)
         return devices, athletes
@@ -97,6 +102,8 @@ class Forgetting:
         rows, since_ns = self._registry.device_rows, self._registry.since_ns
         heard_ns = np.maximum(self._schedule.links["arrived_ns"][: len(rows)], since_ns[: len(rows)])
         old = np.flatnonzero(heard_ns <= utc_ns - least_ns)
+        lanes = self._schedule.lanes[self._schedule.links["athlete"][old]]
+        old = old[(lanes["flags"] & lib.KF_LANE_OPEN == 0) & (lanes["jobs"] == 0)]
         for row in old[np.argsort(heard_ns[old], kind="stable")].tolist():
             yield rows[row], utc_ns - int(heard_ns[row])
 
@@ -105,15 +112,15 @@ class Forgetting:
         athlete = device.athlete
         if self._workouts.is_open(athlete) or self._jobs.ordered[athlete.row]:
             return False
-        if self._schedule.lanes["jobs"][athlete.row] or athlete.row in self._jobs.rewound:
+        if athlete.row in self._jobs.rewound or self._waiting.holds(device.row):
             return False
-        if self._waiting.holds(device.row):
-            return False
-        return all(each.through is not device for each in athlete.devices)
+        return not device.speaks_for
 
     def _forget(self, device: Device) -> list[Outgoing]:
         registry, athlete = self._registry, device.athlete
         out = self._jobs.rewind_now(athlete)
+        if device.recorded:
+            self._go_live(device)  # its athlete may have others, or come again
         self._topics.remove(device.id)
         self._pings.forget(device)
         self._health.forget(device)

@@ -8,7 +8,7 @@ comes here message by message.
 """
 
 import re
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -34,6 +34,7 @@ from server.schedule import NONE, Schedule
 _ID = re.compile(ID_PATTERN)
 _HAS_BOOT, _HAS_SEQ, _MEANS = int(lib.KF_HAS_BOOT), int(lib.KF_HAS_SEQ), int(lib.KF_MEANS)
 _BINARY_MAGIC = b"K"
+BIRTHS_MAX = 256
 
 Obey = Callable[[str, Command, Incoming, Batch], None]  # takes a command to an athlete on, or answers why not
 
@@ -82,6 +83,7 @@ class Ingest:
         self._number = 0  # of the next message of the tick
         self._since_ns = self._dropped = 0
         self._segment: _Segment | None = None
+        self._births: OrderedDict[str, Incoming] = OrderedDict()  # for which there was no place, newest last
 
     def read(
         self, arrivals: Sequence[Incoming | Chunk], settle: Callable[[Batch], None], since_ns: int = 0
@@ -119,6 +121,7 @@ class Ingest:
         self._take_frames()
         if self._batch:
             batch, self._batch = self._batch, Batch()
+            self._batch.number = batch.number  # the message that is being read goes on in the next one
             self._settle(batch)
 
     def _settle_changes(self, athlete: Athlete) -> None:
@@ -128,6 +131,7 @@ class Ingest:
 
     def _turn(self, device: Device) -> None:
         """See to it that a device's clock is what it should be before its next packet is taken in."""
+        self._settle_changes(device.athlete)
         follows = device.through is not None and device.recorded != device.through.recorded
         if device.played or follows:
             self._cut()
@@ -224,6 +228,8 @@ class Ingest:
             self.refused["topic"] += 1
 
     def _device(self, device_id: str, kind: str, message: Incoming) -> None:
+        if kind != "status" and device_id in self._births and self._registry.has_room:
+            self._device(device_id, "status", self._births.pop(device_id))  # there was no place for it
         known = self._registry.devices.get(device_id)
         if known is not None and kind != "status":
             self._settle_changes(known.athlete)
@@ -244,8 +250,14 @@ class Ingest:
                     self._packet(device, kind, packet, message)
             for reason in refused:
                 self.refuse(device_id, reason)
-        except (DecodeError, NotEnrolledError) as error:
+        except DecodeError as error:
             self.refuse(device_id, error.reason)
+        except NotEnrolledError as error:
+            self.refuse(device_id, error.reason)
+            if kind == "status" and error.reason != "unknown_device":
+                self._births[device_id] = message
+                if len(self._births) > BIRTHS_MAX:
+                    self._births.popitem(last=False)
 
     def _packet(self, device: Device, kind: str, packet: Packet | Command, message: Incoming) -> None:
         """Append a low-rate packet of a device that speaks for itself."""
@@ -340,7 +352,6 @@ class Ingest:
         try:
             if decoded.packets or decoded.watch is not None:
                 device = self._registry.device(decoded.device)
-                self._settle_changes(device.athlete)
                 self._phone(device, decoded, message)
         except NotEnrolledError as error:
             self.refuse(decoded.device, error.reason)

@@ -202,14 +202,14 @@ class LateLog:
             try:
                 self._write([_line(entry) for entry in entries])
                 self._error = ""
-            except OSError as error:
+            except (OSError, ValueError) as error:  # a topic may be no text that can be written
                 self._failed += len(entries)
                 self._fail(error)
             self._done_bytes += sum(entry.size for entry in entries)
 
-    def _fail(self, error: OSError) -> None:
+    def _fail(self, error: OSError | ValueError) -> None:
         """Say what is wrong, once, and begin anew with the next records."""
-        told = error.strerror or str(error)
+        told = (error.strerror if isinstance(error, OSError) else None) or str(error)
         if told != self._error:
             with contextlib.suppress(OSError, ValueError):  # a terminal that has gone is no reason to end
                 print(f"kinefuse: the late log cannot be written: {told}", file=sys.stderr, flush=True)

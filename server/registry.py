@@ -1,6 +1,6 @@
 """Who is who: devices, the athletes that wear them, and how unknown devices are enrolled."""
 
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from struct import Struct
@@ -26,6 +26,8 @@ from server.schedule import NONE, Schedule
 STEP_RANK: dict[Placement, int] = {"foot": 0, "hip": 1, "chest": 2, "pocket": 3, "wrist": 4, "unknown": 5}
 
 VACANT_NS = 2**62
+WANTING_MAX = 64
+KEPT_MAX = 4096  # devices that were forgotten, of which what they told of themselves is kept
 LIMIT_NS = 10_000_000  # a live device's low-rate messages, for ever: 100 a second,
 LIMIT_BURST_NS = 10_000_000_000  # and after a silence so much of that at once: 1,000
 SEEN_KEPT = 128  # low-rate messages of a device by which a duplicate is known,
@@ -44,6 +46,7 @@ class Device:
     schedule: Schedule
     model: str = ""
     through: "Device | None" = None  # the device that speaks for it, whose clock it has
+    speaks_for: int = 0  # devices
     recorded: bool = False
     played: bool = False  # its recording has ended: what comes next is live
     native: bool = False  # it speaks on topics of its own: nobody else may speak for it
@@ -175,7 +178,8 @@ class Registry:
         self.by_number: dict[int, Device] = {}
         self.now_ns = 0  # UTC of the tick
         self.numbers = 0  # of devices that ever were
-        self.wants_room = False  # somebody was refused for want of it
+        self.wanting: set[str] = set()  # who were refused for want of room, some of them
+        self._kept: OrderedDict[str, tuple[Placement, str, tuple[float, float]]] = OrderedDict()
         self.device_rows: list[Device] = []  # a vacant row still has the device that is forgotten
         self.athlete_rows: list[Athlete] = []  # likewise
         self.hashes = np.zeros(64, np.int64)  # of their ids
@@ -197,6 +201,11 @@ class Registry:
             self._add_athlete(athlete.id, athlete)
             for device in athlete.devices:
                 self._known[device.id] = (athlete, device.placement)
+
+    @property
+    def has_room(self) -> bool:
+        """Return whether another device, and another athlete, can be enrolled."""
+        return len(self.devices) < self._devices_max and len(self.athletes) < self._athletes_max
 
     def device(self, device_id: str, *, worn_with: Device | None = None) -> Device:
         """Return the device, enrolled if need be, or raise NotEnrolledError.
@@ -232,11 +241,11 @@ class Registry:
         if unnamed and (not self._enrolls or device_id in self._configured):
             raise NotEnrolledError("unknown_device")
         if len(self.devices) >= self._devices_max:
-            self.wants_room = True
+            self._want(device_id)
             raise NotEnrolledError("devices_max")
         own = self.athletes.get(device_id) if unnamed else None
         if unnamed and own is None and len(self.athletes) >= self._athletes_max:
-            self.wants_room = True
+            self._want(device_id)
             raise NotEnrolledError("athletes_max")
         if known is not None:
             athlete, placement = self.athletes[known[0].id], known[1]
@@ -244,6 +253,8 @@ class Registry:
             athlete, placement = worn_with.athlete, "unknown"
         else:
             athlete, placement = own or self._add_athlete(device_id, None), "unknown"
+        # It may be connected all the time, and does not tell a second time what it is.
+        placement, model, ranges = self._kept.pop(device_id, (placement, "", (0.0, 0.0)))
         row = self._vacant.pop() if self._vacant else len(self.device_rows)
         number = self.numbers
         self.numbers += 1
@@ -253,7 +264,10 @@ class Registry:
         self._streams.add(row)
         self._schedule.add_device(row, athlete.row, STEP_RANK[placement], number)
         device = Device(device_id, row, number, athlete, placement, self._schedule, through=worn_with)
+        device.model, device.ranges = model, ranges
         device.set_recorded(False)
+        if worn_with is not None:
+            worn_with.speaks_for += 1
         self.devices[device_id] = self.by_number[number] = device
         if row == len(self.device_rows):
             self.device_rows.append(device)
@@ -261,6 +275,10 @@ class Registry:
             self.device_rows[row] = device
         athlete.devices.append(device)
         return device
+
+    def _want(self, device_id: str) -> None:
+        if len(self.wanting) < WANTING_MAX:
+            self.wanting.add(device_id)
 
     def forget(self, device: Device) -> None:
         """Forget a device, of which nothing is on its way but frames that are not read yet.
@@ -274,6 +292,11 @@ class Registry:
         self._streams.add(device.row)
         self._schedule.forget_device(device.row)
         del self.devices[device.id], self.by_number[device.number]
+        if device.through is not None:
+            device.through.speaks_for -= 1
+        self._kept[device.id] = device.placement, device.model, device.ranges
+        if len(self._kept) > KEPT_MAX:
+            self._kept.popitem(last=False)
         device.athlete.devices.remove(device)
         self.since_ns[device.row] = VACANT_NS
         self._resting.append((self.now_ns, device.row))

@@ -126,6 +126,9 @@ class Bench:
         return Report(figures(self.engine), self._refused, deadlines.take(), deadlines.history.take())
 
 
+NOTHING: Final = Answer(0, b"", [], [], [], [], None, [], 0)
+
+
 async def serve(config: Config, sock: socket.socket) -> None:
     """Work until the parent is gone."""
     clock = SystemClock()
@@ -145,7 +148,7 @@ async def serve(config: Config, sock: socket.socket) -> None:
         if ticks:
             anchor_ns = ticks[-1].anchor_ns
         answer = bench.work(ticks, clock.monotonic_ns() + anchor_ns)
-        if answer.done or answer.report is not None or answer.caused_ns or answer.assured or answer.late:
+        if answer != NOTHING:
             pipe.send(encode(answer))
         for each in came:
             if isinstance(each, Connected):

@@ -61,6 +61,16 @@ static void an_interval_rises_faster_than_it_falls_and_bursts_teach_nothing(void
     HOLDS(fabs((double)streams[1].interval_s - 1.46875) < 1e-6);
 }
 
+static void what_is_told_behind_a_newer_packet_makes_no_stream_older(void)
+{
+    const kf_supervision s = fresh();
+
+    (void)hear(&s, 0, 1, BEGIN + S, 0);
+    (void)hear(&s, 0, 1, BEGIN, 0);
+    HOLDS(streams[1].heard_ns == BEGIN + S);
+    HOLDS(streams[1].due_ns == BEGIN + S + (int64_t)4 * S + 1);
+}
+
 static void old_samples_and_stamps_beyond_all_time_are_looked_at(void)
 {
     const kf_supervision s = fresh();
@@ -103,6 +113,7 @@ int main(void)
 {
     CLAIM(a_stream_begins_with_the_first_packet_and_no_other);
     CLAIM(an_interval_rises_faster_than_it_falls_and_bursts_teach_nothing);
+    CLAIM(what_is_told_behind_a_newer_packet_makes_no_stream_older);
     CLAIM(old_samples_and_stamps_beyond_all_time_are_looked_at);
     CLAIM(a_sign_revives_a_dead_link_and_wakes_its_streams);
     CLAIM(what_is_played_fast_is_awaited_for_a_shorter_time);

@@ -125,3 +125,12 @@ def test_what_many_devices_say_of_themselves_at_once_is_one_batch(monkeypatch: p
     engine.advance([*births, *births, *beats(T0)], T0)
     assert batches == [2 * len(NAMES), len(NAMES)]
     assert all(device.packets == 3 for device in engine.registry.device_rows)
+
+
+def test_who_is_first_heard_right_after_a_birth_of_their_athlete_is_taken_in_after_it() -> None:
+    devices = [Device(id="bike"), Device(id="strap")]
+    engine = Engine(Config(athletes=[Athlete(id="ada", devices=devices)]), lambda: 0)
+    birth = message("in/bike/status", samples.encode(Birth(sport="ride")), T0)
+    beat = message("in/strap/hr", samples.encode(HeartRate(bpm=90.0)), T0)
+    workouts = [each for each in engine.advance([birth, beat], T0) if each.topic.endswith("/workout")]
+    assert [msgspec.json.decode(each.payload, type=Workout).workout.sport for each in workouts] == ["ride"]

@@ -11,7 +11,7 @@ from server.engine import Engine
 from server.envelopes import Chunk, Incoming, Outgoing
 from server.forgetting import FORGET_NS, LOOK_NS, ROOM_NS, SPARE
 from server.frames import Splitter
-from server.messages import Birth, Command, HeartRate
+from server.messages import Birth, Clock, Command, Death, HeartRate
 from server.schedule import NONE
 
 S = 1_000_000_000
@@ -207,3 +207,62 @@ def test_a_vacant_row_is_nobody_s() -> None:
         out += desk.wait(10 * S)
     assert not [each for each in out if "/a/" in each.topic and each.topic.endswith("/health")]
     assert sum(desk.engine.streams.counts.values()) == 0
+
+
+def test_who_played_a_recording_and_is_forgotten_comes_back_live() -> None:
+    desk = Desk([Athlete(id="ada", devices=[Device(id="strap")])])
+    desk.send("strap", "status", samples.encode(Birth(clock=Clock(recorded=True))))
+    for beat in range(30):
+        desk.now_ns += S // 10
+        told = HeartRate(t=T0 - 10 * FORGET_NS + beat * S, bpm=100)
+        desk.send("strap", payload=samples.encode(told))
+    desk.end("ada")
+    desk.send("strap", "status", samples.encode(Death()))
+    desk.wait(FORGET_NS + S)
+    assert desk.known == set()
+    out: list[Outgoing] = []
+    for _ in range(5):
+        desk.now_ns += S
+        out += desk.send("strap", payload=samples.encode(HeartRate(bpm=120)))
+    assert not desk.engine.registry.athletes["ada"].recorded
+    assert sum(each.topic.endswith("/live") for each in out) >= 3
+
+
+def test_a_phone_stays_while_a_watch_of_somebody_else_speaks_through_it() -> None:
+    desk = Desk([Athlete(id="bob", devices=[Device(id="phone-watch")])])
+    phone = desk.engine.registry.device("phone")
+    watch = desk.engine.registry.device("phone-watch", worn_with=phone)
+    assert watch.athlete is not phone.athlete
+    for _ in range(3):
+        desk.now_ns += FORGET_NS // 2
+        desk.send("phone-watch")
+    assert desk.known == {"phone", "phone-watch"}
+    desk.end("bob")
+    desk.wait(FORGET_NS + S)
+    desk.wait(LOOK_NS)
+    assert desk.known == set()
+
+
+def test_a_birth_for_which_there_was_no_place_is_taken_in_with_the_first_packet_for_which_there_is() -> None:
+    desk = Desk(devices_max=4)
+    for name in "abcd":
+        desk.send(name)
+        desk.end(name)
+    desk.wait(ROOM_NS)
+    for name in "vwxyz":
+        desk.send(name, "status", samples.encode(Birth(model="Strap", placement="chest")))
+    desk.wait(LOOK_NS)
+    for name in "vwxvwx":
+        desk.send(name)
+    devices = desk.engine.registry.devices
+    assert {devices[name].placement for name in "vwx"} == {"chest"}
+
+
+def test_who_was_forgotten_while_connected_is_still_known_to_be_what_it_said() -> None:
+    desk = Desk()
+    desk.send("a", "status", samples.encode(Birth(model="Pod", placement="foot")))
+    desk.wait(FORGET_NS + S)
+    assert desk.known == set()
+    desk.send("a")
+    device = desk.engine.registry.devices["a"]
+    assert (device.model, device.placement) == ("Pod", "foot")

@@ -16,7 +16,7 @@ from server.errors import FileError
 from server.files import read, read_all
 from server.files.late_log import GAP_NS
 from server.late import PARTS, WAITING_BYTES_MAX, Entry, LateLog, Record, files_of
-from server.messages import Gnss, HeartRate, LateLogStatus
+from server.messages import Birth, Gnss, HeartRate, LateLogStatus
 
 S = 1_000_000_000
 T0 = 1_790_000_000 * S
@@ -81,6 +81,30 @@ def test_a_stale_message_is_kept_once_as_it_came() -> None:
     assert one.late.take() == ([Entry(T0 + 60 * S, TOPIC, "stale", late)], 0)
     assert one.late.take() == ([], 0)
     assert one.registry.devices["strap"].refused == {"stale": 2}
+
+
+def test_a_stale_message_behind_its_birth_in_one_tick_is_kept_and_no_other() -> None:
+    one = engine()
+    minute(one)
+    now_ns = T0 + 61 * S
+    stale = samples.encode(HeartRate(t=T0 + S // 2, bpm=99))
+    told = [
+        ("kinefuse/v1/in/other/hr", b'{"bpm":61}'),
+        ("kinefuse/v1/in/strap/status", samples.encode(Birth())),
+        (TOPIC, stale),
+    ]
+    one.advance([Incoming(*each, False, now_ns, 0) for each in told], now_ns)
+    entries, left_out = one.late.take()
+    assert [(each.topic, each.payload) for each in entries] == [(TOPIC, stale)]
+    assert left_out == 0
+
+
+def test_a_topic_that_is_no_text_ends_no_log(tmp_path: Path) -> None:
+    bad = entry(1)._replace(topic="\ud800")
+    with LateLog(tmp_path, 32 * MIB) as log:
+        work(log, [bad])
+        work(log, [entry(2)])
+    assert (log.status.written, log.status.unwritten) == (1, 1)
 
 
 def test_an_imu_packet_behind_newer_ones_is_kept_as_it_came() -> None:
