@@ -139,3 +139,24 @@ def test_a_late_start_that_was_not_rewound_to_can_be_stopped() -> None:
     late = [beat(each + 0.05, "other", 6.0) for each in range(51, 60)]
     told = play([*beats, *orders, *late], overloaded_s=(51.5, 53.5))
     assert [each.event for each in told if each.event != "revised"] == ["started", "ended"] * 2
+
+
+def test_a_rewind_across_a_hole_knows_the_pause_in_it() -> None:
+    """A pause of 1,500 s, in which the athlete is carried for 800 m; the first fix after it comes late."""
+
+    def carried(t_s: float, late_s: float = 0.0) -> Message:
+        due_s, topic, packet = fix(t_s, late_s)
+        assert isinstance(packet, Gnss)
+        packet.lat += 800.0 / 111e3
+        return due_s, topic, packet
+
+    def messages(late_s: float) -> list[Message]:
+        before = [each for i in range(105) for each in (beat(i + 0.2), fix(i + 0.5))]
+        after = [each for i in range(1600, 1660) for each in (beat(i + 0.8), carried(i + 0.5))]
+        pause = [order("pause", 104.9), order("resume", 1600.05)]
+        return [*before, *pause, carried(1600.1, late_s), *after, order("stop", 1661.0)]
+
+    (in_order,), (late,) = (summaries(play(messages(late_s))).values() for late_s in (0.0, 12.0))
+    assert isinstance(in_order, Summary)
+    assert in_order.distance_m == pytest.approx(3.0 * 165.0, abs=20.0)
+    assert late == in_order

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from fusion.athletes import Profile
 from fusion.kalman import REJECTS_MAX
-from fusion.measurements import Reason, Source
+from fusion.measurements import Reason, Source, Sport
 from fusion.models import effort, heart_modes, heart_rate
 from fusion.state import STATE
-from tests.support.athlete_table import START_NS, Told, athlete, beat, errors, second, step
+from tests.support.athlete_table import START_NS, Told, athlete, beat, errors, fix, second, step
 
 
 def optical(t_s: float, bpm: float) -> Told:
@@ -221,6 +221,24 @@ def test_a_hill_carries_the_rate_further_than_the_flat() -> None:
                 level = live["heart_rate"].value[0]
     assert level == pytest.approx(150.0, abs=2.0)
     assert 8.0 < live["heart_rate"].value[0] - level < 30.0
+
+
+def test_who_is_driven_with_a_few_steps_asks_for_no_more_than_these() -> None:
+    afoot, driven = athlete(Sport.OTHER), athlete(Sport.OTHER)
+    for t in range(1, 61):
+        windows = second(t, steps=2, interval_s=60 / 100)
+        step(afoot, t, windows=windows)
+        step(driven, t, windows=windows, gnss=[fix(t, 25.0 * t, speed_mps=25.0)], baro=[(t, 101_325.0)])
+    walked, rode = (float(table.state["effort"][0]) for table in (afoot, driven))
+    assert 0.0 < rode <= effort.STRIDE_MAX * walked * 1.01
+
+
+def test_nobody_is_asked_for_less_than_nothing_on_the_way_down() -> None:
+    table = athlete(Sport.HIKE)
+    for t in range(1, 121):
+        windows = second(t, steps=2, interval_s=60 / 100)
+        step(table, t, windows=windows, baro=[(t, 101_325.0 + 12.0 * 0.5 * t)])
+    assert float(table.state["effort"][0]) > 0.0
 
 
 def test_an_athlete_whose_heart_does_not_follow_effort_is_not_carried_by_it() -> None:

@@ -43,3 +43,19 @@ def test_a_hop_counts_for_three_sigmas() -> None:
 )
 def test_what_tells_nothing_teaches_nothing(mps: float, span_s: float) -> None:
     assert learnt([9.0] * 50, [mps] * 50, span_s=span_s) == 0.0
+
+
+def test_what_was_learnt_counts_only_where_doppler_speed_tells_and_fades_where_it_does_not() -> None:
+    table = athlete()
+    table.state["pos_fixes"] = 200
+    one, nan = np.ones(1), np.full(1, np.nan)
+    for _ in range(200):
+        scatter.learn(table.state, ROW, 9.0 * one, 3.0 * one, one, one)
+    learnt_m2 = float(table.state["scatter_m2"][0])
+    assert learnt_m2 > 1.0
+    assert scatter.of(table.state, ROW, 3.0 * one, one)[0] == learnt_m2
+    assert scatter.of(table.state, ROW, nan, one)[0] == 0.0
+    assert scatter.of(table.state, ROW, 3.0 * one, 2.0 * one)[0] == 0.0
+    for _ in range(int(3 * scatter.MEMORY)):
+        scatter.learn(table.state, ROW, 9.0 * one, nan, one, one)
+    assert float(table.state["scatter_m2"][0]) < 0.06 * learnt_m2
