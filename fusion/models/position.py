@@ -254,7 +254,7 @@ def _round(state: Table, m: Records) -> _Round:
 def _noise(state: Table, now: _Round) -> _Noise:
     """Return the noise of fixes: a share of what is stated, or what was learnt of it where that is more."""
     rows, dt_s, accuracy = now.rows, now.dt_s, now.accuracy
-    watched = np.isnan(now.doppler) & (now.gap_s <= GAP_S) & ~_driven(state, rows, now.t_ns)
+    watched = _quiet(now.doppler) & (now.gap_s <= GAP_S) & ~_driven(state, rows, now.t_ns)
     left = rest.absorb(state, rows, now.t_ns, dt_s, now.z, accuracy, watched)
     white, slow = rest.learnt_noise(state, rows)
     learnt = np.maximum(white, scatter.of(state, rows, now.doppler, now.gap_s))
@@ -425,14 +425,20 @@ def _at_rest(
     """
     fresh = np.abs(t_ns - state["still_t_ns"][rows]) <= LATE_NS
     still = fresh & (state["still"][rows] != 0)
-    untold = np.isnan(doppler)
-    rests = (untold & (state["rest"][rows] != 0)) | (still & untold & ON_FOOT[state["sport"][rows]])
+    untold, quiet = np.isnan(doppler), _quiet(doppler)
+    rests = (quiet & (state["rest"][rows] != 0)) | (still & untold & ON_FOOT[state["sport"][rows]])
     use = use & (rests | (still & (speed_of(x) < 1.0)))
     if use.any():
         R = np.full(len(rows), 0.01)
         for i in (2, 3):
             x, P, _, _ = update(x, P, -x[i], ((i, None),), R, use, DOPPLER_GATE)
-    return x, P, use & untold
+    return x, P, use & quiet
+
+
+def _quiet(doppler_mps: Floats) -> Mask:
+    """Return where Doppler speed tells of no motion: a reading near zero may be its floor."""
+    quiet: Mask = ~(doppler_mps >= STILL_MPS)  # NaN is not
+    return quiet
 
 
 def speed_of(x: Floats) -> Floats:

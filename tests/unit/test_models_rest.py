@@ -39,18 +39,27 @@ def wandering(t_s: Floats, sigma_m: float, rng: np.random.Generator) -> Floats:
 
 
 def went(
-    t_s: Floats, place_m: Floats, errors_m: Floats, sport: Sport = Sport.WALK, accuracy_m: float = 5.0
+    t_s: Floats,
+    place_m: Floats,
+    errors_m: Floats,
+    sport: Sport = Sport.WALK,
+    accuracy_m: float = 5.0,
+    doppler_mps: Floats | None = None,
 ) -> Way:
-    """Let n athletes go to places, (m, 2) east and north, with errors of their own, (m, 2, n)."""
+    """Let n athletes go to places, (m, 2) east and north, with errors of their own, (m, 2, n).
+
+    Doppler speed, (m,), is told where it is given.
+    """
     table = Athletes()
     for _ in range(ROWS):
         table.begin(table.add(), START_NS, sport)
     told = []
-    for t, at in zip(t_s, place_m[:, :, None] + errors_m, strict=True):
+    speeds = np.full(len(t_s), np.nan) if doppler_mps is None else doppler_mps
+    for t, at, mps in zip(t_s, place_m[:, :, None] + errors_m, speeds, strict=True):
         now_ns = START_NS + round(t * 1e9)
         nan = np.nan
         fixes = [
-            (row, now_ns, 0, 46.0 + n / PER_LAT_M, 8.0 + e / PER_LON_M, nan, nan, nan, accuracy_m, nan, nan)
+            (row, now_ns, 0, 46.0 + n / PER_LAT_M, 8.0 + e / PER_LON_M, nan, mps, nan, accuracy_m, nan, nan)
             for row, (e, n) in enumerate(at.T)
         ]
         live = table.step(np.arange(ROWS), np.full(ROWS, now_ns), Measurements.of(gnss=fixes))
@@ -88,6 +97,17 @@ def test_standing_for_five_minutes_is_no_way(
     assert np.mean(way.found_m < 2.0 * way.sigma_m) >= 0.7
     assert np.mean(way.live_m[-1] < 2.0 * way.live_sigma_m) >= 0.7
     assert way.moving_s.mean() < 120.0
+
+
+@pytest.mark.parametrize("noise_m", [0.3, 1.0, 3.0])
+def test_standing_where_doppler_speed_says_nearly_nothing_is_no_way(noise_m: float) -> None:
+    """A reading near zero may be the receiver's floor, so fixes are asked; 3 m of noise made 460 m."""
+    rng = np.random.default_rng(5)
+    t_s = np.arange(900.0)
+    near_zero = np.abs(rng.normal(0.0, 0.1, len(t_s)))
+    way = went(t_s, np.zeros((len(t_s), 2)), white(t_s, noise_m, rng), doppler_mps=near_zero)
+    assert way.live_m[-1].max() < 25.0
+    assert way.found_m.max() < 40.0
 
 
 def test_noise_that_moves_fixes_by_metres_a_second_is_in_the_sigma() -> None:
