@@ -244,6 +244,8 @@ def _round(state: Table, m: Records) -> _Round:
     gap_s = (t_ns - before_ns) * 1e-9
     accuracy = _sane(m["h_acc_m"], ACCURACY_DEFAULT_M, ACCURACY_RANGE_M)
     doppler, doppler_before = _speeds(m), state["pos_doppler_mps"][rows]
+    # Some write 0 for a speed that they do not know.
+    doppler = np.where(_quiet(doppler) & rest.surely_moves(state, rows, accuracy), np.nan, doppler)
     before = np.array([state["pos_e_m"][rows], state["pos_n_m"][rows]])
     z = plane.unrolled(state, rows, m)
     step_m = np.hypot(z[0] - before[0], z[1] - before[1])

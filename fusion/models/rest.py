@@ -32,6 +32,7 @@ NEWEST = (4, 8)  # blocks by which an end is noticed
 BLOCKS = WINDOWS[-1]
 SLOW_MPS = 0.5  # the slowest walk
 CHANCE = 3.0  # sigmas that noise goes by itself
+SURE_BLOCKS = 5  # over which a way is sure that Doppler speed denies
 CERTAIN = 1.5  # sigmas by which noise may have shortened a walk
 UNLIKE = 1.6  # times the squares of steps that noise makes; more is a way to and fro
 BEND_MAX = 6.0  # of the stated accuracy; more is a jump, and no noise
@@ -134,6 +135,16 @@ def _learn(state: Table, rows: timer.Rows, dt_s: Floats, z: Floats, accuracy_m: 
         state[name][rows] = np.where(fixes > 2, known + gain * (value - known), 0.0)
     state["rest_z_m"][rows], state["rest_step_m"][rows], state["rest_bend_m"][rows] = z.T, step, bend
     state["rest_fixes"][rows] = np.minimum(fixes + 1, 1_000_000)
+
+
+def surely_moves(state: Table, rows: timer.Rows, accuracy_m: Floats) -> Mask:
+    """Return who has gone further over the newest blocks than a receiver's error moves fixes, (n,)."""
+    e, n, t_s = (state[name][rows] for name in ("rest_e_m", "rest_n_m", "rest_t_s"))
+    known = state["rest_blocks"][rows] >= SURE_BLOCKS
+    went = np.hypot(e[:, -1] - e[:, -SURE_BLOCKS], n[:, -1] - n[:, -SURE_BLOCKS])
+    lasted_s = t_s[:, -1] - t_s[:, -SURE_BLOCKS]
+    moves: Mask = known & (went > SLOW_MPS * lasted_s + CHANCE * accuracy_m)
+    return moves
 
 
 def learnt_noise(state: Table, rows: timer.Rows) -> tuple[Floats, Floats]:

@@ -177,3 +177,13 @@ def test_who_turns_a_wheel_does_not_rest() -> None:
     for t, at in enumerate(east, 1):
         step(table, t, gnss=[fix(t, at)], speeds=[(t, 3.0, int(Source.WHEEL))])
         assert table.state["rest"][0] == 0
+
+
+@pytest.mark.parametrize(("mps", "sport"), [(3.0, Sport.RUN), (15.0, Sport.RIDE)])
+def test_a_receiver_that_tells_a_speed_of_zero_on_the_way_is_not_believed(mps: float, sport: Sport) -> None:
+    rng = np.random.default_rng(6)
+    t_s = np.arange(600.0)
+    place = np.stack([mps * t_s, np.zeros(len(t_s))], axis=1)
+    way = went(t_s, place, white(t_s, 0.3, rng), sport, doppler_mps=np.zeros(len(t_s)))
+    assert way.live_m[-1] == pytest.approx(mps * t_s[-1], rel=0.06)
+    assert way.found_m == pytest.approx(mps * t_s[-1], rel=0.06)
