@@ -83,6 +83,8 @@ class Table:
     def __init__(self, often: Records, seldom: Records, dtype: np.dtype[Any]) -> None:
         self.often, self.seldom, self.dtype = often, seldom, dtype
         self._columns: dict[Any, NDArray[Any]] = {}
+        self._often = frozenset(often.dtype.names or ())
+        self._zeros = bytes(seldom.dtype.itemsize)
 
     def __len__(self) -> int:
         return len(self.often)
@@ -99,13 +101,17 @@ class Table:
             return self._part(key) if isinstance(key, slice) else Row(self, key)
         column = self._columns.get(key)
         if column is None:
-            part = self.often if key in (self.often.dtype.names or ()) else self.seldom
+            part = self.often if self.has_often(key) else self.seldom
             column = self._columns[key] = part[key]
         return column
 
     def __setitem__(self, name: str, value: Any, /) -> None:
         """Set a field's column."""
         self[name][:] = value
+
+    def has_often(self, name: str) -> bool:
+        """Return whether every row has a field: it may be written to for nothing."""
+        return name in self._often
 
     def copy(self) -> "Table":
         """Return the same rows elsewhere."""
@@ -128,7 +134,7 @@ class Table:
         """Return all that a row is."""
         often: bytes = self.often[row].tobytes()
         seldom: bytes = self.seldom[row].tobytes()
-        return often + seldom if any(seldom) else often
+        return often + seldom if seldom != self._zeros else often
 
     def clear(self, row: int) -> None:
         """Make all fields of a row zero."""
@@ -140,7 +146,7 @@ class Table:
         _raw(self.often)[row] = np.frombuffer(block, np.dtype((np.void, size)), 1)[0]
         if len(block) > size:
             _raw(self.seldom)[row] = np.frombuffer(block, _raw(self.seldom).dtype, 1, size)[0]
-        elif any(self.seldom[row].tobytes()):
+        elif self.seldom[row].tobytes() != self._zeros:
             self.seldom[row] = np.zeros((), self.seldom.dtype)
 
     def _part(self, rows: slice) -> "Table":
@@ -167,7 +173,11 @@ class Row:
 
     def __setitem__(self, name: str, value: Any) -> None:
         column = self._table[name]
-        if np.any(column[self._row] != value):
+        if self._table.has_often(name):
+            column[self._row] = value
+            return
+        differs = column[self._row] != value
+        if differs.any() if isinstance(differs, np.ndarray) else differs:
             column[self._row] = value
 
 
