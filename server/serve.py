@@ -38,8 +38,10 @@ from server.workers.pool import Pool
 TICK_S = 0.1  # the longest time between two ticks: steps without a packet fire on it
 FLUSH_S = 0.05  # the longest wait for the outbox, while there is a backlog
 PERIOD_S = 0.01  # from tick to tick, where messages are many,
-QUIET_PERIOD_S = 0.02  # and where they are few: a tick of many costs little more than one of few
+BUSY_PERIOD_S = 0.015  # longer where ticks take half of that, up to this: a tick of many costs little more
+QUIET_PERIOD_S = 0.02  # than one of few; so also where messages are few
 MANY_HZ = 15_000
+TOOK_GAIN = 0.1  # how fast what a tick takes follows what ticks took
 TURNS = 3  # of the loop after a tick: for the outbox, the library that is to write, and the socket
 BATCH_MAX = 4096  # messages in one tick
 REPORT_S = 1.0
@@ -93,6 +95,7 @@ class Server:
         self._status = ServerStatus(self._started_ms, "online")
         self._is_ahead = False  # of the system's clock
         self._ticked_s = self._rate_hz = 0.0  # the tick before: when, and messages a second
+        self._took_s = 0.0  # what a tick takes of late
 
     async def run(self) -> None:
         """Serve until stopped; raise BrokerError where the broker will never have us."""
@@ -149,10 +152,13 @@ class Server:
     async def _tick(self) -> None:
         """Drain, advance, publish; at the latest every TICK_S."""
         inbox, work = self._inbox, self._work
-        doing = work.deadlines.history.doing
+        doing, loop = work.deadlines.history.doing, asyncio.get_running_loop()
         while True:
             doing.waiting = len(inbox)
-            work.take(inbox.take(BATCH_MAX) if work.behind else await self._arrivals())
+            arrivals = inbox.take(BATCH_MAX) if work.behind else await self._arrivals()
+            began_s = loop.time()
+            work.take(arrivals)
+            self._took_s += TOOK_GAIN * (loop.time() - began_s - self._took_s)
             for _ in range(TURNS):  # also when the inbox never runs empty
                 await asyncio.sleep(0)
             if work.behind:  # all wait in one line: let what was published leave before going on
@@ -169,6 +175,7 @@ class Server:
                 arrivals = await inbox.drain(BATCH_MAX)
         if arrivals:
             period_s = PERIOD_S if self._rate_hz > MANY_HZ else QUIET_PERIOD_S
+            period_s = max(period_s, min(2.0 * self._took_s, BUSY_PERIOD_S))
             await asyncio.sleep(max(0.0, self._ticked_s + period_s - loop.time()))
             self._link.read()  # what lies in the socket by now is of this tick
             arrivals += inbox.take(BATCH_MAX - sum(map(count, arrivals)))
