@@ -114,7 +114,8 @@ class Server:
                 return
             async with self._link as link, self._publishers:
                 if await self._unless_stopped(link.ready()):
-                    gc.collect()  # what start-up made stays: see Collections
+                    gc.collect()
+                    gc.freeze()  # what start-up made stays: later collections need not look at it again
                     try:
                         await self._serve()
                     except* WorkerError:

@@ -13,6 +13,7 @@ from server.deadlines.report import Doing, Miss, Stage
 
 KEPT: Final = 256
 FULL: Final = 2  # the oldest generation
+LONG_NS: Final = 5_000_000
 _STATM: Final = Path("/proc/self/statm")
 TOLD: Final = 5  # of the newest, in each report
 
@@ -74,8 +75,10 @@ class History:
 class Collections:
     """What the garbage collector takes, as a context manager.
 
-    What has outlived a full collection is not looked at again: with thousands of devices each look would hold
-    up everything for a tenth of a second. `thaw` is for where something may have ended that lived so long.
+    What has outlived a full collection that took long is not looked at again: with thousands of devices each
+    look would hold up everything for a tenth of a second. Where there is little that is new none takes long,
+    so what lives for a while only is collected as ever. `thaw` is for where something may have ended that
+    lived so long.
 
     Parameters
     ----------
@@ -109,8 +112,6 @@ class Collections:
         gc.unfreeze()
 
     def _collecting(self, phase: str, info: dict[str, Any]) -> None:
-        if phase == "stop" and info["generation"] == FULL:
-            gc.freeze()
         if phase == "start":
             self._began_ns = self._monotonic_ns()
         elif self._began_ns:
@@ -118,6 +119,8 @@ class Collections:
             self._began_ns = 0
             self.count += 1
             self.taken_ns += taken_ns
+            if info["generation"] == FULL and taken_ns > LONG_NS:
+                gc.freeze()
             self._doing.gc_ms = round(self._doing.gc_ms + taken_ns * 1e-6, 3)
 
 

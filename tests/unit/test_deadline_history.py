@@ -71,9 +71,18 @@ def test_a_garbage_collection_in_a_tick_is_told_of_its_misses() -> None:
     assert collections.taken_ns == 5 * MS * collections.count
 
 
-def test_what_outlives_a_full_collection_is_looked_at_again_only_after_a_thaw() -> None:
+def test_what_outlives_a_long_full_collection_is_looked_at_again_only_after_a_thaw() -> None:
     gc.unfreeze()
-    with Collections(lambda: 0, History().doing) as collections:
+    clock, step_ms = ManualClock(), 1
+
+    def ticking() -> int:
+        clock.advance(step_ms * MS)
+        return clock.monotonic_ns()
+
+    with Collections(ticking, History().doing) as collections:
+        gc.collect()
+        assert gc.get_freeze_count() == 0
+        step_ms = 6
         gc.collect(0)
         assert gc.get_freeze_count() == 0
         gc.collect()
