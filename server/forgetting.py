@@ -77,7 +77,8 @@ class Forgetting:
         out: list[Outgoing] = []
         before = self.count
         devices, athletes = self._needed()
-        for device, silent_ns in self._silent(utc_ns, ROOM_NS if devices > 0 or athletes > 0 else FORGET_NS):
+        least_ns = ROOM_NS if devices > 0 or athletes > 0 else FORGET_NS
+        for device, silent_ns in self._silent(utc_ns, least_ns, passing=devices <= 0 < athletes):
             makes_room = devices > 0 or (athletes > 0 and registry.is_passing(device.athlete))
             if (silent_ns < FORGET_NS and not makes_room) or not self._may_go(device):
                 continue
@@ -97,13 +98,20 @@ class Forgetting:
         athletes = len(registry.athletes) - self._athletes_max + max(wanted, self._athletes_max // SPARE)
         return devices, athletes
 
-    def _silent(self, utc_ns: int, least_ns: int) -> Iterator[tuple[Device, int]]:
-        """Yield devices that are silent for so long, and how long, who was heard longest ago first."""
+    def _silent(self, utc_ns: int, least_ns: int, *, passing: bool) -> Iterator[tuple[Device, int]]:
+        """Yield devices that are silent for so long, and how long, who was heard longest ago first.
+
+        Where ``passing``, those that are silent for less than FORGET_NS are of athletes who may go too.
+        """
         rows, since_ns = self._registry.device_rows, self._registry.since_ns
         heard_ns = np.maximum(self._schedule.links["arrived_ns"][: len(rows)], since_ns[: len(rows)])
         old = np.flatnonzero(heard_ns <= utc_ns - least_ns)
-        lanes = self._schedule.lanes[self._schedule.links["athlete"][old]]
-        old = old[(lanes["flags"] & lib.KF_LANE_OPEN == 0) & (lanes["jobs"] == 0)]
+        athletes = self._schedule.links["athlete"][old]
+        flags, jobs = (self._schedule.lanes[name][athletes] for name in ("flags", "jobs"))
+        may = (flags & lib.KF_LANE_OPEN == 0) & (jobs == 0)
+        if passing:
+            may &= (athletes >= self._registry.configured) | (heard_ns[old] <= utc_ns - FORGET_NS)
+        old = old[may]
         for row in old[np.argsort(heard_ns[old], kind="stable")].tolist():
             yield rows[row], utc_ns - int(heard_ns[row])
 

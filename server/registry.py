@@ -203,6 +203,11 @@ class Registry:
                 self._known[device.id] = (athlete, device.placement)
 
     @property
+    def configured(self) -> int:
+        """Return how many athletes the configuration names: they have the first rows, for good."""
+        return len(self._configured)
+
+    @property
     def has_room(self) -> bool:
         """Return whether another device, and another athlete, can be enrolled."""
         return len(self.devices) < self._devices_max and len(self.athletes) < self._athletes_max
