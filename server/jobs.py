@@ -77,9 +77,7 @@ class Jobs:
         self._due: list[Due] = []  # of this tick
         self._orders: dict[int, Order] = {}  # that wait, by the number that their job has
         self._order_number = 0
-        self._steps_left: list[
-            Due
-        ] = []  # of those who have nothing but steps to take, and too many for one tick
+        self._steps_left: list[Due] = []  # of those who have nothing else, and too many for one tick
         self._queues: dict[int, deque[Due]] = {}  # of those who have other jobs, one each
         self._waiting: dict[int, None] = {}  # whose turn to end did not come, who waits longest first
 

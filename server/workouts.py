@@ -199,7 +199,8 @@ class Workouts:
         self._note(athlete, done._replace(before=before))
 
     def forget(self, athlete: Athlete, since_ns: int | None = None) -> None:
-        """Forget what was done; but for a last beginning at ``since_ns``."""
+        """Forget what was done, as nothing goes back to it; but for a last beginning at ``since_ns``."""
+        self._dropped_ns.pop(athlete.id, None)
         done = self._done.pop(athlete.id, [])
         if done and done[-1].command is None and done[-1].t_ns == since_ns:
             self._done[athlete.id] = done[-1:]

@@ -1,4 +1,4 @@
-"""Standing still, told by fixes alone: where a receiver tells no Doppler speed.
+"""Standing still, told by fixes alone: where a receiver tells no Doppler speed, or one near zero.
 
 Raw fixes of an athlete who stands wander by a metre a second, as fast as a slow walk. What tells both apart
 is time: noise comes back, a walk goes on. Fixes are averaged over blocks, and an athlete rests when over the

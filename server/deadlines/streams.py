@@ -292,14 +292,10 @@ class Streams:
 
     def _told(self, streams: list[tuple[Any, ...]], speed: float, now_ns: int) -> dict[StreamKind, Stream]:
         told: dict[StreamKind, Stream] = {}
-        scale = speed or 1.0
         for kind, (_, heard_ns, interval_s, _, state, _) in zip(KINDS, streams, strict=True):
             if state == UNHEARD:
                 continue
-            deadline_ns = INTERVALS * 1e9 * interval_s * scale
-            deadline_ns = min(max(deadline_ns, self._rules.silence_ns), DEADLINE_NS_MAX) / scale
-            if speed:
-                deadline_ns = max(deadline_ns, PLAYED_NS_MIN)
+            deadline_ns = lib.kf_stream_deadline_ns(self._c, interval_s, speed)
             told[kind] = Stream(STATES[state], max(0, now_ns - heard_ns), int(deadline_ns))
         return told
 
