@@ -59,7 +59,8 @@ def written(folder: Path, entries: list[Entry], bytes_max: int = 32 * MIB) -> La
 
 
 def work(log: LateLog, entries: list[Entry]) -> None:
-    """Have messages written, as its thread would."""
+    """Have messages written, as its thread would: that has not begun, or either might wait for ever."""
+    assert not log._thread.is_alive()
     log.put(entries)
     log._queue.put(None)
     log._run()
@@ -101,9 +102,9 @@ def test_a_stale_message_behind_its_birth_in_one_tick_is_kept_and_no_other() -> 
 
 def test_a_topic_that_is_no_text_ends_no_log(tmp_path: Path) -> None:
     bad = entry(1)._replace(topic="\ud800")
-    with LateLog(tmp_path, 32 * MIB) as log:
-        work(log, [bad])
-        work(log, [entry(2)])
+    log = LateLog(tmp_path, 32 * MIB)
+    work(log, [bad])
+    work(log, [entry(2)])
     assert (log.status.written, log.status.unwritten) == (1, 1)
 
 
