@@ -964,8 +964,8 @@ typedef struct {
 /* Write each athlete's metrics as a JSON object, {"name":{"value":1.5,"sigma":0.1,...},...}.
  *
  * out: text     room for each athlete
- *      lengths  of each athlete's text; 0 where a number is so large, or so near to a tie, that rounding
- * takes all of its digits, or where there is no room
+ *      lengths  of each athlete's text; 0 where a number is so large that rounding takes all of its digits,
+ * or where there is no room
  */
 void kf_tell(const kf_live *live, char *text, size_t room, uint32_t *lengths);
 
