@@ -1046,8 +1046,9 @@ size_t kf_flat_read(const uint8_t *bytes, const kf_publish *frames, size_t count
 #define KF_SEEN_BEFORE 2
 
 typedef struct {
-    uint64_t keys[KF_SEEN]; /* a ring; 0: none */
-    uint64_t next;
+    uint32_t high[KF_SEEN]; /* a ring of keys, 48 bits each; 0: none */
+    uint16_t low[KF_SEEN];
+    uint32_t next;
 } kf_seen;
 
 /* Return 1 where a low-rate message of a device is not one too many, and take note of it. */

@@ -21,7 +21,7 @@ _TIMED, _BOOT, _SEQ = int(lib.KF_FLAT_T), int(lib.KF_FLAT_BOOT), int(lib.KF_FLAT
 
 
 class Seen:
-    """What was seen of each device: a place for who has sent a low-rate message, of 1 kB.
+    """What was seen of each device: a place for who has sent a low-rate message, of 772 bytes.
 
     Parameters
     ----------
