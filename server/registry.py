@@ -31,7 +31,8 @@ KEPT_MAX = 4096  # devices that were forgotten, of which what they told of thems
 LIMIT_NS = 10_000_000  # a live device's low-rate messages, for ever: 100 a second,
 LIMIT_BURST_NS = 10_000_000_000  # and after a silence so much of that at once: 1,000
 SEEN_KEPT = 128  # low-rate messages of a device by which a duplicate is known,
-_KEY = Struct("=q")  # each by a hash
+SEEN_BYTES = 6  # each by so much of a hash: of 10,000 a second one in seven years is taken for another
+_KEY = Struct("<q")
 
 
 @dataclass(slots=True, eq=False)
@@ -124,15 +125,15 @@ class Device:
         if key[0] is None and key[2] is None:
             return False  # it tells nothing by which to know it again
         if self.seen is None:
-            self.seen = bytearray(SEEN_KEPT * _KEY.size)
-        known = _KEY.pack(hash((kind, *key)) | 1)  # 0 is nobody's
+            self.seen = bytearray()
+        known = _KEY.pack(hash((kind, *key)))[:SEEN_BYTES]
         at = self.seen.find(known)  # ten times as fast as to compare one by one
-        while at >= 0 and at % _KEY.size:
+        while at >= 0 and at % SEEN_BYTES:
             at = self.seen.find(known, at + 1)
         if at >= 0:
             return True
-        begin = self.seen_count % SEEN_KEPT * _KEY.size
-        self.seen[begin : begin + _KEY.size] = known
+        begin = self.seen_count % SEEN_KEPT * SEEN_BYTES
+        self.seen[begin : begin + SEEN_BYTES] = known  # at first behind its end: it has what was needed so far
         self.seen_count += 1
         return False
 

@@ -263,6 +263,8 @@ class Workouts:
             current.ended = None
 
     def _note(self, athlete: Athlete, done: Done) -> None:
+        if self._table.checkpoints is None:
+            return  # nothing is ever wound back
         known, old_ns = self._done.get(athlete.id, []), done.t_ns - DONE_NS
         kept = [each for each in known[:-OLD_KEPT] if each.t_ns > old_ns] + known[-OLD_KEPT:]
         dropped = [each.t_ns for each in known[:-OLD_KEPT] if each.t_ns <= old_ns]
