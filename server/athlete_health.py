@@ -89,9 +89,8 @@ class FusionHealth:
         """
         rows = np.flatnonzero(self._table.stepped)
         turns = self._registry.hashes[rows] % TURNS
-        due = (look - turns) % PARTS < looks
-        if self._rewound:
-            due &= np.array([row not in self._rewound for row in rows.tolist()], np.bool_)
+        due = np.flatnonzero((look - turns) % PARTS < looks)
+        due = due[np.array([row not in self._rewound for row in rows[due].tolist()], np.bool_)]
         return rows[due], turns[due]
 
     def forget(self, row: int) -> None:

@@ -3,7 +3,6 @@
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from struct import Struct
 from zlib import crc32
 
 import numpy as np
@@ -20,6 +19,7 @@ from server.deadlines import Streams
 from server.errors import ServerError
 from server.messages import Placement
 from server.schedule import NONE, Schedule
+from server.seen import Seen
 
 # Which of an athlete's devices counts the steps: the lowest rank that has data. A foot cannot miss its own
 # step; a wrist swings, holds a phone, or rests on a handlebar.
@@ -30,9 +30,6 @@ WANTING_MAX = 64
 KEPT_MAX = 4096  # devices that were forgotten, of which what they told of themselves is kept
 LIMIT_NS = 10_000_000  # a live device's low-rate messages, for ever: 100 a second,
 LIMIT_BURST_NS = 10_000_000_000  # and after a silence so much of that at once: 1,000
-SEEN_KEPT = 128  # low-rate messages of a device by which a duplicate is known,
-SEEN_BYTES = 6  # each by so much of a hash: of 10,000 a second one in seven years is taken for another
-_KEY = Struct("<q")
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +42,7 @@ class Device:
     athlete: "Athlete"
     placement: Placement
     schedule: Schedule
+    seen: Seen
     model: str = ""
     through: "Device | None" = None  # the device that speaks for it, whose clock it has
     speaks_for: int = 0  # devices
@@ -59,8 +57,8 @@ class Device:
     battery: float | None = None
     counted: Counter[str] | None = None  # what was refused
     cleaner: Cleaner | None = None  # of the intervals between beats, where it tells them
-    seen: bytearray | None = None  # a ring of the newest keys
-    seen_count: int = 0
+    ring: int = -1  # of keys of its newest messages, from the first one on
+    ring_count: int = 0
     expected_ns: int = 0  # UTC at which its next low-rate message would come at the highest rate allowed
 
     @property
@@ -124,17 +122,12 @@ class Device:
         """Return True when a message of this kind with this (t, boot, seq) came a short while ago."""
         if key[0] is None and key[2] is None:
             return False  # it tells nothing by which to know it again
-        if self.seen is None:
-            self.seen = bytearray()
-        known = _KEY.pack(hash((kind, *key)))[:SEEN_BYTES]
-        at = self.seen.find(known)  # ten times as fast as to compare one by one
-        while at >= 0 and at % SEEN_BYTES:
-            at = self.seen.find(known, at + 1)
-        if at >= 0:
+        if self.ring < 0:
+            self.ring = self.seen.take()
+        count = self.seen.put(self.ring, self.ring_count, (kind, *key))
+        if count is None:
             return True
-        begin = self.seen_count % SEEN_KEPT * SEEN_BYTES
-        self.seen[begin : begin + SEEN_BYTES] = known  # at first behind its end: it has what was needed so far
-        self.seen_count += 1
+        self.ring_count = count
         return False
 
 
@@ -190,6 +183,7 @@ class Registry:
         self._table = table
         self._schedule = schedule
         self._on_athlete = on_athlete
+        self._seen = Seen()
         self.since_ns = np.zeros(64, np.int64)  # UTC at which each row was given, VACANT_NS: it is nobody's
         self._vacant: list[int] = []
         self._resting: deque[tuple[int, int]] = deque()  # UTC and row of devices just forgotten
@@ -269,7 +263,8 @@ class Registry:
         self._timebase.add(row)
         self._streams.add(row)
         self._schedule.add_device(row, athlete.row, STEP_RANK[placement], number)
-        device = Device(device_id, row, number, athlete, placement, self._schedule, through=worn_with)
+        tables = self._schedule, self._seen
+        device = Device(device_id, row, number, athlete, placement, *tables, through=worn_with)
         device.model, device.ranges = model, ranges
         device.set_recorded(False)
         if worn_with is not None:
@@ -297,6 +292,9 @@ class Registry:
         self._timebase.add(device.row)
         self._streams.add(device.row)
         self._schedule.forget_device(device.row)
+        if device.ring >= 0:
+            self._seen.give_back(device.ring)
+            device.ring = -1
         del self.devices[device.id], self.by_number[device.number]
         if device.through is not None:
             device.through.speaks_for -= 1

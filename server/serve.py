@@ -36,7 +36,7 @@ from server.work import Alone, Work
 from server.workers.pool import Pool
 
 TICK_S = 0.1  # the longest time between two ticks: steps without a packet fire on it
-SILENT_TICK_S = 0.25  # likewise, where nothing at all has come for a while: streams are looked at no more often,
+SILENT_TICK_S = 0.25  # likewise, where nothing has come for a while: streams are looked at no more often,
 SILENT_S = 10.0  # and steps that fire still are of whom nothing is heard
 FLUSH_S = 0.05  # the longest wait for the outbox, while there is a backlog
 PERIOD_S = 0.01  # from tick to tick, where messages are many,
