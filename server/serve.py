@@ -32,6 +32,7 @@ from server.monitoring.snapshot import StageCounts
 from server.mqtt import Link, Sendable, Will, warn_as
 from server.publications import encode
 from server.publishers import Publishers
+from server.trimming import trim
 from server.work import Alone, Work
 from server.workers.pool import Pool
 
@@ -205,6 +206,8 @@ class Server:
             report = deadlines.report(self._clock.utc_ns() // 1_000_000, figures.streams)
             self._link.publish(f"{self._root}/server/deadlines", encode(report))
             self._monitor.tell(self._snapshot(report, figures))
+            if next_s >= status_s:
+                trim()
             if next_s >= status_s or self._log_fails_anew():
                 status_s = next_s + STATUS_S
                 self._tell("online")

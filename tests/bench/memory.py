@@ -23,6 +23,7 @@ from server.engine import Engine
 from server.envelopes import Chunk
 from server.frames import PAYLOAD_BYTES_MAX, Splitter, publish
 from server.messages import HeartRate
+from server.trimming import trim
 from simulators.rehearsal import cast
 
 S = 1_000_000_000
@@ -40,12 +41,14 @@ def main() -> None:
     splitter = Splitter(engine.topics, PAYLOAD_BYTES_MAX)
     told = ticks(devices, seconds)
     first = next(told)  # what the test itself holds is there
+    trim()
     before_kb = own_kb()
     for tick, data in enumerate(chain([first], told)):
         now_ns = START_NS + (tick + 1) * TICK_NS
         split = splitter.split(data, 0, len(data))
         engine.advance([Chunk(data, split.frames.copy(), now_ns, 0)] if data else [], now_ns)
         if (tick + 1) % (10 * S // TICK_NS) == 0:
+            trim()  # as the server does every ten seconds
             print(
                 f"{(tick + 1) * TICK_NS // S:4} s  {(own_kb() - before_kb) / devices:6.2f} kB a device",
                 flush=True,
