@@ -690,9 +690,10 @@ void kf_kept_free(kf_schedule *schedule, uint32_t first, uint32_t count);
 
 /* Make of the bytes of an MQTT 3.1.1 connection what stands in it, frame by frame.
  *
- * The table of topics holds the ids of devices, [A-Za-z0-9_-], 1 to KF_ID_BYTES, and their rows, in two arrays
- * that the caller owns: the ids, one behind the other, and where they stand, open addressing over a power of
- * two of places; all zeros is an empty one. An id has 76 bytes, a place 4: many of these may be free. */
+ * The table of topics holds the ids of devices, [A-Za-z0-9_-], 1 to KF_ID_BYTES, and their rows, in two
+ * arrays that the caller owns: the ids, one behind the other, and where they stand, open addressing over a
+ * power of two of places; all zeros is an empty one. An id has 76 bytes, a place 4: many of these may be
+ * free. */
 
 #define KF_ID_BYTES 64
 #define KF_NO_DEVICE 0xFFFFFFFF
@@ -765,7 +766,8 @@ typedef struct {
 } kf_split_end;
 
 /* Put the row of an id into a table, or change it. Returns 0; -1, having changed nothing, where the id has no
- * or too many bytes, or half of the places are taken: then it is to have more, which kf_topics_place fills. */
+ * or too many bytes, or half of the places are taken: then it is to have more, which kf_topics_place fills.
+ */
 int kf_topic_put(kf_topics *table, const uint8_t *id, size_t length, uint32_t device);
 
 /* Take an id out of a table. Returns 0; -1 where it was not in it. */

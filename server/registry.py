@@ -42,7 +42,7 @@ class Device:
     athlete: "Athlete"
     placement: Placement
     schedule: Schedule
-    seen: Seen
+    seen: Seen = field(default_factory=Seen)  # the rings, of which it has one from its first message on
     model: str = ""
     through: "Device | None" = None  # the device that speaks for it, whose clock it has
     speaks_for: int = 0  # devices
@@ -57,8 +57,8 @@ class Device:
     battery: float | None = None
     counted: Counter[str] | None = None  # what was refused
     cleaner: Cleaner | None = None  # of the intervals between beats, where it tells them
-    ring: int = -1  # of keys of its newest messages, from the first one on
-    ring_count: int = 0
+    ring: int = -1
+    ring_count: int = 0  # what `Seen.put` said last
     expected_ns: int = 0  # UTC at which its next low-rate message would come at the highest rate allowed
 
     @property
