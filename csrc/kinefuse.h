@@ -693,9 +693,10 @@ void kf_kept_free(kf_schedule *schedule, uint32_t first, uint32_t count);
 
 /* Make of the bytes of an MQTT 3.1.1 connection what stands in it, frame by frame.
  *
- * The table of topics is an array of kf_slot that the caller owns, open addressing over a power of two of
- * slots; all zeros is an empty one. It holds the ids of devices, [A-Za-z0-9_-], 1 to KF_ID_BYTES, and their
- * rows. */
+ * The table of topics holds the ids of devices, [A-Za-z0-9_-], 1 to KF_ID_BYTES, and their rows, in two
+ * arrays that the caller owns: the ids, one behind the other, and where they stand, open addressing over a
+ * power of two of places; all zeros is an empty one. An id has 76 bytes, a place 4: many of these may be
+ * free. */
 
 #define KF_ID_BYTES 64
 #define KF_NO_DEVICE 0xFFFFFFFF
@@ -746,21 +747,27 @@ typedef struct {
     uint32_t length;
 } kf_control;
 
-/* One place of a table of topics; length 0: it is free. */
+/* An id in a table of topics. */
 typedef struct {
     uint32_t hash;
     uint32_t device;
     uint8_t length;
     uint8_t id[64];
     uint8_t reserved[3];
-} kf_slot;
+} kf_topic;
+
+typedef struct {
+    kf_topic *topics;     /* room for place_count / 2 */
+    uint32_t *places;     /* one more than the index of what stands there; 0: free */
+    uint64_t place_count; /* 0, or a power of two from 2 to 2^31 */
+    uint64_t topic_count;
+    uint64_t seed; /* of the hash, random: ids come from outside */
+} kf_topics;
 
 typedef struct {
     const uint8_t *prefix; /* of the topics prefix + id + "/" + kind */
     uint64_t prefix_length;
-    const kf_slot *slots;
-    uint64_t slot_count; /* 0, or a power of two */
-    uint64_t seed;       /* of the hash, random: ids come from outside */
+    const kf_topics *topics; /* NULL: there are none */
     uint64_t payload_max;
 } kf_rules;
 
@@ -775,16 +782,18 @@ typedef struct {
 } kf_split_end;
 
 /* Put the row of an id into a table, or change it. Returns 0; -1, having changed nothing, where the id has no
- * or too many bytes, or the table is full: keep it at most half full, it is slow before. */
-int kf_topic_put(kf_slot *slots, size_t slot_count, uint64_t seed, const uint8_t *id, size_t length,
-                 uint32_t device);
+ * or too many bytes, or half of the places are taken: then it is to have more, which kf_topics_place fills.
+ */
+int kf_topic_put(kf_topics *table, const uint8_t *id, size_t length, uint32_t device);
 
 /* Take an id out of a table. Returns 0; -1 where it was not in it. */
-int kf_topic_remove(kf_slot *slots, size_t slot_count, uint64_t seed, const uint8_t *id, size_t length);
+int kf_topic_remove(kf_topics *table, const uint8_t *id, size_t length);
 
 /* Return the row of an id; KF_NO_DEVICE where the table does not hold it. */
-uint32_t kf_topic_find(const kf_slot *slots, size_t slot_count, uint64_t seed, const uint8_t *id,
-                       size_t length);
+uint32_t kf_topic_find(const kf_topics *table, const uint8_t *id, size_t length);
+
+/* Fill places, all free, with the ids that there are. */
+void kf_topics_place(kf_topics *table);
 
 /* Split bytes of a connection into frames, as far as they are whole and there is room.
  *
