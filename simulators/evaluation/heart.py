@@ -21,7 +21,6 @@ SIMULATED_GAPS: Final = (200, 120)  # the first begins so late, s, the next ones
 RECORDED_GAPS: Final = (70, 300)  # two minutes each
 FILE_GAPS: Final = (100, 150)
 NORMAL_90: Final = 1.645
-NIS_BOUNDS: Final = (0.55, 1.6)  # chi-square over 29 readings, 95 %: what NIS_WINDOW weighs
 LOCK_SECONDS: Final = 90
 WATCH: Final = ", watch"  # of kinds whose athletes wear one beside the strap
 GRACE_S: Final = 10  # after a lock has ended: flags then are late, not false
@@ -138,6 +137,8 @@ def lose(name: str, runs: Sequence[Run], sensor: Sensors, gaps: tuple[int, int])
             count += 1
     cut = [without(run, mask) for run, mask in zip(runs, gone, strict=True)]
     outcome = heart_runs.ours(cut, sensor, watch=name.endswith(WATCH))
+    low, high = outcome.bounds
+    middle, half = 0.5 * (low + high), 0.5 * (high - low)
     parts: dict[str, list[NDArray[Any]]] = {}
     for i, (run, mask) in enumerate(zip(cut, gone, strict=True)):
         k = len(mask)
@@ -154,7 +155,7 @@ def lose(name: str, runs: Sequence[Run], sensor: Sensors, gaps: tuple[int, int])
             ("inside", ratio[mask & told_one] <= NORMAL_90),
             ("outside", ratio[settled & told_one] <= NORMAL_90),
             ("error", np.abs(errors)[settled]),
-            ("nis", (outcome.nis[i, :k] >= NIS_BOUNDS[0]) & (outcome.nis[i, :k] <= NIS_BOUNDS[1])),
+            ("nis", np.abs(outcome.nis[i, :k] - middle[i, :k]) <= half[i, :k]),
         ):
             parts.setdefault(key, []).append(values[settled] if key == "nis" else values)
     all_of = {key: np.concatenate(values) for key, values in parts.items()}
