@@ -42,6 +42,10 @@ UNFOLLOWED_SHARE = 1.1  # of what it does not follow, and
 BUSTLE_SHARE = 0.35  # of how it moves within the lag: what a strap's variance is made of, beside the modes';
 CALM = 0.4  # bpm^2/s: the calmest heart moves by so much, and
 WANDER = 0.7  # bpm^2/s: hearts go astray by so much while nothing is heard
+BACK_S = 5.0  # what beats' own variation made of the slope is gone by so many seconds of it,
+BACK_TIME_S = 4.0  # in this time
+TRAILING_S2 = 8.0  # what is not followed of a heart that goes on along its slope, over that squared
+OWN_BPM2 = 2.0  # what is not followed beyond that is as likely beats' own variation as not
 BIAS_SIGMA_BPM = 2.0  # of light
 BIAS_TIME_S = 300.0
 NOISE_TIME_S = 8.0  # in which a source's noise is learnt
@@ -134,9 +138,21 @@ def carried(s: Fields, t_ns: timer.Times) -> Carried:
     missing = slope - s["hr_x"][1]
     sure = missing * missing / (missing * missing + TREND_NOISE**2)
     silent_s = np.maximum(t_ns - s["hr_t_ns"], 0) * 1e-9
-    return Carried(
-        belief.rate + FILTER_LAG_S * sure * missing, slope, belief.p00, WANDER * silent_s + push[1]
-    )
+    rate = belief.rate + FILTER_LAG_S * sure * missing - _back(s, slope, silent_s)
+    return Carried(rate, slope, belief.p00, WANDER * silent_s + push[1])
+
+
+def _back(s: Fields, slope: Floats, silent_s: Floats) -> Floats:
+    """Return by how much a rate goes back in a silence, bpm, (n,).
+
+    Beats vary alike for some seconds: a slope that they make does not last, and what it did is undone. The
+    filter trails them, as it trails a heart that rises, but by more than the slope explains.
+    """
+    own = np.maximum(s["hr_unfollowed"] - TRAILING_S2 * slope * slope, 0.0)
+    own = own * own
+    strap = s["hr_source"] == int(Source.STRAP)
+    gone = 1.0 - heart_modes.decay(silent_s * (1.0 / BACK_TIME_S))
+    return np.where(strap, BACK_S * own / (own + OWN_BPM2**2) * slope * gone, 0.0)
 
 
 def steady_variance(s: Fields, p00: Floats) -> Floats:
