@@ -41,7 +41,8 @@ UNREST_S = 4.0  # in which is learnt how the rate moves, and what of it the filt
 UNFOLLOWED_SHARE = 1.1  # of what it does not follow, and
 BUSTLE_SHARE = 0.35  # of how it moves within the lag: what a strap's variance is made of, beside the modes';
 CALM = 0.4  # bpm^2/s: the calmest heart moves by so much, and
-WANDER = 0.7  # bpm^2/s: hearts go astray by so much while nothing is heard
+WANDER = 0.75  # bpm^2/s: hearts go astray by so much while nothing is heard, but for the first
+SPELL_S = 2.0  # in which they do what they do from reading to reading
 BACK_S = 5.0  # what beats' own variation made of the slope is gone by so many seconds of it,
 BACK_TIME_S = 4.0  # in this time
 TRAILING_S2 = 8.0  # what is not followed of a heart that goes on along its slope, over that squared
@@ -139,7 +140,8 @@ def carried(s: Fields, t_ns: timer.Times) -> Carried:
     sure = missing * missing / (missing * missing + TREND_NOISE**2)
     silent_s = np.maximum(t_ns - s["hr_t_ns"], 0) * 1e-9
     rate = belief.rate + FILTER_LAG_S * sure * missing - _back(s, slope, silent_s)
-    return Carried(rate, slope, belief.p00, WANDER * silent_s + push[1])
+    astray = WANDER * silent_s * silent_s / (silent_s + SPELL_S)
+    return Carried(rate, slope, belief.p00, astray + push[1])
 
 
 def _back(s: Fields, slope: Floats, silent_s: Floats) -> Floats:
