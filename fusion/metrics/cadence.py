@@ -15,7 +15,7 @@ from fusion.models import body
 SPAN_S = 4.0
 CRANK_SIGMA = 1.0
 TOLD_SIGMA = 2.0
-RHYTHM_SIGMA = 1.0  # against the mean of the newest SPAN_S, of recorded walks whose rhythm is even,
+RHYTHM_SIGMA = 1.1  # against the mean of the newest SPAN_S, of recorded walks whose rhythm is even,
 UNREST_SHARE = 0.3  # and of how much it changed just now, in square: a step that was late, or another pace
 DRIFT = 2.0  # a second: by how much a cadence that a device tells changes while nothing is heard, and
 EVEN_DRIFT = 0.5  # an even rhythm; one that is not by UNREST_SHARE too
