@@ -164,7 +164,9 @@ def lose(name: str, runs: Sequence[Run], sensor: Sensors, gaps: tuple[int, int])
     all_of = {key: np.concatenate(values) for key, values in parts.items()}
     means = {key: float(np.nanmean(values)) for key, values in all_of.items()}
     return Loss(
-        *(name, len(runs), sum(map(len, begins))),
+        name,
+        len(runs),
+        sum(map(len, begins)),
         **means,
         worst=float(np.nanquantile(all_of["ours"], 0.95)),
         reach=heart_reach.reach(runs, begins, GAP_S),
