@@ -13,7 +13,11 @@
 #define RESERVED_LOW 0
 #define RESERVED_HIGH 15
 
-static const uint8_t SUFFIX[4] = {'/', 'i', 'm', 'u'};
+#define KIND_BYTES_MAX 7
+
+/* The last level of a topic, by its number. */
+static const char *const KINDS[KF_TOPICS] = {"",      "imu",     "hr",    "gnss", "baro",
+                                             "power", "cadence", "wheel", "foot"};
 
 /* Eight bytes at a time: multiply, and fold the high half into the low. Seeded, so that nobody outside can
  * choose ids that share a place. */
@@ -109,17 +113,44 @@ uint32_t kf_topic_find(const kf_slot *slots, size_t slot_count, uint64_t seed, c
     return at == slot_count || slots[at].length == 0 ? KF_NO_DEVICE : slots[at].device;
 }
 
-/* The row of the device whose IMU topic this is. */
-static uint32_t device_of_topic(const kf_rules *rules, const uint8_t *topic, size_t length)
+/* How many bytes the last level of a topic has, or at least KIND_BYTES_MAX + 1. */
+static size_t last_level(const uint8_t *topic, size_t topic_length)
 {
-    const size_t before = (size_t)rules->prefix_length;
+    size_t length = 0;
 
-    if (rules->slot_count == 0 || length <= before + sizeof SUFFIX ||
-        memcmp(topic + length - sizeof SUFFIX, SUFFIX, sizeof SUFFIX) != 0 ||
+    while (length < topic_length && length <= KIND_BYTES_MAX && topic[topic_length - 1 - length] != '/')
+        length++;
+    return length;
+}
+
+static uint8_t kind_of(const uint8_t *name, size_t length)
+{
+    if (length > KIND_BYTES_MAX)
+        return KF_TOPIC_OTHER;
+    for (uint8_t kind = KF_TOPIC_IMU; kind < KF_TOPICS; kind++) {
+        if (strlen(KINDS[kind]) == length && memcmp(KINDS[kind], name, length) == 0)
+            return kind;
+    }
+    return KF_TOPIC_OTHER;
+}
+
+/* Tell of what device and kind a topic is, where the device is known. */
+static void look_up(const kf_rules *rules, const uint8_t *topic, kf_publish *frame)
+{
+    const size_t before = (size_t)rules->prefix_length, length = frame->topic_length;
+    const size_t last = last_level(topic, length);
+
+    if (rules->slot_count == 0 || length <= before + 1 + last ||
         (before > 0 && memcmp(topic, rules->prefix, before) != 0))
-        return KF_NO_DEVICE;
-    return kf_topic_find(rules->slots, (size_t)rules->slot_count, rules->seed, topic + before,
-                         length - before - sizeof SUFFIX);
+        return;
+    const uint8_t kind = kind_of(topic + length - last, last);
+
+    if (kind == KF_TOPIC_OTHER)
+        return;
+    frame->device = kf_topic_find(rules->slots, (size_t)rules->slot_count, rules->seed, topic + before,
+                                  length - before - 1 - last);
+    if (frame->device != KF_NO_DEVICE)
+        frame->kind = kind;
 }
 
 /* The fixed header of a frame: what its first bytes say. */
@@ -209,7 +240,7 @@ static int add(const uint8_t *bytes, size_t length, kf_publish frame, const kf_r
     if (end->frame_count == frame_capacity)
         return 0;
     if ((frame.flags & 1U) == 0)
-        frame.device = device_of_topic(rules, bytes + frame.topic, frame.topic_length);
+        look_up(rules, bytes + frame.topic, &frame);
     frame.topic += start;
     frame.payload += start;
     frames[end->frame_count++] = frame;

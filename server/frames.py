@@ -44,7 +44,7 @@ _SLOTS_MIN = 64
 
 
 class Topics:
-    """Rows of devices by the id in their IMU topic, ``prefix + id + "/imu"``.
+    """Rows of devices by the id in their topics, ``prefix + id + "/imu"`` or another kind of csrc/frames.c.
 
     Plain bytes in a numpy array: C looks into it while it splits. It grows by doubling, at most half full.
 

@@ -197,6 +197,42 @@ static void imu_topics_of_known_devices_have_their_row(void)
 
         HOLDS(split(&f, bytes, length, &rules) == KF_FRAMES_DONE && f.end.frame_count == 1);
         HOLDS(f.frames[0].device == cases[i].device);
+        HOLDS(f.frames[0].kind == (cases[i].device == 5 ? KF_TOPIC_IMU : KF_TOPIC_OTHER));
+    }
+}
+
+static void the_last_level_of_a_known_device_is_told(void)
+{
+    static const struct {
+        const char *topic;
+        uint8_t kind;
+    } cases[] = {
+        {"in/ada/imu", KF_TOPIC_IMU},        {"in/ada/hr", KF_TOPIC_HR},
+        {"in/ada/gnss", KF_TOPIC_GNSS},      {"in/ada/baro", KF_TOPIC_BARO},
+        {"in/ada/power", KF_TOPIC_POWER},    {"in/ada/cadence", KF_TOPIC_CADENCE},
+        {"in/ada/wheel", KF_TOPIC_WHEEL},    {"in/ada/foot", KF_TOPIC_FOOT},
+        {"in/ada/status", KF_TOPIC_OTHER},   {"in/ada/battery", KF_TOPIC_OTHER},
+        {"in/ada/", KF_TOPIC_OTHER},         {"in/ada", KF_TOPIC_OTHER},
+        {"in/ada/cadences", KF_TOPIC_OTHER}, {"in/bob/hr", KF_TOPIC_OTHER},
+        {"in/ada/x/hr", KF_TOPIC_OTHER},     {"in/ada/xxxxxxxxxxhr", KF_TOPIC_OTHER},
+    };
+    kf_slot slots[8] = {0};
+    const kf_rules rules = {.prefix = (const uint8_t *)"in/",
+                            .prefix_length = 3,
+                            .slots = slots,
+                            .slot_count = 8,
+                            .seed = SEED,
+                            .payload_max = 1000};
+    uint8_t bytes[256];
+    found f;
+
+    HOLDS(kf_topic_put(slots, 8, SEED, (const uint8_t *)"ada", 3, 5) == 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const size_t length = publish(bytes, 0, cases[i].topic, 0, 3);
+
+        HOLDS(split(&f, bytes, length, &rules) == KF_FRAMES_DONE && f.end.frame_count == 1);
+        HOLDS(f.frames[0].kind == cases[i].kind);
+        HOLDS(f.frames[0].device == (cases[i].kind == KF_TOPIC_OTHER ? KF_NO_DEVICE : 5));
     }
 }
 
@@ -279,6 +315,7 @@ int main(void)
     CLAIM(an_oversize_payload_is_told_by_its_header_alone);
     CLAIM(it_stops_where_there_is_no_room);
     CLAIM(imu_topics_of_known_devices_have_their_row);
+    CLAIM(the_last_level_of_a_known_device_is_told);
     CLAIM(the_table_is_what_a_list_would_be);
     CLAIM(a_table_that_is_full_or_none_refuses);
     CLAIM(bytes_at_random_are_read_within_their_bounds);
