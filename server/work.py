@@ -16,7 +16,7 @@ from server.envelopes import Arrivals
 from server.figures import GOODBYE_S, Figures, ended, figures
 from server.frames import Topics
 from server.late import Entry
-from server.messages import WorkerStatus
+from server.messages import DropCause, MissCause, WorkerStatus
 from server.publishers import Publishers
 
 
@@ -38,8 +38,13 @@ class Work(Protocol):
     behind: bool
 
     @property
-    def dropped(self) -> int:
-        """Arrivals for which nobody had time, or that ended with who worked on them."""
+    def dropped(self) -> dict[DropCause, int]:
+        """Arrivals for which nobody had time, or that ended with who worked on them, by cause."""
+        ...
+
+    @property
+    def missed(self) -> dict[MissCause, int]:
+        """Updates that nobody made, by cause."""
         ...
 
     async def __aenter__(self) -> Self:
@@ -135,9 +140,14 @@ class Alone:
         self._publishers = publishers
 
     @property
-    def dropped(self) -> int:
+    def dropped(self) -> dict[DropCause, int]:
         """The engine drops nothing."""
-        return 0
+        return {}
+
+    @property
+    def missed(self) -> dict[MissCause, int]:
+        """It makes all updates, or counts what it gives up."""
+        return {}
 
     def take(self, arrivals: list[Arrivals]) -> None:
         """Advance, confirm, publish."""

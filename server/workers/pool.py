@@ -13,7 +13,7 @@ from server.deadlines.rules import Cause
 from server.envelopes import Arrivals, Outgoing
 from server.figures import GOODBYE_S, Figures
 from server.late import Entry
-from server.messages import StreamState, WorkerStatus
+from server.messages import DropCause, MissCause, StreamState, WorkerStatus
 from server.overload import MODES, Mode
 from server.publishers import Publishers
 from server.workers.member import Member
@@ -72,9 +72,18 @@ class Pool:
         self._mode: Mode = "full"
 
     @property
-    def dropped(self) -> int:
+    def dropped(self) -> dict[DropCause, int]:
         """Arrivals that a worker had no time for, or that ended with one."""
-        return sum(member.lost for member in self._members)
+        return dict(sum((member.lost for member in self._members), Counter[DropCause]()))
+
+    @property
+    def missed(self) -> dict[MissCause, int]:
+        """Updates that athletes did not get since their worker had died."""
+        now_s = asyncio.get_running_loop().time()
+        for member in self._members:
+            member.missed.look(now_s)
+        count = sum(member.missed.count for member in self._members)
+        return {"worker_died": count} if count else {}
 
     async def __aenter__(self) -> Self:
         """Start all."""

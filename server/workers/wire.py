@@ -45,6 +45,7 @@ class Answer(Struct, tag="answer", array_like=True):
     report: "Report | None" = None
     late: list[Entry] = []  # messages that came too late, where they are kept
     late_left_out: int = 0  # and how many more
+    updates: int = 0  # of athletes (`live`), of the frames
 
 
 class Report(Struct, array_like=True):

@@ -95,12 +95,14 @@ class Bench:
 
     def _answer(self, out: list[Outgoing], done: int, report: Report | None) -> Answer:
         plain, caused_ns, assured = [], [], []
+        updates = 0
         for topic, payload, qos, retain, cause_ns in out:
             if qos or retain:
                 assured.append((topic, payload, qos, retain))
             else:
                 plain.append((topic, payload, False))
                 caused_ns.append(cause_ns)
+                updates += topic.endswith("/live")
         registry, ids = self.engine.registry, self.engine.forgetting.ids
         numbers = range(self._told, registry.numbers)
         enrolled = [registry.by_number[number].id for number in numbers if number in registry.by_number]
@@ -109,7 +111,8 @@ class Bench:
         ids.clear()
         late, left_out = self.engine.late.take()
         published = frames.publish(plain)
-        return Answer(done, published, caused_ns, assured, enrolled, forgotten, report, late, left_out)
+        told = (done, published, caused_ns, assured, enrolled, forgotten, report, late, left_out, updates)
+        return Answer(*told)
 
     def _report(self, utc_ns: int) -> Report | None:
         """Return how it is, if it is time to tell."""
