@@ -158,7 +158,7 @@ class Server:
             doing.waiting = len(inbox)
             arrivals = inbox.take(BATCH_MAX) if work.behind else await self._arrivals()
             began_s = loop.time()
-            work.take(arrivals)
+            work.take(arrivals, arrivals[-1].arrived_ns if arrivals and len(inbox) else None)
             self._took_s += TOOK_GAIN * (loop.time() - began_s - self._took_s)
             for _ in range(TURNS):  # also when the inbox never runs empty
                 await asyncio.sleep(0)

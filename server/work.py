@@ -65,8 +65,8 @@ class Work(Protocol):
         """Give results to a link, and confirm to it what was worked on."""
         ...
 
-    def take(self, arrivals: list[Arrivals]) -> None:
-        """Have arrivals worked on, perhaps none: time passes."""
+    def take(self, arrivals: list[Arrivals], heard_ns: int | None = None) -> None:
+        """Have arrivals worked on, perhaps none: time passes; ``heard_ns`` as of `Engine.advance`."""
         ...
 
     async def wait(self) -> NoReturn:
@@ -149,13 +149,13 @@ class Alone:
         """It makes all updates, or counts what it gives up."""
         return {}
 
-    def take(self, arrivals: list[Arrivals]) -> None:
+    def take(self, arrivals: list[Arrivals], heard_ns: int | None = None) -> None:
         """Advance, confirm, publish."""
         publishers = self._publishers
         assert publishers is not None, "bound first"
         engine, clock = self._engine, self._clock
         woke_ns = clock.monotonic_ns()
-        out = engine.advance(arrivals, clock.utc_ns())
+        out = engine.advance(arrivals, clock.utc_ns(), heard_ns)
         self.behind = engine.behind
         self._on_late(*engine.late.take())
         publishers.link.done(arrivals)

@@ -64,6 +64,8 @@ class Member:
         Messages that it had no time for, or that ended with one of its lives.
     missed : Missed
         Updates that its athletes did not get since it died.
+    heard_ns : int or None
+        UTC, ns, up to which all that had arrived was put; None: all was.
     ready : asyncio.Event
         Set while it works.
     left : asyncio.Future of int
@@ -88,6 +90,7 @@ class Member:
         self.refused: dict[str, int] = {}  # in all its lives
         self.lost: Counter[DropCause] = Counter()
         self.missed = Missed()
+        self.heard_ns: int | None = None
         self.ready = asyncio.Event()
         self.left: asyncio.Future[int] | None = None
         self._settings = msgspec.json.encode(config)
@@ -134,7 +137,8 @@ class Member:
             return
         while len(self._queue) and len(self._on_way) < WINDOW:
             parts = self._queue.take(BATCH_MAX)
-            self._send(pipe, [(part.data, part.arrived_ns, part.received_ns) for part in parts])
+            heard_ns = parts[-1].arrived_ns if len(self._queue) else self.heard_ns
+            self._send(pipe, [(part.data, part.arrived_ns, part.received_ns) for part in parts], heard_ns)
             self._on_way.append((self._number, parts))
 
     def connected(self, *, is_connected: bool) -> None:
@@ -239,9 +243,10 @@ class Member:
             self.missed.back(now_s)
             self._on_change()
 
-    def _send(self, pipe: Pipe, parts: list[tuple[bytes, int, int]]) -> None:
+    def _send(self, pipe: Pipe, parts: list[tuple[bytes, int, int]], heard_ns: int | None = None) -> None:
         self._number += 1
-        pipe.send(encode(Tick(self._number, self._clock.utc_ns() - self._clock.monotonic_ns(), parts)))
+        anchor_ns = self._clock.utc_ns() - self._clock.monotonic_ns()
+        pipe.send(encode(Tick(self._number, anchor_ns, parts, heard_ns)))
 
     async def _watch(self, child: Child) -> None:
         """End a worker that hangs."""

@@ -112,12 +112,13 @@ class Pool:
         """Give results to these."""
         self._publishers = publishers
 
-    def take(self, arrivals: list[Arrivals]) -> None:
+    def take(self, arrivals: list[Arrivals], heard_ns: int | None = None) -> None:
         """Send each worker its part."""
         for arrival in arrivals:
             for worker, part in self._router.parts(arrival):
                 self._members[worker].put(part)
         for member in self._members:
+            member.heard_ns = heard_ns
             member.pump()
 
     async def wait(self) -> NoReturn:

@@ -19,6 +19,7 @@ class Tick(Struct, tag="tick", array_like=True):
     number: int  # they rise
     anchor_ns: int  # UTC minus monotonic time, of the parent's clock
     parts: list[tuple[bytes, int, int]]
+    heard_ns: int | None = None  # UTC, up to which all that had arrived is here; None: now
 
 
 class End(Struct, tag="end", array_like=True):

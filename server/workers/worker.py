@@ -46,6 +46,7 @@ class Bench:
         self.engine = Engine(config, clock.monotonic_ns)
         self._splitter = Splitter(self.engine.topics, frames.PAYLOAD_BYTES_MAX)
         self._clock = clock
+        self._heard_ns: int | None = None
         self._told = 0  # the number of the next device that the parent does not know
         self._reported_ns = 0
         self._reports = 0
@@ -60,7 +61,9 @@ class Bench:
             for chunk in self._chunks(data, arrived_ns, received_ns)
         ]
         began_ns = self._clock.monotonic_ns()
-        out = self.engine.advance(chunks, utc_ns)
+        if ticks:
+            self._heard_ns = ticks[-1].heard_ns
+        out = self.engine.advance(chunks, utc_ns, self._heard_ns)
         now_ns = self._clock.monotonic_ns()
         waited_ns = now_ns - chunks[0].received_ns if chunks else 0
         if self.engine.observe(now_ns, now_ns - began_ns, waited_ns):
