@@ -32,6 +32,7 @@ STABLE_S: Final = 60.0  # who has lived so long starts the backoff anew
 BUGS_MAX: Final = 5  # within
 BUGS_S: Final = 60.0
 END_S: Final = 0.5
+BEHIND_S: Final = 1.0  # who works on what arrived so long ago has not caught up
 
 Name = TypeVar("Name", bound=str)
 
@@ -121,10 +122,14 @@ class Member:
     @property
     def status(self) -> WorkerStatus:
         """How it is."""
+        self.missed.look(self._now_s())
         pid = self._child.pid if self._child is not None and self._child.returncode is None else None
         counts = (self.figures.devices, self.figures.athletes)
         told = (*counts, self.lost.total(), self.missed.count)
         return WorkerStatus(pid or 0, self._state, self._restarts, *told)
+
+    def _now_s(self) -> float:
+        return self._clock.monotonic_ns() * 1e-9
 
     def put(self, part: Part) -> None:
         """Have a part worked on in its turn; the oldest make room for it."""
@@ -225,9 +230,12 @@ class Member:
             self.pump()
 
     def _answered(self, answer: Answer) -> None:
+        now_s = self._now_s()
         while self._on_way and self._on_way[0][0] <= answer.done:
-            self._on_done(self._on_way.popleft()[1])
-        now_s = asyncio.get_running_loop().time()
+            parts = self._on_way.popleft()[1]
+            if parts and now_s - parts[-1].received_ns * 1e-9 > BEHIND_S:
+                self.missed.back(now_s)
+            self._on_done(parts)
         self.missed.told(answer.updates, now_s)
         if answer.report is not None:
             given_up = _not_told(answer.report.figures) - _not_told(self.figures)
@@ -265,7 +273,7 @@ class Member:
         lost = sum(part.messages for _, parts in self._on_way for part in parts)
         if lost:
             self.lost["worker_died"] += lost
-        self.missed.died(asyncio.get_running_loop().time())
+        self.missed.died(self._now_s())
         for _, parts in self._on_way:
             self._on_done(parts)
         self._on_way.clear()
@@ -285,6 +293,7 @@ class Member:
 
     def _drop(self, part: Part) -> None:
         self.lost["worker_away" if self._state == "restarting" else "worker_behind"] += part.messages
+        self.missed.gone(part.received_ns * 1e-9)
         self._on_done([part])
 
     def _line(self, line: str) -> None:

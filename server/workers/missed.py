@@ -8,9 +8,7 @@ seconds only, within which each athlete has the same number of updates, whatever
 
 from typing import Final
 
-SETTLE_S: Final = (
-    5.0  # for a new life to work off what waited for it; what comes later is a miss all the same
-)
+SETTLE_S: Final = 5.0  # after a new life has worked off what waited for it: its athletes are in step again
 
 
 class Missed:
@@ -19,7 +17,7 @@ class Missed:
     Attributes
     ----------
     count : int
-        Updates that were missed. Those of a worker that is away are counted once they are `SETTLE_S` old.
+        Updates that were missed: all once a death is settled, before that those which nobody can make up for.
     """
 
     def __init__(self) -> None:
@@ -30,6 +28,7 @@ class Missed:
         self._told = 0  # of which so many came
         self._is_away = False  # or has not caught up
         self._back_s: float | None = None
+        self._gone_s = 0.0  # what arrived before then will not be worked on any more
 
     def reported(self, athletes: int, now_s: float) -> None:
         """Take in how many athletes are updated once a second; nothing was missed up to now."""
@@ -47,9 +46,13 @@ class Missed:
         self._is_away, self._back_s = True, None
 
     def back(self, now_s: float) -> None:
-        """It works again."""
+        """It works again, though not yet on what is new."""
         if self._is_away:
             self._back_s = now_s
+
+    def gone(self, arrived_s: float) -> None:
+        """Something that had arrived then was dropped, and all before it is gone or worked on."""
+        self._gone_s = max(self._gone_s, arrived_s)
 
     def look(self, now_s: float) -> None:
         """Count what is sure by now."""
@@ -57,7 +60,7 @@ class Missed:
             return
         passed_s = int(now_s - self._since_s)
         is_over = self._back_s is not None and self._since_s + passed_s >= self._back_s + SETTLE_S
-        sure_s = passed_s if is_over else passed_s - int(SETTLE_S)
+        sure_s = passed_s if is_over else min(passed_s, int(self._gone_s - self._since_s))
         self.count = max(self.count, self._before + self._rate_hz * sure_s - self._told)
         if is_over:
             self._before, self._is_away = self.count, False

@@ -79,10 +79,7 @@ class Pool:
     @property
     def missed(self) -> dict[MissCause, int]:
         """Updates that athletes did not get since their worker had died."""
-        now_s = asyncio.get_running_loop().time()
-        for member in self._members:
-            member.missed.look(now_s)
-        count = sum(member.missed.count for member in self._members)
+        count = sum(member.status.missed for member in self._members)
         return {"worker_died": count} if count else {}
 
     async def __aenter__(self) -> Self:

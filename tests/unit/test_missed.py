@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.workers.missed import SETTLE_S, Missed
+from server.workers.missed import Missed
 
 ATHLETES = 10
 
@@ -40,11 +40,14 @@ def test_nothing_is_missed_while_it_works() -> None:
     assert missed.count == 0
 
 
-def test_a_long_absence_is_counted_as_it_goes_on_and_each_death_adds_to_it() -> None:
+def test_what_still_waits_may_be_made_up_for_and_each_death_adds_to_what_was_not() -> None:
     missed = Missed()
     alive(missed, 5)
     missed.died(5.5)
-    missed.look(5.0 + SETTLE_S + 2.5)
+    missed.look(12.5)
+    assert missed.count == 0
+    missed.gone(7.2)
+    missed.look(12.6)
     assert missed.count == 2 * ATHLETES
     missed.back(13.0)
     missed.died(13.5)  # again, before it told anything
