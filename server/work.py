@@ -23,6 +23,17 @@ from server.publishers import Publishers
 class Work(Protocol):
     """An asynchronous context manager: within it there is somebody to work.
 
+    Parameters
+    ----------
+    config : Config
+        Athletes, devices, limits, and how many workers there are.
+    clock : Clock
+        The time.
+    on_change : callable
+        Called when the mode has changed, when a worker has died, and when it works again.
+    on_late : callable
+        Called with messages that came too late, and how many more there were, where they are kept.
+
     Attributes
     ----------
     topics : Topics
@@ -95,19 +106,7 @@ class Work(Protocol):
 
 
 class Alone:
-    """One engine, in this process.
-
-    Parameters
-    ----------
-    config : Config
-        Athletes, devices and limits.
-    clock : Clock
-        The time.
-    on_change : callable
-        Called when the mode has changed.
-    on_late : callable
-        Called with messages that came too late, and how many more there were, where they are kept.
-    """
+    """One engine, in this process; made as `Work` says."""
 
     def __init__(
         self,

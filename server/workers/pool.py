@@ -24,19 +24,7 @@ END_S = 0.5  # what ending may take beyond what a worker is given for it
 
 
 class Pool:
-    """The workers of a server; see `server.work.Work`.
-
-    Parameters
-    ----------
-    config : Config
-        Athletes, devices, limits, and how many workers there are.
-    clock : Clock
-        The time.
-    on_change : callable
-        Called when a worker has died, when it works again, and when the mode has changed.
-    on_late : callable
-        Called with messages that came too late, and how many more there were, where they are kept.
-    """
+    """The workers of a server; made as `server.work.Work` says."""
 
     def __init__(
         self,
