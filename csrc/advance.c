@@ -245,6 +245,12 @@ static void fill_state(const kf_device *device, const kf_sink *sink, kf_summary 
     out->free_accel_e[2] = (float)mean.z;
 }
 
+static uint32_t decode(const kf_packet *p, const uint8_t *body, kf_frame *f)
+{
+    return p->kind == KF_ROWS ? kf_decode_rows(body, (size_t)p->length, p->flags, f)
+                              : kf_decode_binary(body, (size_t)p->length, f);
+}
+
 /* Read a packet's head and place it in its device's stream; where it is taken, KF_OK, f is what to take. */
 static void begin_packet(kf_device *device, kf_pairing *pairing, const kf_packet *p, const uint8_t *body,
                          kf_frame *f, kf_summary *out)
@@ -252,8 +258,7 @@ static void begin_packet(kf_device *device, kf_pairing *pairing, const kf_packet
     const bool rows = p->kind == KF_ROWS;
 
     *out = (kf_summary){.device = p->device};
-    out->status = rows ? kf_decode_rows(body, (size_t)p->length, p->flags, f)
-                       : kf_decode_binary(body, (size_t)p->length, f);
+    out->status = decode(p, body, f);
     out->boot = rows ? p->boot : f->boot;
     out->seq = rows ? p->seq : f->seq;
     if (out->status != KF_OK)
@@ -288,6 +293,19 @@ static void advance_packet(kf_device *device, kf_pairing *pairing, const kf_pack
     else if (out->status == KF_OK)
         take_binary(device, &f, sink);
     fill_state(device, sink, out);
+}
+
+/* Advance what is kept beside. Rows that wait for others are not kept there: in a packet with a seq each
+ * sample has those of all its sensors. */
+static void advance_beside(kf_device *beside, const kf_packet *p, const uint8_t *body, kf_summary *out,
+                           kf_sink *sink)
+{
+    const int64_t t_ns = beside->t_ns;
+    kf_pairing pairing = {.newest_ns = {t_ns, t_ns, t_ns}};
+
+    if (beside->stream & KF_STREAM_TIME)
+        pairing.seen = (1u << KF_ACCEL) | (1u << KF_GYRO) | (1u << KF_MAG);
+    advance_packet(beside, &pairing, p, body, out, sink);
 }
 
 /* A tile: packets of different devices, one after the other in the call, whose samples go through the filter
@@ -370,7 +388,7 @@ static void fork_device(const kf_device *device, kf_device *beside, const kf_pac
 {
     kf_frame f;
 
-    if (kf_decode_binary(body, (size_t)p->length, &f) != KF_OK)
+    if (decode(p, body, &f) != KF_OK)
         return;
     if ((device->stream & KF_STREAM_TIME) && f.t_first_ns > device->t_ns &&
         kf_elapsed(device->t_ns, f.t_first_ns) > KF_GAP_NS) {
@@ -388,8 +406,8 @@ static bool goes_beside(const kf_device *device, const kf_device *beside, const 
 {
     kf_frame f;
 
-    return p->way >= KF_WAY_BESIDE && beside[p->device].magic == MAGIC &&
-           kf_decode_binary(body, (size_t)p->length, &f) == KF_OK && f.t_last_ns < device[p->device].t_ns;
+    return p->way >= KF_WAY_BESIDE && beside[p->device].magic == MAGIC && decode(p, body, &f) == KF_OK &&
+           f.t_last_ns < device[p->device].t_ns;
 }
 
 /* Tell what is open beside: the device has told what follows. */
@@ -462,7 +480,7 @@ static bool in_range(const kf_pairing *pairings, const kf_device *beside, size_t
     for (size_t i = 0; i < packet_count; i++) {
         const kf_packet *p = &packets[i];
         if (p->device >= count || p->kind > KF_ROWS || (p->kind == KF_ROWS && !pairings) ||
-            p->way > KF_WAY_LAST || (p->way != KF_WAY_ON && (p->kind == KF_ROWS || !beside)))
+            p->way > KF_WAY_LAST || (p->way != KF_WAY_ON && !beside))
             return false;
         if (p->offset > byte_count || p->length > byte_count - p->offset)
             return false;
@@ -492,7 +510,9 @@ int kf_advance(kf_device *devices, kf_pairing *pairings, kf_device *beside, size
             kf_summary *out = &summaries[first + i];
             kf_device *device = t.beside[i] ? &beside[p->device] : &devices[p->device];
             const size_t windows_before = sink.window_count, steps_before = sink.step_count;
-            if (t.row_of[i] < 0) {
+            if (t.row_of[i] < 0 && t.beside[i]) {
+                advance_beside(device, p, bytes + p->offset, out, &sink);
+            } else if (t.row_of[i] < 0) {
                 advance_packet(device, pairings ? &pairings[p->device] : NULL, p, bytes + p->offset, out,
                                &sink);
             } else {

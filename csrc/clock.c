@@ -15,8 +15,9 @@
  *
  * What is published never steps but at a counted jump: where the estimate moves, the published line starts
  * from where it was at the newest stamp seen before, and closes up at SLEW at most, so it is monotonic. At
- * first and after a jump, when the delays of one or two packets are all that is known, it closes up faster.
- * Steps of less than JUMP_NS are followed so. A counter of 32 bit that begins anew is no jump.
+ * first and after a jump, when the delays of one or two packets are all that is known, it closes up faster;
+ * so it does where packets come earlier than it says, because no delay explains that. Steps of less than
+ * JUMP_NS are followed so. A counter of 32 bit that begins anew is no jump.
  *
  * Times are int64 ns; doubles hold differences only.
  *
@@ -36,6 +37,7 @@
 #define PERSIST_NS 10000000000 /* or whatever they have, after so long */
 #define SLEW 0.1               /* the most by which published time runs fast or slow, s/s */
 #define SLEW_NS 1e9            /* the time over which a small correction is spread */
+#define EARLY_SLEW 0.5         /* likewise, for a correction that takes longer and that no delay explains */
 #define SETTLING_BLOCKS 2      /* for so long after the start or a jump */
 #define SETTLING_SLEW 0.9      /* it is this: time must not stand still, let alone go back */
 
@@ -122,13 +124,22 @@ void kf_clock_reset(kf_clock *clock, int recorded)
     };
 }
 
-/* Let the published line leave its course at the newest stamp seen, where it was published_ns. */
+/* Let the published line leave its course at the newest stamp seen, where it was published_ns. By more than
+ * JUMP_NS too late it does not close up: the clock jumped, while the link delayed so much that it did not
+ * show. */
 static void leave(kf_clock *clock, int64_t published_ns)
 {
     clock->anchor_ns = clock->newest_ns;
     clock->error_ns = (double)(published_ns - (estimate(clock, clock->anchor_ns) - clock->delay_ns));
-    clock->slew_ns = clock->blocks < SETTLING_BLOCKS ? fabs(clock->error_ns) / SETTLING_SLEW
-                                                     : fmax(SLEW_NS, fabs(clock->error_ns) / SLEW);
+    clock->slew_ns = fmax(SLEW_NS, fabs(clock->error_ns) / SLEW);
+    if (clock->blocks < SETTLING_BLOCKS) {
+        clock->slew_ns = fabs(clock->error_ns) / SETTLING_SLEW;
+    } else if (clock->error_ns > JUMP_NS) {
+        clock->jumps++;
+        clock->error_ns = 0;
+    } else if (clock->error_ns > SLEW * SLEW_NS) {
+        clock->slew_ns = clock->error_ns / EARLY_SLEW;
+    }
 }
 
 /* By how much the estimated line lies above the least of all arrivals. */

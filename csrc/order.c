@@ -39,7 +39,7 @@ static void lose(kf_link *link, kf_packet *p, uint32_t seq)
 {
     const bool old = !(link->flags & KF_LINK_GAP) || link->seq - link->gap_end > KF_ORDER_GAP;
 
-    if (p->kind != KF_BINARY || (!old && link->gap_end - link->gap_seq >= seq - link->seq))
+    if (!old && link->gap_end - link->gap_seq >= seq - link->seq)
         return;
     link->flags |= KF_LINK_GAP;
     link->gap_seq = link->seq;
@@ -63,7 +63,7 @@ static void come_late(ordering *o, kf_link *link, size_t place, uint32_t seq)
 {
     kf_packet *p = &o->packets[o->events[place].index];
 
-    if ((link->flags & KF_LINK_GAP) && p->kind == KF_BINARY && !is_not_after(seq, link->gap_seq) &&
+    if ((link->flags & KF_LINK_GAP) && !is_not_after(seq, link->gap_seq) &&
         !is_not_after(link->gap_end, seq)) {
         p->way = seq + 1 == link->gap_end ? KF_WAY_LAST : KF_WAY_BESIDE;
         link->gap_seq = seq;

@@ -107,7 +107,9 @@ class Engine:
         self._looked_ns = self._looked_silent_ns = 0
         self._out: list[Outgoing] = []
 
-    def advance(self, arrivals: Sequence[Incoming | Chunk], utc_ns: int) -> list[Outgoing]:
+    def advance(
+        self, arrivals: Sequence[Incoming | Chunk], utc_ns: int, heard_ns: int | None = None
+    ) -> list[Outgoing]:
         """Take in what arrived, in its order, and return what is to be published.
 
         Parameters
@@ -116,7 +118,12 @@ class Engine:
             Perhaps none: then only time passes.
         utc_ns : int
             UTC now, ns; not before any arrival.
+        heard_ns : int, optional
+            UTC, ns, up to which all that had arrived is taken in by now, where more waits; else it is now. No
+            step fires by time, and no wait for a predecessor ends, for want of what waits: it would be late
+            then, have steps made again, and so add to the work for which it waits.
         """
+        heard_ns = utc_ns if heard_ns is None else min(heard_ns, utc_ns)
         self._out = out = []
         doing = self.deadlines.history.doing
         doing.mode = self.ladder.mode
@@ -134,11 +141,11 @@ class Engine:
         since_ns = utc_ns - DROP_NS if self.ladder.level >= _DROP_OLDEST else 0
         self.given_up["packets"] += self.ingest.read(arrivals, settle, since_ns)
         read_ns = self._monotonic_ns()
-        if self.waiting.until_ns <= utc_ns:
-            self._take(self.waiting.over(self.schedule.links, utc_ns), [])
+        if self.waiting.until_ns <= heard_ns:
+            self._take(self.waiting.over(self.schedule.links, heard_ns), [])
         if not 0 <= utc_ns - self._looked_ns < LOOK_NS:
             self._looked_ns = utc_ns
-            for due in self.schedule.pass_time(utc_ns):
+            for due in self.schedule.pass_time(heard_ns):
                 self.jobs.add(due)
         aligned_ns = self._monotonic_ns()
         out += self.jobs.run(utc_ns)

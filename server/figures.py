@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 from msgspec import Struct
 
+from fusion._core import lib
 from server.clock import Clock
 from server.deadlines.rules import Cause
 from server.engine import Engine
 from server.envelopes import Outgoing
 from server.messages import StreamState
 from server.overload import Mode
+from server.schedule import SILENT_NS
 
 GOODBYE_S = 2.0  # for the summaries of workouts that are open when the server is stopped
 
@@ -27,6 +30,7 @@ class Figures(Struct, array_like=True):
     faults: dict[Cause, int] = {}
     recoveries: int = 0
     forgotten: int = 0
+    updated: int = 0  # athletes who have an update once a second
 
 
 def figures(engine: Engine) -> Figures:
@@ -43,7 +47,16 @@ def figures(engine: Engine) -> Figures:
         dict(streams.faults),
         streams.recoveries,
         engine.forgetting.count,
+        _updated(engine),
     )
+
+
+def _updated(engine: Engine) -> int:
+    """Return how many athletes have an update once a second, whatever comes: see `kf_schedule_pass`."""
+    lanes = engine.schedule.lanes
+    live = lanes["flags"] & (lib.KF_LANE_STARTED | lib.KF_LANE_RECORDED) == lib.KF_LANE_STARTED
+    heard = lanes["arrived_ns"] >= engine.registry.now_ns - SILENT_NS
+    return int(np.count_nonzero(live & (heard | (lanes["flags"] & lib.KF_LANE_OPEN != 0))))
 
 
 def ended(engine: Engine, clock: Clock, until_ns: int) -> Iterator[Outgoing]:

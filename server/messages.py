@@ -360,8 +360,16 @@ class AthleteHealth(Struct):
     models: dict[str, ModelHealth]
 
 
+DropCause = Literal["inbox_full", "worker_behind", "worker_away", "worker_died"]
+MissCause = Literal["worker_died"]
+
+
 class WorkerStatus(Struct):
-    """One of the server's processes; ``lost`` counts arrivals that ended with one of its lives."""
+    """One of the server's processes, through all its lives.
+
+    ``lost`` counts arrivals for which it had no time, or that ended with one of its lives, ``missed`` the
+    updates (`live`) that its athletes did not get since it died.
+    """
 
     pid: int  # 0: none now
     state: Literal["starting", "running", "restarting"]
@@ -369,6 +377,7 @@ class WorkerStatus(Struct):
     devices: int
     athletes: int
     lost: int
+    missed: int = 0
 
 
 class LateLogStatus(Struct):
@@ -391,7 +400,9 @@ class ServerStatus(Struct):
     athletes: int = 0
     workouts: int = 0
     received: int = 0
-    dropped: int = 0  # arrivals that the server had no time for
+    dropped: int = 0  # arrivals that the server had no time for,
+    dropped_by: dict[DropCause, int] = {}  # by cause
+    missed: dict[MissCause, int] = {}  # updates (live) that nobody made, by cause
     unsent: int = 0  # publications that the broker had no time for, or that outlived their use
     refused: dict[str, int] = {}
     mode: str = "full"  # of the ladder, see docs/operations.md

@@ -25,7 +25,7 @@ from server.inbox import Inbox
 from server.ingest import subscriptions
 from server.late import FOLDER, Entry, LateLog
 from server.loop import run
-from server.messages import ServerStatus
+from server.messages import DropCause, ServerStatus
 from server.monitoring import Monitor, Snapshot
 from server.monitoring.http import Vitals
 from server.monitoring.snapshot import StageCounts
@@ -162,7 +162,7 @@ class Server:
             doing.waiting = len(inbox)
             arrivals = inbox.take(BATCH_MAX) if work.behind else await self._arrivals()
             began_s = loop.time()
-            work.take(arrivals)
+            work.take(arrivals, arrivals[-1].arrived_ns if arrivals and len(inbox) else None)
             self._took_s += TOOK_GAIN * (loop.time() - began_s - self._took_s)
             for _ in range(TURNS):  # also when the inbox never runs empty
                 await asyncio.sleep(0)
@@ -203,7 +203,7 @@ class Server:
             deadlines.history.doing.rss_mib = round(rss_bytes() / 2**20, 1)
             figures = self._work.figures()
             await self._publishers.suffice(figures.athletes)
-            report = deadlines.report(self._clock.utc_ns() // 1_000_000, figures.streams)
+            report = deadlines.report(self._clock.utc_ns() // 1_000_000, figures.streams, self._work.missed)
             self._link.publish(f"{self._root}/server/deadlines", encode(report))
             self._monitor.tell(self._snapshot(report, figures))
             if next_s >= status_s:
@@ -229,6 +229,7 @@ class Server:
         refused = self._work.refused()
         if self._link.refused:
             refused["too_large"] = refused.get("too_large", 0) + self._link.refused
+        dropped = self._dropped()
         self._status = status = ServerStatus(
             t_ms=self._clock.utc_ns() // 1_000_000,
             state=state,
@@ -238,7 +239,9 @@ class Server:
             athletes=figures.athletes,
             workouts=figures.workouts,
             received=self._link.received,
-            dropped=self._inbox.dropped + self._work.dropped,
+            dropped=sum(dropped.values()),
+            dropped_by=dropped,
+            missed=self._work.missed,
             unsent=self._publishers.unsent,
             refused=refused,
             given_up=figures.given_up,
@@ -268,7 +271,8 @@ class Server:
             mode=figures.mode,
             given_up=figures.given_up,
             received=link.received,
-            dropped=self._inbox.dropped + self._work.dropped,
+            dropped=self._dropped(),
+            missed=self._work.missed,
             sent=self._publishers.sent,
             unsent=self._publishers.unsent,
             waiting=len(self._inbox),
@@ -279,6 +283,11 @@ class Server:
             collections=self._collections.count,
             collecting_s=self._collections.taken_ns * 1e-9,
         )
+
+    def _dropped(self) -> dict[DropCause, int]:
+        """Return the arrivals that came to nothing, by cause."""
+        full = self._inbox.dropped
+        return {**({"inbox_full": full} if full else {}), **self._work.dropped}
 
     def _further(self, number: int) -> Link:
         """Return a connection that only publishes."""

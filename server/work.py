@@ -16,12 +16,23 @@ from server.envelopes import Arrivals
 from server.figures import GOODBYE_S, Figures, ended, figures
 from server.frames import Topics
 from server.late import Entry
-from server.messages import WorkerStatus
+from server.messages import DropCause, MissCause, WorkerStatus
 from server.publishers import Publishers
 
 
 class Work(Protocol):
     """An asynchronous context manager: within it there is somebody to work.
+
+    Parameters
+    ----------
+    config : Config
+        Athletes, devices, limits, and how many workers there are.
+    clock : Clock
+        The time.
+    on_change : callable
+        Called when the mode has changed, when a worker has died, and when it works again.
+    on_late : callable
+        Called with messages that came too late, and how many more there were, where they are kept.
 
     Attributes
     ----------
@@ -38,8 +49,13 @@ class Work(Protocol):
     behind: bool
 
     @property
-    def dropped(self) -> int:
-        """Arrivals for which nobody had time, or that ended with who worked on them."""
+    def dropped(self) -> dict[DropCause, int]:
+        """Arrivals for which nobody had time, or that ended with who worked on them, by cause."""
+        ...
+
+    @property
+    def missed(self) -> dict[MissCause, int]:
+        """Updates that nobody made, by cause."""
         ...
 
     async def __aenter__(self) -> Self:
@@ -60,8 +76,8 @@ class Work(Protocol):
         """Give results to a link, and confirm to it what was worked on."""
         ...
 
-    def take(self, arrivals: list[Arrivals]) -> None:
-        """Have arrivals worked on, perhaps none: time passes."""
+    def take(self, arrivals: list[Arrivals], heard_ns: int | None = None) -> None:
+        """Have arrivals worked on, perhaps none: time passes; ``heard_ns`` as of `Engine.advance`."""
         ...
 
     async def wait(self) -> NoReturn:
@@ -90,19 +106,7 @@ class Work(Protocol):
 
 
 class Alone:
-    """One engine, in this process.
-
-    Parameters
-    ----------
-    config : Config
-        Athletes, devices and limits.
-    clock : Clock
-        The time.
-    on_change : callable
-        Called when the mode has changed.
-    on_late : callable
-        Called with messages that came too late, and how many more there were, where they are kept.
-    """
+    """One engine, in this process; made as `Work` says."""
 
     def __init__(
         self,
@@ -135,17 +139,22 @@ class Alone:
         self._publishers = publishers
 
     @property
-    def dropped(self) -> int:
+    def dropped(self) -> dict[DropCause, int]:
         """The engine drops nothing."""
-        return 0
+        return {}
 
-    def take(self, arrivals: list[Arrivals]) -> None:
+    @property
+    def missed(self) -> dict[MissCause, int]:
+        """It makes all updates, or counts what it gives up."""
+        return {}
+
+    def take(self, arrivals: list[Arrivals], heard_ns: int | None = None) -> None:
         """Advance, confirm, publish."""
         publishers = self._publishers
         assert publishers is not None, "bound first"
         engine, clock = self._engine, self._clock
         woke_ns = clock.monotonic_ns()
-        out = engine.advance(arrivals, clock.utc_ns())
+        out = engine.advance(arrivals, clock.utc_ns(), heard_ns)
         self.behind = engine.behind
         self._on_late(*engine.late.take())
         publishers.link.done(arrivals)

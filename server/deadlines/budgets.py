@@ -7,7 +7,7 @@ from server import config
 from server.deadlines.histogram import Histogram
 from server.deadlines.history import History
 from server.deadlines.report import STAGES, DeadlineReport, Stage, Times
-from server.messages import StreamState
+from server.messages import MissCause, StreamState
 
 
 class Deadlines:
@@ -58,14 +58,20 @@ class Deadlines:
         for stage, each in times.items():
             self.stages[stage].add(each)
 
-    def report(self, t_ms: int, streams: dict[StreamState, int] | None = None) -> DeadlineReport:
+    def report(
+        self,
+        t_ms: int,
+        streams: dict[StreamState, int] | None = None,
+        missed: dict[MissCause, int] | None = None,
+    ) -> DeadlineReport:
         """Return the figures since the last report and since the start; ``t_ms`` is UTC, ms.
 
-        ``streams`` counts streams by their state.
+        ``streams`` counts streams by their state, ``missed`` updates that nobody made.
         """
         stages = {stage: histogram.report() for stage, histogram in self.stages.items()}
         since_ms = t_ms if self._reported_ms is None else self._reported_ms
         self._reported_ms = t_ms
         misses = sum(stage.interval.misses for stage in stages.values())
         interval_s = (t_ms - since_ms) / 1e3
-        return DeadlineReport(t_ms, interval_s, misses, stages, streams or {}, self.history.newest())
+        newest = self.history.newest()
+        return DeadlineReport(t_ms, interval_s, misses, stages, streams or {}, newest, missed or {})

@@ -4,7 +4,7 @@ from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
 
-from server.messages import StreamState
+from server.messages import MissCause, StreamState
 
 Stage = Literal["decode", "align", "fuse", "publish", "end_to_end", "sensor_age", "loop"]
 STAGES: Final[tuple[Stage, ...]] = (
@@ -78,7 +78,7 @@ class DeadlineReport(Struct):
     """``server/deadlines``: all stages, once a second; ``misses`` are those of the interval, all stages.
 
     ``streams`` counts the streams of all devices by their state, ``history`` holds the newest misses, the
-    newest first.
+    newest first, ``missed`` counts updates since the start that nobody made, so that no stage tells of them.
     """
 
     t_ms: int
@@ -87,3 +87,4 @@ class DeadlineReport(Struct):
     stages: dict[Stage, StageReport]
     streams: dict[StreamState, int] = {}
     history: list[Miss] = []
+    missed: dict[MissCause, int] = {}

@@ -5,7 +5,7 @@ No series is labelled by device or athlete: a label is a stage, a cause, a reaso
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from server.deadlines.histogram import BOUNDS_S
 from server.deadlines.report import Stage
 from server.deadlines.rules import Cause
-from server.messages import ServerStatus, StreamState
+from server.messages import DropCause, MissCause, ServerStatus, StreamState
 from server.overload import MODES
 
 
@@ -39,7 +39,8 @@ class Snapshot(NamedTuple):
     mode: str
     given_up: dict[str, int]
     received: int
-    dropped: int
+    dropped: dict[DropCause, int]
+    missed: dict[MissCause, int]
     sent: int
     unsent: int
     waiting: int
@@ -105,15 +106,26 @@ def _server(snapshot: Snapshot) -> Iterator[Metric]:
     for name in MODES:
         mode.add_metric([name], float(name == snapshot.mode))
     given_up = CounterMetricFamily(
-        "kinefuse_given_up", "Updates (live), steps and packets given up for want of time.", labels=["reason"]
+        "kinefuse_given_up",
+        "Updates (live), steps, rewinds and packets given up for want of time.",
+        labels=["reason"],
     )
-    for what in ("live", "steps", "packets"):
+    for what in ("live", "steps", "rewinds", "packets"):
         given_up.add_metric([what], snapshot.given_up.get(what, 0))
     yield refused
     yield given_up
     yield mode
     yield _counter("kinefuse_messages_received", "Messages that came from the broker.", snapshot.received)
-    yield _counter("kinefuse_messages_dropped", "Arrivals for which there was no room.", snapshot.dropped)
+    dropped = CounterMetricFamily(
+        "kinefuse_messages_dropped", "Arrivals for which there was no room.", labels=["cause"]
+    )
+    for drop in get_args(DropCause):
+        dropped.add_metric([drop], snapshot.dropped.get(drop, 0))
+    missed = CounterMetricFamily("kinefuse_updates_missed", "Updates that nobody made.", labels=["cause"])
+    for miss in get_args(MissCause):
+        missed.add_metric([miss], snapshot.missed.get(miss, 0))
+    yield dropped
+    yield missed
     yield _counter("kinefuse_publications_sent", "Publications that went out.", snapshot.sent)
     yield _counter(
         "kinefuse_publications_unsent", "Publications dropped, or too old to send.", snapshot.unsent
@@ -129,6 +141,10 @@ def _server(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("kinefuse_devices", "Devices known.", status.devices)
     yield _counter("kinefuse_devices_forgotten", "Devices that were silent for long.", status.forgotten)
     yield _gauge("kinefuse_athletes", "Athletes known.", status.athletes)
+    away = sum(worker.state != "running" for worker in status.workers)
+    yield _gauge("kinefuse_workers_away", "Workers that do not work now.", away)
+    restarts = sum(worker.restarts for worker in status.workers)
+    yield _counter("kinefuse_worker_restarts", "Workers that were started again.", restarts)
     yield _gauge("kinefuse_workouts", "Workouts that are open.", status.workouts)
     yield _gauge("kinefuse_broker_connected", "1 while connected and subscribed.", snapshot.connected)
     yield _counter("kinefuse_broker_losses", "Connections to the broker that were lost.", snapshot.losses)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final, Literal, TypeVar
 
@@ -16,7 +16,8 @@ from server.config import Config
 from server.errors import WorkerError
 from server.figures import Figures
 from server.inbox import Inbox
-from server.messages import WorkerStatus
+from server.messages import DropCause, WorkerStatus
+from server.workers.missed import Missed
 from server.workers.pipe import Pipe
 from server.workers.routing import Part, part_count, part_size
 from server.workers.wire import Answer, Connected, End, Ended, Tick, decode_for_parent, encode
@@ -31,6 +32,7 @@ STABLE_S: Final = 60.0  # who has lived so long starts the backoff anew
 BUGS_MAX: Final = 5  # within
 BUGS_S: Final = 60.0
 END_S: Final = 0.5
+BEHIND_S: Final = 1.0  # who works on what arrived so long ago has not caught up
 
 Name = TypeVar("Name", bound=str)
 
@@ -59,8 +61,12 @@ class Member:
 
     Attributes
     ----------
-    lost : int
+    lost : Counter of str
         Messages that it had no time for, or that ended with one of its lives.
+    missed : Missed
+        Updates that its athletes did not get since it died.
+    heard_ns : int or None
+        UTC, ns, up to which all that had arrived was put; None: all was.
     ready : asyncio.Event
         Set while it works.
     left : asyncio.Future of int
@@ -83,7 +89,9 @@ class Member:
         self.figures = Figures()
         self.past = Figures()  # what earlier lives counted
         self.refused: dict[str, int] = {}  # in all its lives
-        self.lost = 0
+        self.lost: Counter[DropCause] = Counter()
+        self.missed = Missed()
+        self.heard_ns: int | None = None
         self.ready = asyncio.Event()
         self.left: asyncio.Future[int] | None = None
         self._settings = msgspec.json.encode(config)
@@ -114,9 +122,14 @@ class Member:
     @property
     def status(self) -> WorkerStatus:
         """How it is."""
+        self.missed.look(self._now_s())
         pid = self._child.pid if self._child is not None and self._child.returncode is None else None
         counts = (self.figures.devices, self.figures.athletes)
-        return WorkerStatus(pid or 0, self._state, self._restarts, *counts, self.lost)
+        told = (*counts, self.lost.total(), self.missed.count)
+        return WorkerStatus(pid or 0, self._state, self._restarts, *told)
+
+    def _now_s(self) -> float:
+        return self._clock.monotonic_ns() * 1e-9
 
     def put(self, part: Part) -> None:
         """Have a part worked on in its turn; the oldest make room for it."""
@@ -129,7 +142,8 @@ class Member:
             return
         while len(self._queue) and len(self._on_way) < WINDOW:
             parts = self._queue.take(BATCH_MAX)
-            self._send(pipe, [(part.data, part.arrived_ns, part.received_ns) for part in parts])
+            heard_ns = parts[-1].arrived_ns if len(self._queue) else self.heard_ns
+            self._send(pipe, [(part.data, part.arrived_ns, part.received_ns) for part in parts], heard_ns)
             self._on_way.append((self._number, parts))
 
     def connected(self, *, is_connected: bool) -> None:
@@ -216,9 +230,17 @@ class Member:
             self.pump()
 
     def _answered(self, answer: Answer) -> None:
+        now_s = self._now_s()
         while self._on_way and self._on_way[0][0] <= answer.done:
-            self._on_done(self._on_way.popleft()[1])
+            parts = self._on_way.popleft()[1]
+            if parts and now_s - parts[-1].received_ns * 1e-9 > BEHIND_S:
+                self.missed.back(now_s)
+            self._on_done(parts)
+        self.missed.told(answer.updates, now_s)
         if answer.report is not None:
+            given_up = _not_told(answer.report.figures) - _not_told(self.figures)
+            self.missed.told(given_up, now_s)
+            self.missed.reported(answer.report.figures.updated, now_s)
             self.figures = answer.report.figures
             self.refused = dict(self._before)
             _add(self.refused, answer.report.refused)
@@ -226,11 +248,13 @@ class Member:
         if not self.ready.is_set():
             self.ready.set()
             self._state = "running"
+            self.missed.back(now_s)
             self._on_change()
 
-    def _send(self, pipe: Pipe, parts: list[tuple[bytes, int, int]]) -> None:
+    def _send(self, pipe: Pipe, parts: list[tuple[bytes, int, int]], heard_ns: int | None = None) -> None:
         self._number += 1
-        pipe.send(encode(Tick(self._number, self._clock.utc_ns() - self._clock.monotonic_ns(), parts)))
+        anchor_ns = self._clock.utc_ns() - self._clock.monotonic_ns()
+        pipe.send(encode(Tick(self._number, anchor_ns, parts, heard_ns)))
 
     async def _watch(self, child: Child) -> None:
         """End a worker that hangs."""
@@ -247,7 +271,9 @@ class Member:
     def _bury(self, child: Child) -> None:
         """Count what went with it, and say so."""
         lost = sum(part.messages for _, parts in self._on_way for part in parts)
-        self.lost += lost
+        if lost:
+            self.lost["worker_died"] += lost
+        self.missed.died(self._now_s())
         for _, parts in self._on_way:
             self._on_done(parts)
         self._on_way.clear()
@@ -266,7 +292,8 @@ class Member:
         self._on_change()
 
     def _drop(self, part: Part) -> None:
-        self.lost += part.messages
+        self.lost["worker_away" if self._state == "restarting" else "worker_behind"] += part.messages
+        self.missed.gone(part.received_ns * 1e-9)
         self._on_done([part])
 
     def _line(self, line: str) -> None:
@@ -280,6 +307,11 @@ class Member:
         if self._child is not None:
             with contextlib.suppress(ProcessLookupError):
                 await self._child.stop(END_S)
+
+
+def _not_told(figures: Figures) -> int:
+    """Return updates that were given up, with the steps of athletes without a workout or without."""
+    return figures.given_up.get("live", 0) + figures.given_up.get("steps", 0)
 
 
 def _add(total: dict[Name, int], more: dict[Name, int]) -> None:

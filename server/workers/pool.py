@@ -13,7 +13,7 @@ from server.deadlines.rules import Cause
 from server.envelopes import Arrivals, Outgoing
 from server.figures import GOODBYE_S, Figures
 from server.late import Entry
-from server.messages import StreamState, WorkerStatus
+from server.messages import DropCause, MissCause, StreamState, WorkerStatus
 from server.overload import MODES, Mode
 from server.publishers import Publishers
 from server.workers.member import Member
@@ -24,19 +24,7 @@ END_S = 0.5  # what ending may take beyond what a worker is given for it
 
 
 class Pool:
-    """The workers of a server; see `server.work.Work`.
-
-    Parameters
-    ----------
-    config : Config
-        Athletes, devices, limits, and how many workers there are.
-    clock : Clock
-        The time.
-    on_change : callable
-        Called when a worker has died, when it works again, and when the mode has changed.
-    on_late : callable
-        Called with messages that came too late, and how many more there were, where they are kept.
-    """
+    """The workers of a server; made as `server.work.Work` says."""
 
     def __init__(
         self,
@@ -72,9 +60,15 @@ class Pool:
         self._mode: Mode = "full"
 
     @property
-    def dropped(self) -> int:
+    def dropped(self) -> dict[DropCause, int]:
         """Arrivals that a worker had no time for, or that ended with one."""
-        return sum(member.lost for member in self._members)
+        return dict(sum((member.lost for member in self._members), Counter[DropCause]()))
+
+    @property
+    def missed(self) -> dict[MissCause, int]:
+        """Updates that athletes did not get since their worker had died."""
+        count = sum(member.status.missed for member in self._members)
+        return {"worker_died": count} if count else {}
 
     async def __aenter__(self) -> Self:
         """Start all."""
@@ -103,12 +97,13 @@ class Pool:
         """Give results to these."""
         self._publishers = publishers
 
-    def take(self, arrivals: list[Arrivals]) -> None:
+    def take(self, arrivals: list[Arrivals], heard_ns: int | None = None) -> None:
         """Send each worker its part."""
         for arrival in arrivals:
             for worker, part in self._router.parts(arrival):
                 self._members[worker].put(part)
         for member in self._members:
+            member.heard_ns = heard_ns
             member.pump()
 
     async def wait(self) -> NoReturn:

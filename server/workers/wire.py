@@ -19,6 +19,7 @@ class Tick(Struct, tag="tick", array_like=True):
     number: int  # they rise
     anchor_ns: int  # UTC minus monotonic time, of the parent's clock
     parts: list[tuple[bytes, int, int]]
+    heard_ns: int | None = None  # UTC, up to which all that had arrived is here; None: now
 
 
 class End(Struct, tag="end", array_like=True):
@@ -45,6 +46,7 @@ class Answer(Struct, tag="answer", array_like=True):
     report: "Report | None" = None
     late: list[Entry] = []  # messages that came too late, where they are kept
     late_left_out: int = 0  # and how many more
+    updates: int = 0  # of athletes (`live`), of the frames
 
 
 class Report(Struct, array_like=True):

@@ -46,6 +46,7 @@ class Bench:
         self.engine = Engine(config, clock.monotonic_ns)
         self._splitter = Splitter(self.engine.topics, frames.PAYLOAD_BYTES_MAX)
         self._clock = clock
+        self._heard_ns: int | None = None
         self._told = 0  # the number of the next device that the parent does not know
         self._reported_ns = 0
         self._reports = 0
@@ -60,7 +61,9 @@ class Bench:
             for chunk in self._chunks(data, arrived_ns, received_ns)
         ]
         began_ns = self._clock.monotonic_ns()
-        out = self.engine.advance(chunks, utc_ns)
+        if ticks:
+            self._heard_ns = ticks[-1].heard_ns
+        out = self.engine.advance(chunks, utc_ns, self._heard_ns)
         now_ns = self._clock.monotonic_ns()
         waited_ns = now_ns - chunks[0].received_ns if chunks else 0
         if self.engine.observe(now_ns, now_ns - began_ns, waited_ns):
@@ -95,12 +98,14 @@ class Bench:
 
     def _answer(self, out: list[Outgoing], done: int, report: Report | None) -> Answer:
         plain, caused_ns, assured = [], [], []
+        updates = 0
         for topic, payload, qos, retain, cause_ns in out:
             if qos or retain:
                 assured.append((topic, payload, qos, retain))
             else:
                 plain.append((topic, payload, False))
                 caused_ns.append(cause_ns)
+                updates += topic.endswith("/live")
         registry, ids = self.engine.registry, self.engine.forgetting.ids
         numbers = range(self._told, registry.numbers)
         enrolled = [registry.by_number[number].id for number in numbers if number in registry.by_number]
@@ -109,7 +114,8 @@ class Bench:
         ids.clear()
         late, left_out = self.engine.late.take()
         published = frames.publish(plain)
-        return Answer(done, published, caused_ns, assured, enrolled, forgotten, report, late, left_out)
+        told = (done, published, caused_ns, assured, enrolled, forgotten, report, late, left_out, updates)
+        return Answer(*told)
 
     def _report(self, utc_ns: int) -> Report | None:
         """Return how it is, if it is time to tell."""

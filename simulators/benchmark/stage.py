@@ -101,9 +101,10 @@ class Told:
 
 
 def _lost(status: dict[str, Any]) -> int:
-    return sum(int(status.get(name, 0)) for name in ("dropped", "unsent")) + int(
+    by_cause = sum(map(int, status.get("missed", {}).values())) + int(
         status.get("given_up", {}).get("live", 0)
     )
+    return by_cause + sum(int(status.get(name, 0)) for name in ("dropped", "unsent"))
 
 
 class Stage:

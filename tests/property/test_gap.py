@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from fusion._core import lib
 from fusion.core import Advance, CoreTable
-from tests.support.motion import binary_packets, moving, packets_of
+from fusion.measurements import Records
+from tests.support.motion import all_rows, binary_packets, moving, packets_of
 
 SECONDS, SAMPLES = 24, 10
 PACKETS = SECONDS * 100 // SAMPLES
@@ -19,19 +20,29 @@ ON, FORK, BESIDE, LAST = (
 
 
 @cache
-def sent(seed: int) -> tuple[bytes, ...]:
-    """Return the packets of somebody who walks."""
-    return tuple(binary_packets(moving(SECONDS, step_hz=1.9, seed=seed), SAMPLES))
+def sent(seed: int, kind: int) -> tuple[bytes, ...]:
+    """Return the packets of somebody who walks: binary ones, or their JSON twins as the core takes them."""
+    walk = moving(SECONDS, step_hz=1.9, seed=seed)
+    if kind == lib.KF_BINARY:
+        return tuple(binary_packets(walk, SAMPLES))
+    rows: Records = all_rows(walk)
+    assert len(rows) == 3 * SAMPLES * PACKETS
+    return tuple(part.tobytes() for part in np.split(rows, PACKETS))
 
 
-def taken(seed: int, order: list[tuple[int, int]], cuts: list[int]) -> Advance:
+def taken(
+    seed: int, order: list[tuple[int, int]], cuts: list[int], kind: int = int(lib.KF_BINARY)
+) -> Advance:
     """Return what comes of packets, each with its way, in calls that end at these places."""
     table, parts = CoreTable(), []
     table.add()
     for begin, end in zip([0, *cuts], [*cuts, len(order)], strict=True):
-        payloads = [sent(seed)[number] for number, _ in order[begin:end]]
-        packets = packets_of(payloads, [lib.KF_BINARY] * len(payloads), [0] * len(payloads))
+        payloads = [sent(seed, kind)[number] for number, _ in order[begin:end]]
+        packets = packets_of(payloads, [kind] * len(payloads), [0] * len(payloads))
         packets["way"] = [way for _, way in order[begin:end]]
+        if kind == lib.KF_ROWS:
+            packets["seq"] = [number for number, _ in order[begin:end]]
+            packets["flags"] = lib.KF_HAS_SEQ
         parts.append(table.advance(b"".join(payloads), packets))
     return Advance(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
@@ -43,18 +54,19 @@ def taken(seed: int, order: list[tuple[int, int]], cuts: list[int]) -> Advance:
     st.integers(4, 120),
     st.integers(1, 40),
     st.lists(st.integers(0, PACKETS), max_size=5).map(sorted),
+    st.sampled_from([int(lib.KF_BINARY), int(lib.KF_ROWS)]),
 )
 def test_what_comes_of_a_gap_is_what_it_would_have_been(
-    seed: int, begin: int, missing: int, later: int, cuts: list[int]
+    seed: int, begin: int, missing: int, later: int, cuts: list[int], kind: int
 ) -> None:
     end = begin + missing
-    whole = taken(seed, [(number, ON) for number in range(PACKETS)], [])
+    whole = taken(seed, [(number, ON) for number in range(PACKETS)], [], kind)
     gap = [(number, BESIDE) for number in range(begin, end - 1)] + [(end - 1, LAST)]
     after = [(end, FORK), *((number, ON) for number in range(end + 1, PACKETS))]
     mixed = [each for pair in zip(gap, after[later:], strict=False) for each in pair]
     order = [*((number, ON) for number in range(begin)), *after[:later], *mixed]
     order += [each for each in [*gap, *after] if each not in order]
-    late = taken(seed, order, cuts)
+    late = taken(seed, order, cuts, kind)
     assert (late.summaries["status"] == 0).all()
     # Windows that lie in the gap are those of the whole, but for the first, which begins before it.
     stamps = whole.summaries["t_last_ns"]

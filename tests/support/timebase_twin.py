@@ -40,6 +40,7 @@ ALIKE_NS: Final = 50_000_000  # least delays as alike as this,
 PERSIST_NS: Final = 10_000_000_000  # or whatever they have, after so long
 SLEW: Final = 0.1  # the most by which published time runs fast or slow, s/s
 SLEW_NS: Final = 1_000_000_000  # the time over which a small correction is spread
+EARLY_SLEW: Final = 0.5  # likewise, for a correction that takes longer and that no delay explains
 SETTLING_BLOCKS: Final = 2  # for so long after the start or a jump
 SETTLING_SLEW: Final = 0.9  # it is this: time must not stand still, let alone go back
 
@@ -420,11 +421,15 @@ class TimeBase:
         """Let the published line leave its course at the newest stamp seen."""
         anchor_ns = self._newest[row]
         error_ns = published_ns - (self._estimate(row, anchor_ns) - self._field["delay_ns"][row])
-        self._anchor[row], self._error[row] = anchor_ns, float(error_ns)
+        slew_ns = max(float(SLEW_NS), abs(error_ns) / SLEW)
         if self._blocks[row] < SETTLING_BLOCKS:
-            self._slew[row] = abs(error_ns) / SETTLING_SLEW
-        else:
-            self._slew[row] = max(float(SLEW_NS), abs(error_ns) / SLEW)
+            slew_ns = abs(error_ns) / SETTLING_SLEW
+        elif error_ns > JUMP_NS:
+            self._field["jumps"][row] += 1
+            error_ns = 0
+        elif error_ns > SLEW * SLEW_NS:
+            slew_ns = error_ns / EARLY_SLEW
+        self._anchor[row], self._error[row], self._slew[row] = anchor_ns, float(error_ns), slew_ns
 
 
 def _grown(p_oo: float, p_os: float, p_ss: float, elapsed_s: float) -> tuple[float, float, float]:

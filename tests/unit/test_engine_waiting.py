@@ -114,16 +114,27 @@ def test_what_tells_that_nothing_is_missing_ends_the_wait(what: str) -> None:
     assert desk.tally()[1] == 1
 
 
-def test_a_gap_that_comes_behind_newer_packets_is_counted_back() -> None:
+def twin(seq: int) -> bytes:
+    """Return the JSON twin of a packet."""
+    rest, still = [(0.0, 0.0, 9.81)] * 10, [(0.0, 0.0, 0.0)] * 10
+    t_ns = S + seq * PERIOD_NS
+    return imu_json.encode(ImuJson(dt=10 * MS, accel=rest, gyro=still, t=t_ns, boot=1, seq=seq))
+
+
+@pytest.mark.parametrize("form", ["binary", "json", "both"])
+def test_a_gap_that_comes_behind_newer_packets_is_counted_back(form: str) -> None:
+    def payload(seq: int) -> bytes:
+        return packet(seq) if form == "binary" or (form == "both" and seq % 2) else twin(seq)
+
     desk = Desk()
     for seq in (*range(20), *range(50, 60)):
-        desk.send(seq)
+        desk.send(seq, payload=payload(seq))
     assert desk.tally() == (30, 30, {})
     now_ns = T0 + 61 * PERIOD_NS
     for seq in (20, 21, 21, *range(22, 50), 30):
-        desk.send(seq, now_ns)
+        desk.send(seq, now_ns, payload(seq))
     assert desk.tally() == (62, 0, {"late": 2})
-    desk.send(60, now_ns)
+    desk.send(60, now_ns, payload(60))
     assert desk.tally() == (63, 0, {"late": 2})
     clock = desk.engine.timebase.state[0]
     assert clock["jumps"] == 0

@@ -65,6 +65,8 @@ def snapshot(**changes: Any) -> Snapshot:
             "connected": True,
             "mode": "slow_live",
             "given_up": {"live": 6},
+            "dropped": {"worker_died": 7},
+            "missed": {},
             **changes,
         }
     )

@@ -87,6 +87,30 @@ def test_a_jump_in_a_bad_spell_is_healed_within_two_seconds_and_time_does_not_go
     assert (np.diff(aligned_ns[healed:]) > 0).all()
 
 
+@pytest.mark.parametrize("falls_s", [0.0, 0.5, 2.0, 5.0])
+@pytest.mark.parametrize("ahead_s", [0.5, 0.9, 1.2, 1.5, 2.0])
+def test_a_clock_set_ahead_while_the_link_delays_as_much_is_healed_within_two_seconds(
+    ahead_s: float, falls_s: float
+) -> None:
+    """Set at 60 s, in a spell from 58 to 61 s that hides it; then the delay falls, at once or slowly."""
+    rng = np.random.default_rng(3)
+    base = TimeBase()
+    base.add(0)
+    error_s = np.zeros(900)
+    came_ns = 0
+    for k in range(900):
+        spell = 0.0 if k < 580 else 1.0 if k < 610 else max(0.0, 1 - (k / 10 - 61) / max(falls_s, 1e-9))
+        true_ns = ORIGIN_NS + k * 100_000_000
+        came_ns = max(true_ns + round((0.005 + rng.exponential(0.008) + spell * ahead_s) * 1e9), came_ns + 1)
+        stamp_ns = true_ns + (round(ahead_s * 1e9) if k >= 600 else 0)
+        base.observe(0, stamp_ns, came_ns)
+        error_s[k] = (base.align(0, stamp_ns) - true_ns) * 1e-9
+    error_s -= np.median(error_s[400:580])
+    over = 610 + round(10 * max(falls_s, ahead_s))  # in order: what the spell held back comes first
+    assert np.abs(error_s[over + 20 :]).max() < 0.05
+    assert int(base.state["jumps"][0]) == (ahead_s > 1)
+
+
 def test_a_wild_stamp_before_a_jump_does_not_tell_the_new_offset() -> None:
     link = Link(seed=2, packets=900, step_s=3600.0, step_at=600)
     link.run(stop=600)
