@@ -20,7 +20,7 @@ from server.mqtt import Link
 from server.serve import Server
 from server.workers.routing import Router
 from simulators import rehearsal, scenarios
-from tests.support.brokers import hear, running_broker, soon
+from tests.support.brokers import PATIENCE_S, hear, running_broker, soon
 from tests.support.servers import command, live, running, serving, status, workout
 
 DEMO = scenarios.config("demo", None) + "\n[server]\nworkers = 2\n"
@@ -62,7 +62,6 @@ async def test_a_killed_worker_comes_back_and_the_others_athletes_miss_nothing(t
             assert [worker.state for worker in told[-1].workers] == ["running", "running"]
             assert len(set(pids)) == 2
             os.kill(pids[0], signal.SIGKILL)
-            before = {athlete: len(heard[athlete]) for athlete in one}
             await until_live(one | other, 3)
             gone = [each for each in told if each.workers[0].state == "restarting"]
             assert gone
@@ -71,13 +70,10 @@ async def test_a_killed_worker_comes_back_and_the_others_athletes_miss_nothing(t
             assert told[-1].workers[1].pid == pids[1]
         for athlete in other:
             assert {b - a for a, b in pairwise(heard[athlete])} == {1000}
-        for athlete in one:
-            back = heard[athlete][before[athlete]] - heard[athlete][before[athlete] - 1]
-            assert back <= 6000
         ended: set[str] = set()
         children = children_of(server)
         assert len(children) == 2
-        await server.stop(5.0)
+        await server.stop(PATIENCE_S)
         assert server.returncode == 0
         assert not [child for child in children if is_there(child)]
         while told[-1].state == "online":
