@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from simulators.evaluation import heart_runs
 from simulators.evaluation.heart_runs import Run
-from simulators.evaluation.plots import STYLE
 from simulators.evaluation.section import Column
+from simulators.pictures import STYLE
 
 LOSS_COLUMNS: Final = (
     Column("hearts, sensor", "left"),
