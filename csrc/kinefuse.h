@@ -39,7 +39,9 @@
 #define KF_GYRO 1  /* angular rate in b, rad/s */
 #define KF_MAG 2   /* magnetic field in b, uT */
 
-/* What became of a packet. Those below KF_LATE are malformed, and changed nothing. */
+/* What became of a packet. Those below KF_LATE are malformed, and changed nothing. Late is what ends at or
+ * before the newest sample of this boot (rows: each of its own sensor), or is of the boot before; not if seq
+ * tells that the clock was set back over 1 s. */
 #define KF_OK 0
 #define KF_SHORT_HEADER 1
 #define KF_BAD_MAGIC 2
@@ -53,9 +55,7 @@
 #define KF_BAD_SCALE 10
 #define KF_BAD_SENSOR 11
 #define KF_NOT_FINITE 12
-#define KF_LATE                                                                                              \
-    13                  /* ends at or before the newest sample of this boot (rows: each of its own sensor),  \
-                           or is of the boot before; not if seq tells that the clock was set back over 1 s */
+#define KF_LATE 13
 #define KF_DUPLICATE 14 /* this (boot, seq) was the newest already */
 
 #define KF_ALIGNMENT 8 /* of packets of rows */
@@ -295,9 +295,8 @@ typedef struct {
 void kf_clock_reset(kf_clock *clock, int recorded);
 
 /* Take in that a packet whose newest stamp is device_ns arrived at arrived_ns, which falls by no more than
- * packets wait for their predecessor. Stamps
- * beyond KF_STAMP_MAX are not observed. Another boot than before begins the clock anew, and counts as
- * a jump; -1: it is not told. */
+ * packets wait for their predecessor. Stamps beyond KF_STAMP_MAX are not observed. Another boot than before
+ * begins the clock anew, and counts as a jump; -1: it is not told. */
 void kf_clock_observe(kf_clock *clock, int64_t device_ns, int64_t arrived_ns, int64_t boot);
 
 /* Take in that a ping sent at sent_ns was answered at device_ns, and that this arrived at arrived_ns, both
@@ -322,16 +321,13 @@ double kf_clock_sigma_ns(const kf_clock *clock);
 
 #define KF_NONE 4294967295u
 #define KF_STEP_NS 1000000000
-#define KF_KINDS 8         /* of measurements, at most */
-#define KF_RECORD_BYTES 88 /* of the longest measurement */
-#define KF_KIND_WINDOW 0   /* the kind that the core itself measures */
-#define KF_HELD_MAX                                                                                          \
-    50 /* measurements of one kind that a step takes in: ten times what honest devices send                  \
-        */
-#define KF_JOBS_MAX                                                                                          \
-    100000 /* jobs that may wait in a lane: a day of steps; whoever is further behind is refused */
-#define KF_JOBS_ALL_MAX 200000      /* in all lanes together: beyond, a lane takes in only KF_CATCH_UP_MAX, */
-#define KF_CATCH_UP_MAX 600         /* which is what one measurement after a silence may bring */
+#define KF_KINDS 8             /* of measurements, at most */
+#define KF_RECORD_BYTES 88     /* of the longest measurement */
+#define KF_KIND_WINDOW 0       /* the kind that the core itself measures */
+#define KF_HELD_MAX 50         /* of one kind that a step takes in: ten times what honest devices send */
+#define KF_JOBS_MAX 100000     /* that may wait in a lane, a day of steps: who is further behind is refused */
+#define KF_JOBS_ALL_MAX 200000 /* in all lanes together: beyond, a lane takes in only KF_CATCH_UP_MAX, */
+#define KF_CATCH_UP_MAX 600    /* which is what one measurement after a silence may bring */
 #define KF_CATCH_UP_NS 600000000000 /* over a longer silence one step is enough */
 #define KF_JOBS_A_FOUND 1024        /* room for jobs that a call must have left to go on, and for items: */
 #define KF_ITEMS_A_FOUND 4096       /* twice what a lane keeps: a rewind tells all of that */
@@ -345,12 +341,10 @@ double kf_clock_sigma_ns(const kf_clock *clock);
 #define KF_LONG_AGO_NS 4611686018427387904 /* its negative: before any measurement */
 #define KF_DAY_NS 86400000000000           /* a recording does not skip a day: such a stamp is an error */
 #define KF_FUTURE_NS 5000000000            /* a live device's sample may seem this far ahead of its arrival */
-#define KF_CLOCK_SET_NS                                                                                      \
-    700000000000                 /* no live start is so far back, but after the server's clock was set       \
-                                  */
-#define KF_WAIT_NS 250000000     /* a step fires this long after its due time when no packet does */
-#define KF_SILENT_NS 10000000000 /* an athlete without any packet for this long is silent, */
-#define KF_IDLE_NS 30000000000   /* and without a workout tells so this often */
+#define KF_CLOCK_SET_NS 700000000000 /* no live start is so far back, but one before the clock was set */
+#define KF_WAIT_NS 250000000         /* a step fires this long after its due time when no packet does */
+#define KF_SILENT_NS 10000000000     /* an athlete without any packet for this long is silent, */
+#define KF_IDLE_NS 30000000000       /* and without a workout tells so this often */
 
 /* Why a measurement is of no use; these follow the status of packets. */
 #define KF_TOO_FAST 15
@@ -368,12 +362,10 @@ double kf_clock_sigma_ns(const kf_clock *clock);
 #define KF_LINK_GAP 64 /* gap_seq and gap_end stand */
 
 /* Flags of kf_lane. */
-#define KF_LANE_STARTED 1 /* there is a watermark */
-#define KF_LANE_RECORDED                                                                                     \
-    2                   /* stamps of a recording alone move time, and it may start again from its begin      \
-                         */
-#define KF_LANE_OPENS 4 /* the next measurement opens a workout */
-#define KF_LANE_OPEN 8  /* a workout is open */
+#define KF_LANE_STARTED 1  /* there is a watermark */
+#define KF_LANE_RECORDED 2 /* stamps of a recording alone move time; it may start again from its begin */
+#define KF_LANE_OPENS 4    /* the next measurement opens a workout */
+#define KF_LANE_OPEN 8     /* a workout is open */
 
 /* What is known of a device and its link. */
 typedef struct {
@@ -571,8 +563,7 @@ void kf_lane_settle(kf_schedule *schedule, uint32_t row);
  */
 size_t kf_limit(kf_link *links, const kf_event *events, size_t count, uint8_t *admitted);
 
-/* Streams: what each device sends of one kind, and how long it may be silent (server/deadlines/streams.py).
- */
+/* Streams: what each device sends of one kind, and how long it may be silent (streams.c). */
 #define KF_STREAM_ALIVE 0
 #define KF_STREAM_DEAD 5
 #define KF_STREAM_UNHEARD 255
@@ -700,8 +691,7 @@ void kf_kept_free(kf_schedule *schedule, uint32_t first, uint32_t count);
 #define KF_FRAME_HEADER_MAX 65544  /* of a PUBLISH: five bytes, the topic with its length, the packet id */
 #define KF_CONTROL_BYTES_MAX 65536 /* of any other frame, behind its length */
 
-/* Why kf_split stopped. From KF_FRAME_BAD_TYPE on the stream is malformed: nothing behind it can be trusted.
- */
+/* Why kf_split stopped. From KF_FRAME_BAD_TYPE on the stream is malformed: nothing behind it is trusted. */
 #define KF_FRAMES_DONE 0      /* all is split, but for a frame that is not whole yet */
 #define KF_FRAMES_FULL 1      /* no room for the next */
 #define KF_FRAMES_OVERSIZE 2  /* the next is a PUBLISH with more payload than is allowed */
@@ -781,6 +771,7 @@ uint32_t kf_topic_find(const kf_slot *slots, size_t slot_count, uint64_t seed, c
  */
 uint32_t kf_split(const uint8_t *bytes, size_t byte_count, const kf_rules *rules, kf_publish *frames,
                   size_t frame_capacity, kf_control *controls, size_t control_capacity, kf_split_end *end);
+
 /* Kernels: a function of one record (a measurement, or the moment of a step) and its row of a table, recorded
  * as a list of operations on numbers (fusion/kernel.py), and run for many records. Each number is a float64
  * or an int64; a truth is the int64 0 or 1. All operations are those of IEEE 754 and of two's complement, exp
