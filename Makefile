@@ -4,9 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CORE_SOURCES := $(wildcard csrc/*.c csrc/*.h csrc/*.py)
 LOAD_FILES := $(filter-out %/_load.c,$(wildcard simulators/load/*.c simulators/load/*.h))
-C_FILES := $(wildcard csrc/*.c csrc/*.h tests/c/*.c tests/c/*.h) $(LOAD_FILES)
+C_FILES := $(wildcard csrc/*.c csrc/*.h csrc/kinefuse/*.h tests/c/*.c tests/c/*.h) $(LOAD_FILES)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
