@@ -35,7 +35,7 @@ check: need-test setup check-c ## lint, format, types and the C tests, without p
 bench: setup ## speed and memory, as ratios against a peer in the same run
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-eval: setup ## accuracy on the recordings that KINEFUSE_DATA names
+eval: setup ## accuracy, on simulated truth and on the recordings that KINEFUSE_DATA names
 	@$(BIN)/kinefuse evaluate $(ARGS)
 
 clean: ## remove what was built, but not the virtual environment

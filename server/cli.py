@@ -49,7 +49,7 @@ _COMMANDS = {
     "simulate": ("simulators.command:simulate", "Publish simulated athletes over MQTT, with their devices."),
     "evaluate": (
         "simulators.evaluation.command:evaluate",
-        "Measure accuracy on recordings, with peers in the same run.",
+        "Measure accuracy on recordings and on simulated truth, beside peers.",
     ),
 }
 _BENCHES = {

@@ -29,7 +29,7 @@ def evaluate(
     report: Path | None = None,
     workers: int = 2,
 ) -> None:
-    """Measure accuracy on recordings, with peers in the same run.
+    """Measure accuracy on recordings and on simulated truth, beside peers.
 
     A part that needs recordings is left out where there are none. A target that is missed is told as missed;
     the exit code is 0 all the same.
