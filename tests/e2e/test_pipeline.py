@@ -47,7 +47,7 @@ async def test_every_demo_athlete_is_live_once_a_second_near_the_simulated_truth
         await link.ready()
         demo = command("simulate", broker.address, "--seconds", str(DEMO_S), "--truth", truth_file)
         async with running(demo):
-            await finished(demo, DEMO_S + 30)
+            await finished(demo, DEMO_S + PATIENCE_S)
             while len(ended) < 4:
                 for arrival in await hear(link, lambda arrival: True):
                     if arrival.topic.endswith("/live"):
