@@ -4,9 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CORE_SOURCES := $(wildcard csrc/*.c csrc/*.h csrc/*.py)
 LOAD_FILES := $(filter-out %/_load.c,$(wildcard simulators/load/*.c simulators/load/*.h))
-C_FILES := $(wildcard csrc/*.c csrc/*.h tests/c/*.c tests/c/*.h) $(LOAD_FILES)
+C_FILES := $(wildcard csrc/*.c csrc/*.h csrc/kinefuse/*.h tests/c/*.c tests/c/*.h) $(LOAD_FILES)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -36,7 +35,7 @@ check: need-test setup check-c ## lint, format, types and the C tests, without p
 bench: setup ## speed and memory, as ratios against a peer in the same run
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-eval: setup ## accuracy on the recordings that KINEFUSE_DATA names
+eval: setup ## accuracy, on simulated truth and on the recordings that KINEFUSE_DATA names
 	@$(BIN)/kinefuse evaluate $(ARGS)
 
 clean: ## remove what was built, but not the virtual environment

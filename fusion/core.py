@@ -55,7 +55,6 @@ PLACEMENTS: Final[dict[str, int]] = {
     "pocket": lib.KF_POCKET,
 }
 PATHS: Final[tuple[str, ...]] = ("plain", "avx2", "avx512")[: lib.kf_best_path() + 1]
-ROW_BYTES: Final = ROW.itemsize
 _DEVICE_BYTES: Final = int(lib.kf_device_size())
 _PAIRING_BYTES: Final = int(lib.kf_pairing_size())
 _FIRST_ROWS: Final = 16

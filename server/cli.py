@@ -15,13 +15,14 @@ os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
 _EPILOGUE = """\
 Examples:
 
-    kinefuse up --demo                      a broker, the server and four simulated athletes
-    kinefuse watch                          a live table of all athletes
-    kinefuse analyze run.fit --json         a finished workout's summary
-    kinefuse replay ski.zip --speed 10      a recording, as its device would send it
+    kinefuse up --demo               broker, server, four simulated athletes
+    kinefuse watch                   a live table of all athletes
+    kinefuse analyze run.fit --json  a finished workout's summary
+    kinefuse replay ski.zip          a recording, as its device would send it
 
-Each command has its own --help. Settings come from a TOML file (--config or KINEFUSE_CONFIG) and from the
-environment (KINEFUSE_BROKER_PORT=1884). Exit codes: 0 done, 1 it failed, 2 it was asked wrongly."""
+Each command has its own --help. Settings come from a TOML file (--config or
+KINEFUSE_CONFIG) and the environment (KINEFUSE_BROKER_PORT=1884). Exit codes:
+0 done, 1 it failed, 2 it was asked wrongly."""
 
 
 def _version() -> str:
@@ -48,7 +49,7 @@ _COMMANDS = {
     "simulate": ("simulators.command:simulate", "Publish simulated athletes over MQTT, with their devices."),
     "evaluate": (
         "simulators.evaluation.command:evaluate",
-        "Measure accuracy on recordings, with peers in the same run.",
+        "Measure accuracy on recordings and on simulated truth, beside peers.",
     ),
 }
 _BENCHES = {

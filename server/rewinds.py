@@ -131,7 +131,8 @@ class Rewinds:
         items = job.items[first : first + count]
         orders = self._workouts.wind_back(athlete, base_ns)
         if base_ns == FRESH_NS and orders and orders[0].command is None:
-            orders[0] = orders[0]._replace(t_ns=min(orders[0].t_ns, int(items["t_ns"][0])))
+            begun_ns = min(orders[0].t_ns, int(items["t_ns"][0]))
+            orders[0] = orders[0]._replace(t_ns=begun_ns, at_ns=begun_ns - 1)
         taken = 0
         for cut in self._cuts(row, job, items, orders):
             until = int(np.searchsorted(items["t_ns"], cut.t_ns, side="right"))

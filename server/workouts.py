@@ -42,16 +42,11 @@ class Done(NamedTuple):
     """A command that was obeyed or refused, or a workout that began by itself: there is no command then."""
 
     t_ns: int
+    at_ns: int  # up to when measurements come before it
     command: Command | None
     before: _Before
     sport: Sport | None = None
     id: str = ""  # of the workout that began by itself
-
-    @property
-    def at_ns(self) -> int:
-        """Return up to when measurements come before it: what has a start's time belongs to the workout."""
-        starts = self.command is None or self.command.action == "start"
-        return self.t_ns - 1 if starts else self.t_ns
 
 
 Result = tuple[Totals | None, list[Lap], Summary | None]  # what a revision is of
@@ -120,7 +115,8 @@ class Workouts:
         """Open a workout by its first measurement, at aligned time ``t_ns``."""
         before = self._before(athlete)
         event = self._start(athlete, t_ns, self._sports.get(athlete.id, "other"))
-        self._note(athlete, Done(t_ns, None, before, event.workout.sport, event.workout.id))
+        at_ns = self._start_at_ns(athlete, t_ns)
+        self._note(athlete, Done(t_ns, at_ns, None, before, event.workout.sport, event.workout.id))
         return event
 
     def _start(self, athlete: Athlete, t_ns: int, sport: Sport, workout_id: str = "") -> Workout:
@@ -140,7 +136,8 @@ class Workouts:
             return told[command.id], []
         before = self._before(athlete)
         reason, events = self._carry_out(athlete, command, t_ns)
-        self._note(athlete, Done(t_ns, command, before))
+        at_ns = self._start_at_ns(athlete, t_ns) if command.action == "start" else t_ns
+        self._note(athlete, Done(t_ns, at_ns, command, before))
         current = self._workouts.get(athlete.id)
         reply = Reply(command.id, not reason, reason, current.state.id if current else "")
         told[command.id] = reply
@@ -261,6 +258,11 @@ class Workouts:
         current.laps = current.laps[: before.laps]
         if before.state != "ended":
             current.ended = None
+
+    def _start_at_ns(self, athlete: Athlete, t_ns: int) -> int:
+        """What has a start's time belongs to its workout, but behind another command of that time."""
+        done = self._done.get(athlete.id)
+        return t_ns if done and done[-1].at_ns == t_ns else t_ns - 1
 
     def _note(self, athlete: Athlete, done: Done) -> None:
         if self._table.checkpoints is None:

@@ -1,6 +1,5 @@
-"""The pictures of docs/performance.md, as SVG that is the same for the same figures."""
+"""The pictures of docs/performance.md."""
 
-import io
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -8,26 +7,17 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from simulators.benchmark.outcome import Outcome
+from simulators.pictures import STYLE, svg
 
 COLOURS: Final = {"server": "#12658f", "peer": "#d2601a"}
 NAMES: Final = {"server": "Kinefuse", "peer": "the peer"}
 P99_MS_MAX: Final = 50.0
 TICKS: Final = (1, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
-_STYLE: Final = {
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "kinefuse",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-}
 
 
 def pictures(outcomes: Sequence[Outcome]) -> dict[str, str]:
     """Return SVG by file name: latency against devices, and cost against devices."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         return {"fleet-latency.svg": _latency(outcomes), "fleet-cost.svg": _cost(outcomes)}
 
 
@@ -47,7 +37,7 @@ def _latency(outcomes: Sequence[Outcome]) -> str:
     axis.set_ylabel("end to end, ms")
     _devices(axis, outcomes)
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return _svg(figure)
+    return svg(figure)
 
 
 def _cost(outcomes: Sequence[Outcome]) -> str:
@@ -67,7 +57,7 @@ def _cost(outcomes: Sequence[Outcome]) -> str:
     for axis in axes:
         _devices(axis, outcomes)
         axis.legend(frameon=False, fontsize=8)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _line(
@@ -100,9 +90,3 @@ def _plain(axis: Any, ticks: Sequence[int], limits: tuple[float, float]) -> None
     shown = [tick for tick in ticks if limits[0] <= tick <= limits[1]]
     axis.set_ticks(shown, labels=[f"{tick:,}" for tick in shown])
     axis.set_ticks([], minor=True)
-
-
-def _svg(figure: Figure) -> str:
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None})
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from simulators.evaluation.plots import COLOURS, STYLE, svg
+from simulators.evaluation.plots import COLOURS
+from simulators.pictures import STYLE, svg
 
 
 def over_time(true_s: NDArray[Any], errors_ms: Mapping[str, NDArray[Any]], sigma_ms: NDArray[Any]) -> str:

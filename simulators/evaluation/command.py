@@ -17,10 +17,11 @@ from simulators.evaluation.section import NothingToEvaluateError, Options, Secti
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 WORKERS_MAX = 64
+_WHAT = "By default all there is: " + "; ".join(f"{name} ({told})" for name, (_, told) in PARTS.items()) + "."
 
 
 def evaluate(
-    what: Annotated[list[str] | None, Parameter(negative=())] = None,
+    what: Annotated[list[str] | None, Parameter(negative=(), help=_WHAT)] = None,
     /,
     *,
     data: Path | None = None,
@@ -28,19 +29,15 @@ def evaluate(
     report: Path | None = None,
     workers: int = 2,
 ) -> None:
-    """Measure accuracy on recordings, with peers in the same run.
+    """Measure accuracy on recordings and on simulated truth, beside peers.
 
-    What can be evaluated: files (FIT, GPX and TCX files against their own totals), distance (two devices on
-    one run; distance and ascent against the files' own totals), phones (Sensor Logger exports against their
-    own sensors), orientation (BROAD's trials against their optical reference), clock (simulated Bluetooth
-    links against their truth), heart (a strap that is gone, light astray, and beats), gnss (distance and
-    ascent while satellites are lost, at stops, in a city, over hills), floors (floors and lifts), bank (the
-    Kalman filters against filterpy), intervals (whether 90 % intervals hold, and how well the models fit). A
-    target that is missed is told as missed; the exit code is 0 all the same.
+    A part that needs recordings is left out where there are none. A target that is missed is told as missed;
+    the exit code is 0 all the same.
 
     For example:
 
         kinefuse evaluate
+        kinefuse evaluate clock gnss bank
         kinefuse evaluate files --data ~/activities
         kinefuse evaluate files --json | jq '.targets'
         kinefuse evaluate orientation --data ~/broad
@@ -49,7 +46,7 @@ def evaluate(
     Parameters
     ----------
     what
-        What to evaluate; by default all there is.
+        Names of PARTS; by default all.
     data
         The folder of recordings, searched at any depth; by default the one that KINEFUSE_DATA names, else
         ../shared/data beside the checkout.
@@ -81,18 +78,17 @@ def evaluate(
 
 
 def data_folder(given: Path | None, environ: Any) -> Path:
-    """Return the folder of recordings.
+    """Return the folder of recordings, which need not be there where nobody has named one.
 
     Raises
     ------
     ConfigError
-        It is not there.
+        The one that was named is not there.
     """
     named = "--data" if given else "KINEFUSE_DATA" if environ.get("KINEFUSE_DATA") else ""
     folder = given or Path(environ.get("KINEFUSE_DATA") or _CHECKOUT.parent / "shared" / "data")
-    if not folder.is_dir():
-        advice = "" if named else "; name one with --data or KINEFUSE_DATA"
-        raise ConfigError(named, f"no folder of recordings at {folder}{advice}")
+    if named and not folder.is_dir():
+        raise ConfigError(named, f"no folder of recordings at {folder}")
     return folder
 
 
@@ -112,7 +108,8 @@ def _sections(names: list[str], options: Options) -> list[Section]:
         except NothingToEvaluateError as nothing:
             lacks.append(f"{name}: {nothing}")
     if not sections:
-        raise ConfigError("", "; ".join(lacks))
+        advice = "" if options.data.is_dir() else "; name a folder of recordings with --data or KINEFUSE_DATA"
+        raise ConfigError("", "; ".join(lacks) + advice)
     for lack in lacks:
         print(f"kinefuse: {lack}", file=sys.stderr)
     return sections

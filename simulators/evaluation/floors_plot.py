@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from fusion.models import altitude
 from simulators.evaluation.floors_runs import Played, Run, threshold
-from simulators.evaluation.plots import COLOURS, STYLE, svg
+from simulators.evaluation.plots import COLOURS
+from simulators.pictures import STYLE, svg
 
 
 def ways(shown: Sequence[tuple[str, Run, Played, int]]) -> str:

@@ -6,7 +6,8 @@ from typing import Any, Final
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from simulators.evaluation.plots import COLOURS, STYLE, svg
+from simulators.evaluation.plots import COLOURS
+from simulators.pictures import STYLE, svg
 
 SERIES: Final = {
     "ours, with steps": (COLOURS["ours"], "-"),

@@ -1,6 +1,5 @@
 """The columns of the heart's tables, and its picture."""
 
-import io
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -10,8 +9,8 @@ from matplotlib.figure import Figure
 
 from simulators.evaluation import heart_runs
 from simulators.evaluation.heart_runs import Run
-from simulators.evaluation.plots import STYLE
 from simulators.evaluation.section import Column
+from simulators.pictures import STYLE, svg
 
 LOSS_COLUMNS: Final = (
     Column("hearts, sensor", "left"),
@@ -52,6 +51,4 @@ def picture(runs: Sequence[Run]) -> dict[str, str]:
         axis.plot(t_s, told[shown], ".", color="#d2601a", markersize=3, label="strap")
         axis.set(xlabel="time, s", ylabel="heart rate, bpm")
         axis.legend(ncols=4, frameon=False)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return {"heart-gone.svg": "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"}
+        return {"heart-gone.svg": svg(figure)}

@@ -7,7 +7,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from simulators.evaluation.intervals_tally import BIN, BINS, LEVELS, Fit, Tally
-from simulators.evaluation.plots import COLOURS, STYLE, svg
+from simulators.evaluation.plots import COLOURS
+from simulators.pictures import STYLE, svg
 
 MODELS: Final = {"position": "#12658f", "altitude": "#d2601a", "heart_rate": "#5a8f29"}
 

@@ -7,7 +7,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from simulators.evaluation.plots import COLOURS, STYLE, svg
+from simulators.evaluation.plots import COLOURS
+from simulators.pictures import STYLE, svg
 
 LEAST_PERCENT = 1e-3  # what is nearer is drawn here
 

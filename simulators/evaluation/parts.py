@@ -15,7 +15,10 @@ PARTS: Final[dict[str, tuple[str, str]]] = {
     "phones": ("simulators.evaluation.phones:evaluate", "Sensor Logger exports against their own sensors"),
     "clock": ("simulators.evaluation.clock:evaluate", "device clocks over simulated Bluetooth links"),
     "late": ("simulators.evaluation.late:evaluate", "workouts whose data come late, in any order"),
-    "orientation": ("simulators.evaluation.orientation:evaluate", "the orientation core on BROAD's trials"),
+    "orientation": (
+        "simulators.evaluation.orientation:evaluate",
+        "BROAD's trials against their optical reference",
+    ),
     "heart": (
         "simulators.evaluation.heart:evaluate",
         "heart rate without its strap, with light astray, and beats",

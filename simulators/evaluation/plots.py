@@ -1,7 +1,5 @@
-"""The pictures of docs/orientation.md, as SVG that is the same for the same figures."""
+"""The pictures of docs/orientation.md."""
 
-import io
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,26 +13,14 @@ from fusion.orientation import track
 from simulators.evaluation import peers
 from simulators.evaluation.attitude import Errors, angles
 from simulators.evaluation.trials import CASES, Trial, load
+from simulators.pictures import STYLE, svg
 
 Floats = NDArray[np.float64]
-_PLACES: Final = re.compile(r'\b(?:d|x|y)="[^"]*"')  # in SVG, where a path or a marker is
-_LONG: Final = re.compile(r"-?\d+\.\d{3,}")
 Found = dict[str, tuple[Errors, Errors]]
 
 CLEAN: Final = "08_undisturbed_fast_rotation_with_breaks_A"
 MAGNET: Final = "29_disturbed_stationary_magnet_B"
 COLOURS: Final = {"ours": "#12658f", "VQF": "#d2601a", "VQF, scaled": "#e9b48a"}
-STYLE: Final = {
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "kinefuse",
-    "path.simplify_threshold": 0.3,
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-}
 
 
 def pictures(means: Mapping[str, Found], paths: Sequence[Path], *, with_vqf: bool) -> dict[str, str]:
@@ -134,15 +120,3 @@ def _cases(means: Mapping[str, Found]) -> str:
 
 def _shown(pair: tuple[Errors, Errors], which: int) -> float:
     return pair[1].inclination_deg if which else pair[0].total_deg
-
-
-def svg(figure: Figure) -> str:
-    """Return a figure as SVG, its coordinates to a hundredth of a point."""
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None})
-    text = _PLACES.sub(lambda found: _LONG.sub(_shorter, found[0]), out.getvalue())
-    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
-
-
-def _shorter(number: re.Match[str]) -> str:
-    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")

@@ -21,7 +21,7 @@ class Options:
     Attributes
     ----------
     data : Path
-        The folder of recordings; it exists.
+        The folder of recordings; where it is not there, nobody has named one.
     workers : int
         How many processes may work at once, at least 1.
     """

@@ -17,7 +17,7 @@ check-c: $(C_BINARIES)
 define C_RULE
 C_OBJECTS_$(1) := $(patsubst %.c,build/c/$(1)/%.o,$(C_CORE) $(C_LOAD))
 
-build/c/$(1)/%.o: %.c $(wildcard csrc/*.h simulators/load/*.h)
+build/c/$(1)/%.o: %.c $(wildcard csrc/*.h csrc/kinefuse/*.h simulators/load/*.h)
 	@mkdir -p $$(@D)
 	$(1) $(C_CHECK_FLAGS) -c -o $$@ $$<
 

@@ -203,16 +203,13 @@ async def test_a_payload_above_the_limit_stays_at_the_door(broker: RunningBroker
         assert (hearer.refused, hearer.received) == (1, 1)
 
 
-async def test_it_listens_on_loopback_only_and_ends_within_a_second(broker: RunningBroker) -> None:
+async def test_it_listens_on_loopback_only_and_ends_when_asked(broker: RunningBroker) -> None:
     assert broker.child is not None
     holder = ports.holder(broker.address.port)
     assert holder is not None
     assert holder.endswith(f"pid {broker.child.pid}")
-    loop = asyncio.get_running_loop()
-    before_s = loop.time()
-    await broker.child.stop(2.0)
-    assert loop.time() - before_s < 1.5
-    assert broker.child.returncode == 0
+    await broker.child.stop(PATIENCE_S)
+    assert broker.child.returncode == 0, "it had to be killed"
     assert ports.holder(broker.address.port) is None
 
 
@@ -267,7 +264,7 @@ async def test_a_broker_dies_with_us_even_when_we_are_killed(kind: str) -> None:
         sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
     )
     assert parent.stdout is not None
-    pid = int(await asyncio.wait_for(parent.stdout.readline(), 15))
+    pid = int(await asyncio.wait_for(parent.stdout.readline(), PATIENCE_S))
     assert ports.holder(port) is not None
     parent.send_signal(signal.SIGKILL)
     await parent.wait()

@@ -13,7 +13,7 @@ from server.envelopes import Incoming
 from server.messages import Birth, Command, DeviceHealth, Gnss, HeartRate, Live, Reply, Workout
 from server.mqtt import Link
 from simulators import scenarios
-from tests.support.brokers import KINDS, hear, running_broker, soon
+from tests.support.brokers import KINDS, PATIENCE_S, hear, running_broker, soon
 from tests.support.recordings import recordings
 from tests.support.servers import (
     command,
@@ -47,7 +47,7 @@ async def test_every_demo_athlete_is_live_once_a_second_near_the_simulated_truth
         await link.ready()
         demo = command("simulate", broker.address, "--seconds", str(DEMO_S), "--truth", truth_file)
         async with running(demo):
-            await finished(demo, DEMO_S + 30)
+            await finished(demo, DEMO_S + PATIENCE_S)
             while len(ended) < 4:
                 for arrival in await hear(link, lambda arrival: True):
                     if arrival.topic.endswith("/live"):
@@ -276,7 +276,7 @@ async def test_the_server_says_offline_when_it_is_stopped_and_when_it_is_killed(
                 if end == "kill":
                     server.kill()
                 else:
-                    await server.stop(5.0)
+                    await server.stop(PATIENCE_S)
                 told = await hear(link, lambda each: status(each).state == "offline")
                 assert status(told[-1]).state == "offline"
 
@@ -287,5 +287,5 @@ async def test_serve_waits_for_a_broker_and_ends_at_once_when_asked_to() -> None
         server = command("serve", broker.address)
         async with running(server):
             await soon(lambda: any("trying again" in line for line in server.tail))
-            await server.stop(5.0)
+            await server.stop(PATIENCE_S)
             assert server.returncode == 0, server.last_words()

@@ -8,7 +8,7 @@ import pytest
 from server.envelopes import Outgoing
 from server.mqtt import Link
 from server.publishers import ATHLETES_EACH, CONNECTIONS_MAX, Publishers
-from tests.support.brokers import running_broker
+from tests.support.brokers import PATIENCE_S, running_broker
 
 TOPICS = [f"kinefuse/v1/athletes/a{number}/live" for number in range(40)]
 MESSAGES = 50
@@ -29,7 +29,7 @@ async def test_what_has_one_topic_keeps_its_order_over_several_connections() -> 
             for number in range(MESSAGES):
                 publishers.publish_all(Outgoing(topic, msgspec.json.encode(number)) for topic in TOPICS)
             heard: dict[str, list[int]] = {topic: [] for topic in TOPICS}
-            async with asyncio.timeout(20.0):
+            async with asyncio.timeout(PATIENCE_S):
                 async for arrival in listener.arrivals():
                     heard[arrival.topic].append(msgspec.json.decode(arrival.payload, type=int))
                     if sum(map(len, heard.values())) == MESSAGES * len(TOPICS):
@@ -66,6 +66,6 @@ async def test_while_no_further_connection_stands_the_first_one_publishes() -> N
             await publishers.suffice(ATHLETES_EACH)
             publishers.publish_all([Outgoing(topic, b"1") for topic in TOPICS])
             arrivals = first.arrivals()
-            async with asyncio.timeout(20.0):
+            async with asyncio.timeout(PATIENCE_S):
                 heard = {(await anext(arrivals)).topic for _ in TOPICS}
             assert heard == set(TOPICS)

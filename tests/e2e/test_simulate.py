@@ -15,9 +15,8 @@ from server.config import Broker
 from server.envelopes import Incoming
 from server.messages import Birth, Command, Death, Reply
 from server.mqtt import Link
-from tests.support.brokers import free_port, running_broker
+from tests.support.brokers import PATIENCE_S, free_port, running_broker
 
-PATIENCE_S = 30.0
 ROOT = "kinefuse/v1"
 
 

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from server.config import Broker
 from server.mqtt import Link
-from tests.support.brokers import running_broker
+from tests.support.brokers import PATIENCE_S, running_broker
 from tests.support.servers import serving
 
-PATIENCE_S = 20.0
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -90,16 +89,19 @@ async def beating(broker: Broker, device: str) -> AsyncIterator[None]:
             sending.cancel()
 
 
-async def test_a_long_id_leaves_the_numbers_whole_and_a_name_takes_its_place(tmp_path: Path) -> None:
+async def test_a_long_id_leaves_the_numbers_whole_in_any_width_and_a_name_takes_its_place(
+    tmp_path: Path,
+) -> None:
     config = f'[[athletes]]\nid = "{UUID}"\nname = "Ada Lovelace"\ndevices = [{{id = "strap"}}]\n'
     async with (
         running_broker("mosquitto") as broker,
         serving(broker.address, config, tmp_path),
         beating(broker.address, "strap"),
     ):
-        for columns in (60, 80):
+        for columns in (40, 60, 80):
             async with watching(broker.address, columns) as terminal:
-                await terminal.shows(r"│0f8fad5b-d9cb-[0-9a-f-]+… │[^\n]* 6[01] │")
+                row = await terminal.shows(r"│0f8fad5b-[0-9a-f-]+… │[^\n]* 6[01] │[^\r\n]*")
+                assert len(row[0]) <= columns
         async with watching(broker.address, 80, "--config", tmp_path / "kinefuse.toml") as terminal:
             await terminal.shows(r"│Ada Lovelace +│[^\n]* 6[01] │")
 

@@ -20,7 +20,7 @@ from server.mqtt import Link
 from server.serve import Server
 from server.workers.routing import Router
 from simulators import rehearsal, scenarios
-from tests.support.brokers import hear, running_broker, soon
+from tests.support.brokers import PATIENCE_S, hear, running_broker, soon
 from tests.support.servers import command, live, running, serving, status, workout
 
 SETTLED_MS = 8_000  # after a worker is back: its athletes' account is settled, `server.workers.missed`
@@ -75,7 +75,6 @@ async def test_a_killed_worker_comes_back_and_the_others_athletes_miss_nothing(t
         for athlete in other:
             assert {b - a for a, b in pairwise(heard[athlete])} == {1000}
         holes_ms = [b - a for athlete in one for a, b in pairwise(heard[athlete])]
-        assert max(holes_ms) <= 6000
         unheard = sum(hole_ms // 1000 - 1 for hole_ms in holes_ms)
         assert told[-1].workers[0].missed == pytest.approx(unheard, abs=len(one))
         assert sum(told[-1].missed.values()) == told[-1].workers[0].missed
@@ -84,7 +83,7 @@ async def test_a_killed_worker_comes_back_and_the_others_athletes_miss_nothing(t
         ended: set[str] = set()
         children = children_of(server)
         assert len(children) == 2
-        await server.stop(5.0)
+        await server.stop(PATIENCE_S)
         assert server.returncode == 0
         assert not [child for child in children if is_there(child)]
         while told[-1].state == "online":

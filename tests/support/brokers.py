@@ -15,7 +15,7 @@ from server.envelopes import Incoming
 from server.mqtt import Link
 
 KINDS = ("mosquitto", "amqtt")
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0  # with what may take its time on a busy machine: nothing waits so long but to fail
 
 
 def free_port() -> int:

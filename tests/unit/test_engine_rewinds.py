@@ -160,3 +160,23 @@ def test_a_rewind_across_a_hole_knows_the_pause_in_it() -> None:
     assert isinstance(in_order, Summary)
     assert in_order.distance_m == pytest.approx(3.0 * 165.0, abs=20.0)
     assert late == in_order
+
+
+@pytest.mark.parametrize("first", ["stop", "lap", "pause"])
+@pytest.mark.parametrize("timed", [True, False])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_start_behind_another_command_of_the_same_moment_stays_behind_it(
+    first: str, timed: bool, late: bool
+) -> None:
+    """As of who ends one class and starts the next in one breath."""
+    commands: list[Message] = [
+        (40.1, "command/ada", Command(each, each, t=at(40.0) if timed else None))  # type: ignore[arg-type]
+        for each in (first, "start")
+    ]
+    beats = [beat(i + 0.2) for i in range(60) if i != 38]
+    told = play([*beats, *commands, beat(38.2, late_s=6.0 * late)])
+    before, now = dict.fromkeys(each.workout.id for each in told)
+    newest = {each.workout.id: each for each in told}
+    assert (newest[before].workout.state, newest[now].workout.state) == ("ended", "running")
+    assert len(newest[before].laps) == (first == "lap")
+    assert newest[now].laps == []

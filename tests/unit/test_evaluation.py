@@ -11,7 +11,7 @@ from server.errors import ConfigError
 from server.files import from_bytes
 from server.files.recording import SampleRecording
 from server.messages import Summary
-from simulators.evaluation import files, output
+from simulators.evaluation import command, files, output
 from simulators.evaluation.command import as_figures, data_folder, evaluate
 from simulators.evaluation.parts import PARTS, part
 from simulators.evaluation.phones import climbs
@@ -192,6 +192,16 @@ def test_the_data_folder_is_the_one_given_then_the_environments(tmp_path: Path) 
     assert data_folder(None, {"KINEFUSE_DATA": str(named)}) == named
     with pytest.raises(ConfigError, match=r"--data: no folder of recordings at .*absent$"):
         data_folder(tmp_path / "absent", {})
+
+
+def test_without_recordings_simulated_parts_go_on_and_others_say_where_to_name_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_CHECKOUT", tmp_path / "checkout")
+    monkeypatch.delenv("KINEFUSE_DATA", raising=False)
+    assert not data_folder(None, {}).exists()
+    with pytest.raises(ConfigError, match=r"^files: no FIT.*; name a folder of recordings with --data or"):
+        evaluate(["files"])
 
 
 def test_an_empty_folder_is_one_line(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from server import connection, frames, mqtt, replay
 from server.config import Broker
 from server.errors import BrokerError
 from simulators import fleet, scenarios
-from tests.support.brokers import free_port
+from tests.support.brokers import PATIENCE_S, free_port
 
 
 class Unconfirming:
@@ -40,12 +40,12 @@ async def test_publications_that_wait_for_confirmation_hold_up_nothing_else() ->
     for number in range(3 * connection.WINDOW):
         link.publish(f"workout/{number}", b"", qos=1)
     link.publish("live", b"")
-    await asyncio.wait_for(told.wait(), 5)
+    await asyncio.wait_for(told.wait(), PATIENCE_S)
     assert client.taken.count("live") == 1
     assert len(client.taken) <= connection.WINDOW + 1
     client.confirmed.set()
     link._outbox.close()
-    await asyncio.wait_for(serving, 5)
+    await asyncio.wait_for(serving, PATIENCE_S)
     assert [topic for topic in client.taken if topic != "live"] == [f"workout/{i}" for i in range(60)]
     assert link.sent == 61
 
@@ -56,7 +56,7 @@ async def test_what_was_not_confirmed_is_sent_again_first_and_in_order() -> None
         link.publish(str(number), b"", qos=1)
     lost = Unconfirming()
     serving = asyncio.create_task(link._serve(lost))  # type: ignore[arg-type]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while len(lost.taken) < connection.WINDOW:  # noqa: ASYNC110  (a fake: there is nothing to wait on)
             await asyncio.sleep(0)
     serving.cancel()
@@ -64,7 +64,7 @@ async def test_what_was_not_confirmed_is_sent_again_first_and_in_order() -> None
     client = Unconfirming()
     client.confirmed.set()
     link._outbox.close()
-    await asyncio.wait_for(link._serve(client), 5)  # type: ignore[arg-type]
+    await asyncio.wait_for(link._serve(client), PATIENCE_S)  # type: ignore[arg-type]
     assert client.taken == [str(number) for number in range(30)]
 
 
@@ -86,10 +86,10 @@ async def test_a_simulation_and_a_replay_give_up_where_no_broker_answers(
     start_ns = 1_790_000_000 * 10**9
     athletes = scenarios.build("demo", None, seed=1, start_ns=start_ns)
     with pytest.raises(BrokerError, match="no broker answers"):
-        await asyncio.wait_for(fleet.Fleet(athletes, broker, start_ns=start_ns).run(60.0), 10)
+        await asyncio.wait_for(fleet.Fleet(athletes, broker, start_ns=start_ns).run(60.0), PATIENCE_S)
     recording: Any = SimpleNamespace(device="d", athlete="d")
     with pytest.raises(BrokerError, match="no broker answers"):
-        await asyncio.wait_for(replay._play(recording, broker, 1.0, as_json=False), 10)
+        await asyncio.wait_for(replay._play(recording, broker, 1.0, as_json=False), PATIENCE_S)
 
 
 async def test_after_a_reconnect_what_is_retained_goes_again_at_once_and_before_what_is_newer() -> None:
@@ -99,20 +99,20 @@ async def test_after_a_reconnect_what_is_retained_goes_again_at_once_and_before_
     link._outbox.close()
     first = Unconfirming()
     first.confirmed.set()
-    await asyncio.wait_for(link._serve(first), 5)  # type: ignore[arg-type]
+    await asyncio.wait_for(link._serve(first), PATIENCE_S)  # type: ignore[arg-type]
     link._outbox._box = type(link._outbox._box)()  # open again
     link.losses = 1
     link.publish("workout/3", b"new", qos=1, retain=True)
     link.publish("live", b"")
     second = Unconfirming()
     serving = asyncio.create_task(link._serve(second))  # type: ignore[arg-type]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while "live" not in second.taken:  # noqa: ASYNC110  (a fake: there is nothing to wait on)
             await asyncio.sleep(0)
     assert len(second.taken) <= connection.WINDOW + 1, "live waits for no confirmation"
     second.confirmed.set()
     link._outbox.close()
-    await asyncio.wait_for(serving, 5)
+    await asyncio.wait_for(serving, PATIENCE_S)
     kept = [topic for topic in second.taken if topic != "live"]
     assert kept == [*(f"workout/{number}" for number in range(30)), "workout/3"]
 

@@ -8,7 +8,7 @@ import pytest
 from server import mqtt
 from server.config import Broker
 from server.connection import LostError
-from tests.support.brokers import free_port
+from tests.support.brokers import PATIENCE_S, free_port
 
 
 class Client:
@@ -18,7 +18,7 @@ class Client:
         self._sent, self._gone = sent, gone
 
     async def publish(self, *_: Any) -> None:
-        await asyncio.wait_for(self._sent, 10)
+        await asyncio.wait_for(self._sent, PATIENCE_S)
 
     send = publish
 
@@ -42,7 +42,7 @@ async def test_a_write_confirmed_as_the_connection_breaks_ends_in_a_lost_connect
 
     loop.call_later(0.01, both)
     with pytest.raises(BaseExceptionGroup) as caught:
-        await asyncio.wait_for(link._serve(Client(sent, gone)), 5)  # type: ignore[arg-type]
+        await asyncio.wait_for(link._serve(Client(sent, gone)), PATIENCE_S)  # type: ignore[arg-type]
     assert caught.value.split(LostError)[1] is None, "nothing but the loss of the connection"
 
 
@@ -54,4 +54,4 @@ async def test_flush_ends_also_where_more_is_published_before_it_learns_that_all
         await asyncio.sleep(0)
         link._outbox.idle.set()  # the last is sent,
         link._outbox.idle.clear()  # and the next is published
-        await asyncio.wait_for(flushing, 5)
+        await asyncio.wait_for(flushing, PATIENCE_S)

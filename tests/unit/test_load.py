@@ -16,6 +16,7 @@ from server.messages import Birth, HeartRate
 from simulators.load import figures, recordings
 from simulators.load._load import ffi, lib
 from simulators.load.generator import Load, LoadError, Plan, device_ids, now_ns, server_config
+from tests.support.brokers import PATIENCE_S
 from tests.support.frames import CONNACK_ACCEPTED
 
 ROOT = "kinefuse/v1"
@@ -118,23 +119,25 @@ class Deaf:
 
     def __init__(self, links: int) -> None:
         self._listener = socket.socket()
+        self._listener.settimeout(PATIENCE_S)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._listener.bind(("127.0.0.1", 0))
         self._listener.listen(links)
         self.port = int(self._listener.getsockname()[1])
         self._sockets: list[socket.socket] = []
-        self._thread = threading.Thread(target=self._serve, args=(links,))
+        self._thread = threading.Thread(target=self._serve, args=(links,), daemon=True)
         self._thread.start()
 
     def _serve(self, links: int) -> None:
         for _ in range(links):
             peer, _ = self._listener.accept()
+            peer.settimeout(PATIENCE_S)
             peer.recv(64)
             peer.sendall(CONNACK_ACCEPTED)
             self._sockets.append(peer)
 
     def close(self) -> None:
-        self._thread.join()
+        self._thread.join(PATIENCE_S)
         for each in (self._listener, *self._sockets):
             each.close()
 
@@ -144,13 +147,16 @@ def test_who_does_not_read_moves_no_intended_time() -> None:
     made = load(2, port=broker.port)
     try:
         made.open()
+        until_ns = now_ns() + round(PATIENCE_S * 1e9)
         while made.up < 2:
+            assert now_ns() < until_ns
             made.run(now_ns() + 10**6)
         made.start(now_ns())
         for k in range(2):
             made.flood(k, 100.0)  # so that buffers are full soon
         before = [lib.ld_intended(made._native.streams + k, 1500) for k in range(4)]
         while made.streams["seq"][:2].min() < 1500:
+            assert now_ns() < until_ns
             made.run(now_ns() + 10**7)
     finally:
         made.close()

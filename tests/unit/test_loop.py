@@ -11,6 +11,7 @@ if sys.platform == "win32":
     pytest.skip("uvloop is not for Windows", allow_module_level=True)
 
 from server.loop import run
+from tests.support.brokers import PATIENCE_S
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: closing resets the connection
 
@@ -49,7 +50,7 @@ def test_a_reader_that_paused_while_its_connection_was_reset_reads_on_to_the_end
             await asyncio.sleep(0.001)  # turns of the loop, in which it sees the reset
         read = asyncio.Event()
         loop.add_reader(near.fileno(), read.set)
-        await asyncio.wait_for(read.wait(), 5)
+        await asyncio.wait_for(read.wait(), PATIENCE_S)
         loop.remove_reader(near.fileno())
         loop.remove_writer(near.fileno())
         near.close()
@@ -82,9 +83,9 @@ def test_a_connection_that_was_reset_with_more_to_read_can_be_waited_for_again()
             read.set()
 
         loop.add_reader(near.fileno(), take_one)
-        await asyncio.wait_for(read.wait(), 5)
+        await asyncio.wait_for(read.wait(), PATIENCE_S)
         loop.add_writer(near.fileno(), writable.set)
-        await asyncio.wait_for(writable.wait(), 5)
+        await asyncio.wait_for(writable.wait(), PATIENCE_S)
         loop.remove_writer(near.fileno())
         loop.remove_reader(near.fileno())
         near.close()

@@ -7,7 +7,7 @@ import sys
 from server.clock import SystemClock
 from server.config import Broker, Config, Metrics
 from server.serve import Server
-from tests.support.brokers import free_port
+from tests.support.brokers import PATIENCE_S, free_port
 
 LOADED = """
 import sys, time
@@ -38,4 +38,4 @@ async def test_who_is_asked_to_end_while_it_is_made_ends_at_once() -> None:
     stop = asyncio.Event()
     server = Server(Config(broker=Broker(port=free_port()), metrics=Metrics(port=0)), SystemClock(), stop)
     stop.set()
-    await asyncio.wait_for(server.run(), 5)
+    await asyncio.wait_for(server.run(), PATIENCE_S)

@@ -22,7 +22,7 @@ from server.workers import routing
 from server.workers.member import BATCH_MAX, Member
 from server.workers.routing import Births, Part, Router
 from server.workers.wire import Answer
-from tests.support.brokers import soon
+from tests.support.brokers import PATIENCE_S, soon
 
 ROOT = "kinefuse/v1"
 BIRTH = samples.encode(Birth(placement="hip"))
@@ -148,7 +148,7 @@ class Parent:
         return part
 
     async def until(self, state: str) -> None:
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(PATIENCE_S):
             while self.member.status.state != state:
                 self.changed.clear()
                 await self.changed.wait()
@@ -195,7 +195,7 @@ async def test_a_bug_that_ends_a_worker_again_and_again_ends_the_server(
     parent = Parent()
     parent.member._settings = b"{"  # not what a parent sends
     with pytest.raises(WorkerError, match="DecodeError"):
-        async with asyncio.timeout(60.0):
+        async with asyncio.timeout(PATIENCE_S):
             await parent.member.run()
     assert parent.member.status.restarts == members.BUGS_MAX
     assert "kinefuse: worker 1| Traceback" in capfd.readouterr().err
