@@ -78,6 +78,7 @@ FIELDS: list[tuple[Any, ...]] = [
     ("pos_x", np.float64, (STATES,)),
     ("pos_P", np.float64, (STATES, STATES)),
     ("pos_t_ns", np.int64),  # of the newest fix that was used; 0: never
+    ("pos_counted", np.int8),  # it counted for the workout: the smoother's history ends with it
     ("pos_fixes", np.int32),  # used since the filter started
     ("pos_rejects", np.int32),
     ("pos_nis", np.float64),
@@ -99,7 +100,7 @@ FIELDS: list[tuple[Any, ...]] = [
     *scatter.FIELDS,
 ]
 
-TOTALS = ("pos_lean", "pos_size", *rest.TOTALS)
+TOTALS = ("pos_counted", "pos_lean", "pos_size", *rest.TOTALS)
 
 
 class Step(NamedTuple):
@@ -183,8 +184,11 @@ def absorb(state: Table, m: Records, due_ns: timer.Times, history: History) -> t
     state["pos_accuracy_m"][rows] = now.accuracy
     workout = Picked(state, rows)
     counted, span = timer.counts(workout, t_ns), timer.counted_s(workout, before_ns, t_ns)
-    # Where a wheel, foot pod or steps filled the hole before this fix, the track does not count it again.
-    joined = ~anew & (before_ns >= state["resume_ns"][rows]) & (state["path_fills"][rows] == 0)
+    # A fix at the moment of a resume may be heard while the timer stands: it counts no more than the way to
+    # it. Where a wheel, foot pod or steps filled the hole before this fix, the track does not count it again.
+    follows = (state["pos_counted"][rows] != 0) & (before_ns >= state["resume_ns"][rows])
+    joined = ~anew & follows & (state["path_fills"][rows] == 0)
+    state["pos_counted"][rows] = np.where(taken, counted, state["pos_counted"][rows])
     full: list[int] = []
     kept = taken & counted
     if kept.any():
