@@ -427,12 +427,14 @@ def _at_rest(
     """Zero velocity where the body's own sensors or the fixes say that it stands; also return where.
 
     Those who go on foot and are still go nowhere, whatever the fixes. In another sport, and where Doppler
-    speed is told, the filter may object.
+    speed is told, the filter may object. So it may where only no step is told: hands may be at rest.
     """
     fresh = np.abs(t_ns - state["still_t_ns"][rows]) <= LATE_NS
     still = fresh & (state["still"][rows] != 0)
-    untold, quiet = np.isnan(doppler), _quiet(doppler)
-    rests = (quiet & (state["rest"][rows] != 0)) | (still & untold & ON_FOOT[state["sport"][rows]])
+    untold, quiet, on_foot = np.isnan(doppler), _quiet(doppler), ON_FOOT[state["sport"][rows]]
+    rests = (quiet & (state["rest"][rows] != 0)) | (still & untold & on_foot)
+    stepless = (state["cadence_spm"][rows] == 0.0) & (t_ns - state["cadence_spm_ns"][rows] <= LATE_NS)
+    rests |= stepless & quiet & on_foot & (speed_of(x) < rest.SLOW_MPS)
     use = use & (rests | (still & (speed_of(x) < 1.0)))
     if use.any():
         R = np.full(len(rows), 0.01)
