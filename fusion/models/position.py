@@ -400,7 +400,7 @@ def _at_rest(
     untold, quiet, on_foot = np.isnan(doppler), _quiet(doppler), ON_FOOT[state["sport"][rows]]
     rests = (quiet & (state["rest"][rows] != 0)) | (still & untold & on_foot)
     stepless = (state["cadence_spm"][rows] == 0.0) & (t_ns - state["cadence_spm_ns"][rows] <= fixes.LATE_NS)
-    rests |= stepless & quiet & on_foot & (speed_of(x) < rest.SLOW_MPS)
+    rests |= stepless & untold & on_foot & (speed_of(x) < rest.SLOW_MPS)
     use = use & (rests | (still & (speed_of(x) < 1.0)))
     if use.any():
         R = np.full(len(rows), 0.01)
