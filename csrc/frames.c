@@ -13,7 +13,11 @@
 #define RESERVED_LOW 0
 #define RESERVED_HIGH 15
 
-static const uint8_t SUFFIX[4] = {'/', 'i', 'm', 'u'};
+#define KIND_BYTES_MAX 7
+
+/* The last level of a topic, by its number. */
+static const char *const KINDS[KF_TOPICS] = {"",      "imu",     "hr",    "gnss", "baro",
+                                             "power", "cadence", "wheel", "foot"};
 
 /* Eight bytes at a time: multiply, and fold the high half into the low. Seeded, so that nobody outside can
  * choose ids that share a place. */
@@ -34,92 +38,139 @@ static uint32_t hash_of(uint64_t seed, const uint8_t *id, size_t length)
     return (uint32_t)(h >> 32);
 }
 
-/* The place of an id: where it stands, or the free one where it would stand; slot_count where there is none.
- */
-static size_t place_of(const kf_slot *slots, size_t slot_count, uint32_t hash, const uint8_t *id,
-                       size_t length)
+/* The place of an id: where it stands, or the free one where it would stand; there is always one. */
+static size_t place_of(const kf_topics *table, uint32_t hash, const uint8_t *id, size_t length)
 {
-    const size_t mask = slot_count - 1;
+    const size_t mask = (size_t)table->place_count - 1;
     size_t at = hash & mask;
 
-    for (size_t tried = 0; tried < slot_count; tried++, at = (at + 1) & mask) {
-        const kf_slot *slot = &slots[at];
+    for (; table->places[at] != 0; at = (at + 1) & mask) {
+        const kf_topic *topic = &table->topics[table->places[at] - 1];
 
-        if (slot->length == 0)
-            return at;
-        if (slot->hash == hash && slot->length == length && memcmp(slot->id, id, length) == 0)
-            return at;
+        if (topic->hash == hash && topic->length == length && memcmp(topic->id, id, length) == 0)
+            break;
     }
-    return slot_count;
+    return at;
 }
 
-static int is_table(size_t slot_count, size_t length)
+static int may_hold(const kf_topics *table, size_t length)
 {
-    return slot_count != 0 && (slot_count & (slot_count - 1)) == 0 && length > 0 && length <= KF_ID_BYTES;
+    return table->place_count != 0 && length > 0 && length <= KF_ID_BYTES;
 }
 
-int kf_topic_put(kf_slot *slots, size_t slot_count, uint64_t seed, const uint8_t *id, size_t length,
-                 uint32_t device)
+int kf_topic_put(kf_topics *table, const uint8_t *id, size_t length, uint32_t device)
 {
-    if (!is_table(slot_count, length))
+    if (!may_hold(table, length))
         return -1;
-    const uint32_t hash = hash_of(seed, id, length);
-    const size_t at = place_of(slots, slot_count, hash, id, length);
+    const uint32_t hash = hash_of(table->seed, id, length);
+    const size_t at = place_of(table, hash, id, length);
 
-    if (at == slot_count)
-        return -1;
-    slots[at].hash = hash;
-    slots[at].device = device;
-    slots[at].length = (uint8_t)length;
-    memcpy(slots[at].id, id, length);
+    if (table->places[at] == 0) {
+        if (2 * table->topic_count >= table->place_count)
+            return -1;
+        kf_topic *topic = &table->topics[table->topic_count++];
+
+        *topic = (kf_topic){.hash = hash, .length = (uint8_t)length};
+        memcpy(topic->id, id, length);
+        table->places[at] = (uint32_t)table->topic_count;
+    }
+    table->topics[table->places[at] - 1].device = device;
     return 0;
 }
 
-/* What stands behind a removed id moves up, unless it is at its own place already: no tombstones, so that
+/* Free a place. What stands behind it moves up, unless it is at its own place already: no tombstones, so that
  * devices that come and go do not make the table slow. */
-int kf_topic_remove(kf_slot *slots, size_t slot_count, uint64_t seed, const uint8_t *id, size_t length)
+static void free_place(const kf_topics *table, size_t hole)
 {
-    if (!is_table(slot_count, length))
-        return -1;
-    const size_t mask = slot_count - 1;
-    size_t hole = place_of(slots, slot_count, hash_of(seed, id, length), id, length);
+    const size_t mask = (size_t)table->place_count - 1;
 
-    if (hole == slot_count || slots[hole].length == 0)
-        return -1;
-    memset(&slots[hole], 0, sizeof slots[hole]);
-    for (size_t at = (hole + 1) & mask; slots[at].length != 0; at = (at + 1) & mask) {
-        const size_t home = slots[at].hash & mask;
+    for (size_t at = (hole + 1) & mask; table->places[at] != 0; at = (at + 1) & mask) {
+        const size_t home = table->topics[table->places[at] - 1].hash & mask;
 
         if (((at - home) & mask) < ((at - hole) & mask))
             continue;
-        slots[hole] = slots[at];
-        memset(&slots[at], 0, sizeof slots[at]);
+        table->places[hole] = table->places[at];
         hole = at;
     }
+    table->places[hole] = 0;
+}
+
+int kf_topic_remove(kf_topics *table, const uint8_t *id, size_t length)
+{
+    if (!may_hold(table, length))
+        return -1;
+    const size_t at = place_of(table, hash_of(table->seed, id, length), id, length);
+    const uint32_t place = table->places[at];
+
+    if (place == 0)
+        return -1;
+    kf_topic *topic = &table->topics[place - 1], *last = &table->topics[table->topic_count - 1];
+
+    free_place(table, at);
+    if (topic != last) { /* it takes the room of the one that goes */
+        table->places[place_of(table, last->hash, last->id, last->length)] = place;
+        *topic = *last;
+    }
+    *last = (kf_topic){0};
+    table->topic_count--;
     return 0;
 }
 
-uint32_t kf_topic_find(const kf_slot *slots, size_t slot_count, uint64_t seed, const uint8_t *id,
-                       size_t length)
+uint32_t kf_topic_find(const kf_topics *table, const uint8_t *id, size_t length)
 {
-    if (!is_table(slot_count, length))
+    if (!may_hold(table, length))
         return KF_NO_DEVICE;
-    const size_t at = place_of(slots, slot_count, hash_of(seed, id, length), id, length);
+    const uint32_t place = table->places[place_of(table, hash_of(table->seed, id, length), id, length)];
 
-    return at == slot_count || slots[at].length == 0 ? KF_NO_DEVICE : slots[at].device;
+    return place == 0 ? KF_NO_DEVICE : table->topics[place - 1].device;
 }
 
-/* The row of the device whose IMU topic this is. */
-static uint32_t device_of_topic(const kf_rules *rules, const uint8_t *topic, size_t length)
+void kf_topics_place(kf_topics *table)
 {
-    const size_t before = (size_t)rules->prefix_length;
+    for (uint32_t i = 0; i < table->topic_count; i++) {
+        const kf_topic *topic = &table->topics[i];
 
-    if (rules->slot_count == 0 || length <= before + sizeof SUFFIX ||
-        memcmp(topic + length - sizeof SUFFIX, SUFFIX, sizeof SUFFIX) != 0 ||
+        table->places[place_of(table, topic->hash, topic->id, topic->length)] = i + 1;
+    }
+}
+
+/* How many bytes the last level of a topic has, or at least KIND_BYTES_MAX + 1. */
+static size_t last_level(const uint8_t *topic, size_t topic_length)
+{
+    size_t length = 0;
+
+    while (length < topic_length && length <= KIND_BYTES_MAX && topic[topic_length - 1 - length] != '/')
+        length++;
+    return length;
+}
+
+static uint8_t kind_of(const uint8_t *name, size_t length)
+{
+    if (length > KIND_BYTES_MAX)
+        return KF_TOPIC_OTHER;
+    for (uint8_t kind = KF_TOPIC_IMU; kind < KF_TOPICS; kind++) {
+        if (strlen(KINDS[kind]) == length && memcmp(KINDS[kind], name, length) == 0)
+            return kind;
+    }
+    return KF_TOPIC_OTHER;
+}
+
+/* Tell of what device and kind a topic is, where the device is known. */
+static void look_up(const kf_rules *rules, const uint8_t *topic, kf_publish *frame)
+{
+    const size_t before = (size_t)rules->prefix_length, length = frame->topic_length;
+    const size_t last = last_level(topic, length);
+
+    if (rules->topics == NULL || length <= before + 1 + last ||
         (before > 0 && memcmp(topic, rules->prefix, before) != 0))
-        return KF_NO_DEVICE;
-    return kf_topic_find(rules->slots, (size_t)rules->slot_count, rules->seed, topic + before,
-                         length - before - sizeof SUFFIX);
+        return;
+    const uint8_t kind = kind_of(topic + length - last, last);
+
+    if (kind == KF_TOPIC_OTHER)
+        return;
+    frame->device = kf_topic_find(rules->topics, topic + before, length - before - 1 - last);
+    if (frame->device != KF_NO_DEVICE)
+        frame->kind = kind;
 }
 
 /* The fixed header of a frame: what its first bytes say. */
@@ -209,7 +260,7 @@ static int add(const uint8_t *bytes, size_t length, kf_publish frame, const kf_r
     if (end->frame_count == frame_capacity)
         return 0;
     if ((frame.flags & 1U) == 0)
-        frame.device = device_of_topic(rules, bytes + frame.topic, frame.topic_length);
+        look_up(rules, bytes + frame.topic, &frame);
     frame.topic += start;
     frame.payload += start;
     frames[end->frame_count++] = frame;

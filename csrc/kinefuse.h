@@ -365,7 +365,8 @@ double kf_clock_sigma_ns(const kf_clock *clock);
 #define KF_LINK_BOOT 8    /* boot stands */
 #define KF_LINK_BOOT_BEFORE 16
 #define KF_LINK_SEQ 32
-#define KF_LINK_GAP 64 /* gap_seq and gap_end stand */
+#define KF_LINK_GAP 64     /* gap_seq and gap_end stand */
+#define KF_LINK_FRAMES 128 /* it sends binary IMU packets */
 
 /* Flags of kf_lane. */
 #define KF_LANE_STARTED 1 /* there is a watermark */
@@ -381,16 +382,18 @@ typedef struct {
     uint32_t core; /* its row in the table of devices that measure motion; KF_NONE: it sent no IMU packet */
     uint32_t rank; /* of its placement, for counting steps */
     uint32_t flags;
-    uint32_t vain;       /* waits for an IMU packet that did not come, one after the other (order.c) */
-    float rate_hz;       /* of its gyroscope */
-    int64_t arrived_ns;  /* UTC at which its newest packet came; 0: never */
-    int64_t newest_ns;   /* aligned time of its newest measurement */
-    int64_t expected_ns; /* UTC at which its next IMU packet would come at the highest rate allowed */
+    uint32_t vain;           /* waits for an IMU packet that did not come, one after the other (order.c) */
+    float rate_hz;           /* of its gyroscope */
+    int64_t arrived_ns;      /* UTC at which its newest packet came; 0: never */
+    int64_t newest_ns;       /* aligned time of its newest measurement */
+    int64_t expected_ns;     /* UTC at which its next IMU packet would come at the highest rate allowed, */
+    int64_t expected_low_ns; /* and its next low-rate message */
     uint64_t packets, lost, refused;
     uint32_t boot, boot_before, seq;       /* of its newest IMU packet that went on in order */
     uint32_t waiting_count, first_waiting; /* within a call: what waits, and which of them is first by seq */
     uint32_t gap_seq, gap_end; /* of a gap that was taken for lost: the newest that came yet, and its end */
     uint32_t number; /* of the device among all that ever were: rows are used again, numbers are not */
+    uint32_t seen;   /* its place among the kf_seen; KF_NONE: it sent no low-rate message */
 } kf_link;
 
 typedef struct {
@@ -690,9 +693,10 @@ void kf_kept_free(kf_schedule *schedule, uint32_t first, uint32_t count);
 
 /* Make of the bytes of an MQTT 3.1.1 connection what stands in it, frame by frame.
  *
- * The table of topics is an array of kf_slot that the caller owns, open addressing over a power of two of
- * slots; all zeros is an empty one. It holds the ids of devices, [A-Za-z0-9_-], 1 to KF_ID_BYTES, and their
- * rows. */
+ * The table of topics holds the ids of devices, [A-Za-z0-9_-], 1 to KF_ID_BYTES, and their rows, in two
+ * arrays that the caller owns: the ids, one behind the other, and where they stand, open addressing over a
+ * power of two of places; all zeros is an empty one. An id has 76 bytes, a place 4: many of these may be
+ * free. */
 
 #define KF_ID_BYTES 64
 #define KF_NO_DEVICE 0xFFFFFFFF
@@ -712,16 +716,29 @@ void kf_kept_free(kf_schedule *schedule, uint32_t first, uint32_t count);
 #define KF_FRAME_BAD_TOPIC 7  /* an empty topic, or one longer than its frame */
 #define KF_FRAME_BAD_ID 8     /* a PUBLISH of QoS 1 or 2 with packet id 0, or without room for one */
 
+/* What a device's topic is of: its last level, as in prefix + id + "/hr". */
+#define KF_TOPIC_OTHER 0
+#define KF_TOPIC_IMU 1
+#define KF_TOPIC_HR 2
+#define KF_TOPIC_GNSS 3
+#define KF_TOPIC_BARO 4
+#define KF_TOPIC_POWER 5
+#define KF_TOPIC_CADENCE 6
+#define KF_TOPIC_WHEEL 7
+#define KF_TOPIC_FOOT 8
+#define KF_TOPICS 9
+
 /* A PUBLISH of QoS 0 or 1. */
 typedef struct {
     uint32_t topic; /* offset into the bytes */
     uint32_t topic_length;
     uint32_t payload; /* offset into the bytes */
     uint32_t payload_length;
-    uint32_t device;    /* row of the device whose IMU topic it is, not retained; else KF_NO_DEVICE */
+    uint32_t
+        device; /* row of the device, where kind is not OTHER and it is not retained; else KF_NO_DEVICE */
     uint16_t packet_id; /* QoS 1; else 0 */
     uint8_t flags;      /* as in the header: bit 0 retain, bits 1 and 2 QoS, bit 3 dup */
-    uint8_t reserved;
+    uint8_t kind;       /* KF_TOPIC_...; OTHER where device is KF_NO_DEVICE */
 } kf_publish;
 
 /* A frame that is not ours to read. */
@@ -730,21 +747,27 @@ typedef struct {
     uint32_t length;
 } kf_control;
 
-/* One place of a table of topics; length 0: it is free. */
+/* An id in a table of topics. */
 typedef struct {
     uint32_t hash;
     uint32_t device;
     uint8_t length;
     uint8_t id[64];
     uint8_t reserved[3];
-} kf_slot;
+} kf_topic;
 
 typedef struct {
-    const uint8_t *prefix; /* of the topics prefix + id + "/imu" */
+    kf_topic *topics;     /* room for place_count / 2 */
+    uint32_t *places;     /* one more than the index of what stands there; 0: free */
+    uint64_t place_count; /* 0, or a power of two from 2 to 2^31 */
+    uint64_t topic_count;
+    uint64_t seed; /* of the hash, random: ids come from outside */
+} kf_topics;
+
+typedef struct {
+    const uint8_t *prefix; /* of the topics prefix + id + "/" + kind */
     uint64_t prefix_length;
-    const kf_slot *slots;
-    uint64_t slot_count; /* 0, or a power of two */
-    uint64_t seed;       /* of the hash, random: ids come from outside */
+    const kf_topics *topics; /* NULL: there are none */
     uint64_t payload_max;
 } kf_rules;
 
@@ -759,16 +782,18 @@ typedef struct {
 } kf_split_end;
 
 /* Put the row of an id into a table, or change it. Returns 0; -1, having changed nothing, where the id has no
- * or too many bytes, or the table is full: keep it at most half full, it is slow before. */
-int kf_topic_put(kf_slot *slots, size_t slot_count, uint64_t seed, const uint8_t *id, size_t length,
-                 uint32_t device);
+ * or too many bytes, or half of the places are taken: then it is to have more, which kf_topics_place fills.
+ */
+int kf_topic_put(kf_topics *table, const uint8_t *id, size_t length, uint32_t device);
 
 /* Take an id out of a table. Returns 0; -1 where it was not in it. */
-int kf_topic_remove(kf_slot *slots, size_t slot_count, uint64_t seed, const uint8_t *id, size_t length);
+int kf_topic_remove(kf_topics *table, const uint8_t *id, size_t length);
 
 /* Return the row of an id; KF_NO_DEVICE where the table does not hold it. */
-uint32_t kf_topic_find(const kf_slot *slots, size_t slot_count, uint64_t seed, const uint8_t *id,
-                       size_t length);
+uint32_t kf_topic_find(const kf_topics *table, const uint8_t *id, size_t length);
+
+/* Fill places, all free, with the ids that there are. */
+void kf_topics_place(kf_topics *table);
 
 /* Split bytes of a connection into frames, as far as they are whole and there is room.
  *
@@ -948,8 +973,8 @@ typedef struct {
 /* Write each athlete's metrics as a JSON object, {"name":{"value":1.5,"sigma":0.1,...},...}.
  *
  * out: text     room for each athlete
- *      lengths  of each athlete's text; 0 where a number is so large, or so near to a tie, that rounding
- * takes all of its digits, or where there is no room
+ *      lengths  of each athlete's text; 0 where a number is so large that rounding takes all of its digits,
+ * or where there is no room
  */
 void kf_tell(const kf_live *live, char *text, size_t room, uint32_t *lengths);
 
@@ -972,6 +997,85 @@ typedef struct {
  */
 int kf_gather(const uint8_t *bytes, size_t byte_count, const kf_publish *frames, const uint32_t *groups,
               size_t frame_count, uint8_t *gathered, kf_group *parts, size_t group_count);
+
+/* Low-rate messages in columns (flat.c). A kind has numbers and flags by name, each of them in its range. */
+
+#define KF_FLAT_FIELDS 8
+#define KF_FLAT_BYTES_MAX 1024 /* of a message that is read here */
+
+typedef struct {
+    uint8_t name[16];
+    uint8_t length;   /* of it */
+    uint8_t is_flag;  /* it is true or false: 1 or 0 */
+    uint8_t required; /* it must be told, and not as null */
+    uint8_t above;    /* least itself is too little */
+    uint8_t reserved[4];
+    double least, most;
+} kf_flat_field;
+
+typedef struct {
+    uint32_t count; /* 0: messages of this kind are not read here */
+    uint32_t reserved;
+    kf_flat_field fields[KF_FLAT_FIELDS];
+} kf_flat_kind;
+
+/* Bits of told; those of the fields follow each other. */
+#define KF_FLAT_T 1
+#define KF_FLAT_BOOT 2
+#define KF_FLAT_SEQ 4
+#define KF_FLAT_FIRST 8
+
+typedef struct {
+    int64_t t_ns; /* on the device's clock */
+    uint32_t boot, seq;
+    uint32_t told;
+    uint32_t plain;                /* 1: all of it was read; 0: nothing here means anything */
+    double values[KF_FLAT_FIELDS]; /* NaN: not told */
+} kf_flat;
+
+/* Read messages that are plain: see flat.c.
+ *
+ * in:  bytes   into which frames refer
+ *      frames  count; of another kind, or longer than KF_FLAT_BYTES_MAX: not plain
+ *      kinds   KF_TOPICS
+ * out: out     count
+ * Returns how many are plain.
+ */
+size_t kf_flat_read(const uint8_t *bytes, const kf_publish *frames, size_t count, const kf_flat_kind *kinds,
+                    kf_flat *out);
+
+/* Which low-rate messages are taken (seen.c). */
+
+#define KF_LIMIT_LOW_NS 10000000          /* a live device's, for ever: 100 a second, */
+#define KF_LIMIT_LOW_BURST_NS 10000000000 /* and after a silence so much of that at once: 1,000 */
+#define KF_SEEN 128                       /* so many of a device are known again */
+
+#define KF_ADMITTED 0
+#define KF_FLOODING 1
+#define KF_SEEN_BEFORE 2
+
+typedef struct {
+    uint32_t high[KF_SEEN]; /* a ring of keys, 48 bits each; 0: none */
+    uint16_t low[KF_SEEN];
+    uint32_t next;
+} kf_seen;
+
+/* Return 1 where a low-rate message of a device is not one too many, and take note of it. */
+int kf_admits(kf_link *link, int64_t arrived_ns);
+
+/* Return 1 where a message was seen before; else 0, and take note of it. kind tells apart what counts its own
+ * seq; of the message its t_ns, boot and seq are looked at. */
+int kf_saw(kf_seen *seen, uint32_t kind, const kf_flat *message);
+
+/* Do both for messages of live devices that have a place among the seen, in the order of their arrival.
+ *
+ * inout: links, seen
+ * in:    frames, messages, arrived_ns  count
+ * out:   verdicts                      count: KF_ADMITTED, KF_FLOODING or KF_SEEN_BEFORE
+ * Returns how many are refused; each is counted at its link.
+ */
+size_t kf_admit(kf_link *links, kf_seen *seen, const kf_publish *frames, const kf_flat *messages,
+                const int64_t *arrived_ns, size_t count, uint8_t *verdicts);
 
 /* [/cffi] */
 

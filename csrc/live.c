@@ -24,22 +24,34 @@ static void write_text(pen *p, const char *bytes, size_t length)
     p->at += length;
 }
 
+/* A number times a power of ten as the nearest integer, of two that are as near the even one: exactly. The
+ * product is rounded, and next to a tie that alone could decide, so what was rounded off decides there. */
+static double rounded_at(double value, double power)
+{
+    const double scaled = value * power, below = floor(scaled), over = scaled - (below + 0.5);
+
+    if (fabs(over) > 1e-12 + 4e-16 * fabs(scaled))
+        return rint(scaled);
+    const double side = over + fma(value, power, -scaled);
+
+    return copysign(side > 0 ? below + 1 : side < 0 ? below : rint(below + 0.5), value);
+}
+
 /* The shortest decimals that are the number rounded: at least one stands after the point, zeros at the end do
- * not. A number whose product with a power of ten lies next to a tie is not told: which way it goes, that
- * product does not know.
+ * not. A number beyond 9e15 units of its last decimal is not told: not all integers are doubles there.
  */
 static void write_number(pen *p, double value, unsigned decimals, int is_whole)
 {
-    const double scaled = value * POWERS[decimals];
-    const double rounded = rint(scaled);
     uint64_t left = 0;
     char digits[NUMBER_MAX];
     size_t at = NUMBER_MAX;
 
-    if (!(fabs(scaled) < 9e15) || fabs(fabs(scaled - rounded) - 0.5) <= 1e-12 + 4e-16 * fabs(scaled)) {
+    if (!(fabs(value * POWERS[decimals]) < 9e15)) {
         p->at = NULL;
         return;
     }
+    const double rounded = rounded_at(value, POWERS[decimals]);
+
     left = (uint64_t)fabs(rounded);
     for (unsigned i = decimals; i > 0; i--, left /= 10) {
         if (left % 10 != 0 || at < NUMBER_MAX || i == 1)

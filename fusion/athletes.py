@@ -21,7 +21,7 @@ from fusion.models import altitude, choice, consistency, position, receivers, st
 from fusion.rounds import rounds
 from fusion.state import STATE, TOTALS, zeros
 from fusion.summary import WorkoutSummary, absorb_heights, absorb_track, summarise
-from fusion.table import Picked
+from fusion.table import Picked, grown
 
 STATE_VERSION = 6
 ZONES_DEFAULT = (0.6, 0.7, 0.8, 0.9)
@@ -71,12 +71,18 @@ class Athletes:
         Bounds the number of rows.
     bases : int
         How many bases are kept of a row, to go back to; 0: none.
+
+    Attributes
+    ----------
+    stepped : (capacity,) bool
+        Rows that have stepped, or were restored, since whoever looks at them took the mark away.
     """
 
     def __init__(self, limit: int = 16_384, bases: int = 0) -> None:
         design.load()
         self._kernels = intake.kernels()
         self.state = zeros(4)
+        self.stepped = np.zeros(len(self.state), np.bool_)
         self._count = 0
         self._vacant: list[int] = []
         self._limit = limit
@@ -105,6 +111,7 @@ class Athletes:
             raise OverflowError(f"the table of athletes holds {self._limit} rows")
         if self._count == len(self.state):
             self.state.grow(2 * len(self.state))
+            self.stepped = grown(self.stepped, len(self.state))
         row = self._count
         self._count += 1
         self._blank(row, profile or Profile())
@@ -241,6 +248,7 @@ class Athletes:
         Estimates
             By metric name, n values each in the order of ``rows``.
         """
+        self.stepped[rows] = True
         chosen = self._bodies(m.windows)
         m = m._replace(gnss=self._receivers(m.gnss), baro=self._barometers(m.baro))
         self._altitudes(chosen, m)
@@ -369,6 +377,7 @@ class Athletes:
         for name in _PACKED.names or ():
             one[name] = packed[name]
         self.state["track_slot"][row] = self.state["climb_slot"][row] = -1
+        self.stepped[row] = True
         if self.state["open"][row]:
             self._track.restore(self.state["track_slot"], row, blocks[0])
             self._heights.restore(self.state["climb_slot"], row, blocks[1])

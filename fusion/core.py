@@ -12,7 +12,7 @@ from fusion._core import ffi, lib
 from fusion.measurements import WINDOW as MEASURED_WINDOW
 from fusion.measurements import Records
 from fusion.structs import dtype_of
-from fusion.table import grown, grown_sparsely
+from fusion.table import grown, grown_sparsely, untouched
 
 
 def record(name: str) -> np.dtype[np.void]:
@@ -111,6 +111,7 @@ class CoreTable:
         self._devices = np.zeros((rows, _DEVICE_BYTES), np.uint8)
         self._pairings = np.zeros((rows, _PAIRING_BYTES), np.uint8)  # all zeros is an empty pairing
         self._beside = np.zeros((rows, _DEVICE_BYTES), np.uint8)  # of all zeros there is none
+        self._windows, self._steps = np.zeros(0, WINDOW), np.zeros(0, STEP)  # of a call, with much to spare
 
     def __len__(self) -> int:
         return self._count - len(self._vacant)
@@ -194,8 +195,9 @@ class CoreTable:
             raise TypeError("packets must be a contiguous one-dimensional array of fusion.core.PACKET")
         capacity = int((packets["length"] // 12).sum())
         summaries = np.zeros(len(packets), SUMMARY)
-        windows = np.empty(capacity, WINDOW)
-        steps = np.empty(capacity, STEP)
+        if capacity > len(self._windows):
+            self._windows, self._steps = untouched((capacity,), WINDOW), untouched((capacity,), STEP)
+        windows, steps = self._windows, self._steps
         counts = ffi.new("size_t[2]")
         failed = lib.kf_advance(
             ffi.cast("kf_device *", ffi.from_buffer(self._devices)),

@@ -63,24 +63,35 @@ class FusionHealth:
         self._look = look
         count = len(self._registry.athlete_rows)
         self._reserve(count)
-        turns = self._registry.hashes[:count] % TURNS
-        rows = np.flatnonzero((look - turns) % PARTS < looks)
+        rows, turns = self._open(look, looks)
+        if not len(rows):
+            return []
         state = Picked(self._table.state, rows)
         (newest_ns, devices), fits = _speakers(state), _fits(state)
         told = self._told[rows]
-        news = (devices != told["devices"]).any(axis=1)
-        news |= (fits != told["fits"]).any(axis=1) & (utc_ns - told["t_ns"] >= FIT_NS)
-        turn_ns = turns[rows] * LOOK_NS
+        moved = (devices != told["devices"]).any(axis=1)
+        fitted = (fits != told["fits"]).any(axis=1)
+        heard = newest_ns > told["newest_ns"]
+        self._table.stepped[rows[~(moved | fitted | heard)]] = False  # what time alone makes of it is nothing
+        turn_ns = turns * LOOK_NS
         periods = (utc_ns + turn_ns) // PERIOD_NS - (told["t_ns"] + turn_ns) // PERIOD_NS
-        news |= (newest_ns > told["newest_ns"]) & (periods >= every)
-        news &= np.array(
-            [row not in self._rewound for row in rows.tolist()], np.bool_
-        )  # what they hold is of some time ago
+        news = moved | (fitted & (utc_ns - told["t_ns"] >= FIT_NS)) | (heard & (periods >= every))
         chosen = np.flatnonzero(news)[:TOLD_MAX]
         rows, newest_ns, devices, fits = rows[chosen], newest_ns[chosen], devices[chosen], fits[chosen]
         self._told["t_ns"][rows], self._told["newest_ns"][rows] = utc_ns, newest_ns
         self._told["devices"][rows], self._told["fits"][rows] = devices, fits
         return [self._message(row, utc_ns, devices[i], fits[i]) for i, row in enumerate(rows.tolist())]
+
+    def _open(self, look: int, looks: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """Return whose turn it is of those who may have news, and the turns at which their periods begin.
+
+        Who has not stepped since all was told has none. What is rewound is of some time ago.
+        """
+        rows = np.flatnonzero(self._table.stepped)
+        turns = self._registry.hashes[rows] % TURNS
+        due = np.flatnonzero((look - turns) % PARTS < looks)
+        due = due[np.array([row not in self._rewound for row in rows[due].tolist()], np.bool_)]
+        return rows[due], turns[due]
 
     def forget(self, row: int) -> None:
         """Forget what was told of an athlete."""

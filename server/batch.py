@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from fusion._core import lib
 from fusion.core import PACKET
 from fusion.measurements import DTYPES, Records
+from server import conversion
+from server.codecs import flat
+from server.deadlines.kinds import streams_of
 from server.envelopes import Incoming, Stretch
 from server.messages import Birth, Command, Death
 from server.registry import Athlete, Device
@@ -83,13 +86,14 @@ class Batch:
         self._events: list[tuple[int, ...]] = []
         self._items: list[Item] = []
         self._frames: list[tuple[Records, Records]] = []  # packets and events of chunks
+        self._columns: list[tuple[NDArray[np.uint8], Records]] = []  # records and events of plain messages
         self._stretch: Stretch | None = None
         self._stretch_at = 0
         self.number = 0
 
     def __bool__(self) -> bool:
         """Return True where there is anything to do."""
-        return bool(self._events or self._frames or self.statuses or self.turning)
+        return bool(self._events or self._frames or self._columns or self.statuses or self.turning)
 
     def add_imu(
         self,
@@ -135,6 +139,47 @@ class Batch:
         events["arrived_ns"], events["received_ns"] = stretch.arrived_ns[places], stretch.received_ns[places]
         self._frames.append((packets, events))
 
+    def add_messages(
+        self,
+        stretch: Stretch,
+        places: NDArray[np.intp],
+        messages: Records,
+        first: int,
+        links: Records,
+    ) -> None:
+        """Append plain low-rate messages of known devices, as they came in a stretch.
+
+        Parameters
+        ----------
+        stretch : Stretch
+        places : (n,) intp
+            Of their frames, rising.
+        messages : (n,) FLAT
+        first : int
+            Number of the stretch's first message.
+        links : (devices,) LINK
+        """
+        frames = stretch.frames.take(places)
+        told = messages["told"]
+        events = np.zeros(len(frames), EVENT)
+        events["kind"], events["message"] = _SAMPLE, first + places
+        events["device"] = frames["device"]
+        events["flags"] = (told & flat.TIMED != 0) * _TIMED + (told & flat.BOOT != 0) * _BOOT
+        for name in ("t_ns", "boot", "seq"):
+            events[name] = messages[name]
+        events["arrived_ns"], events["received_ns"] = stretch.arrived_ns[places], stretch.received_ns[places]
+        records = np.zeros((len(frames), RECORD_BYTES), np.uint8)
+        for kind in np.flatnonzero(np.bincount(frames["kind"])).tolist():
+            own = np.flatnonzero(frames["kind"] == kind)
+            theirs = links.take(frames["device"][own])
+            values = messages["values"][own]
+            found = conversion.measured(kind, values, theirs)
+            records[own, : found.records.itemsize] = found.records.view(np.uint8).reshape(len(own), -1)
+            events["athlete"][own], events["stream"][own] = theirs["athlete"], streams_of(kind, values)
+            events["index"][own] = np.where(found.holds, own, NONE)
+            events["measures"][own] = np.where(found.holds, found.place, 0)
+        self._columns.append((records, events))
+
     def add_sample(
         self,
         device: Device,
@@ -178,21 +223,25 @@ class Batch:
 
     def pack(self) -> Packed:
         """Return all of it, packets and events in the order of their arrival."""
-        singles, others = len(self._packets), len(self._events)
-        count = sum(len(each) for each, _ in self._frames)
-        packets, events = np.empty(singles + count, PACKET), np.empty(others + count, EVENT)
-        packets[:singles], events[:others] = self._packets, self._events
-        for frames, theirs in self._frames:
-            theirs["index"] = np.arange(singles, singles + len(frames))
-            packets[singles : singles + len(frames)] = frames
-            events[others : others + len(frames)] = theirs
-            singles, others = singles + len(frames), others + len(frames)
-        if self._frames and len(self._events):
-            events = events.take(np.argsort(events["message"], kind="stable"))
-        motion = np.flatnonzero(events["kind"] == _IMU)
-        packets = packets.take(events["index"][motion])
-        events["index"][motion] = np.arange(len(motion))
-        return Packed(self._payload, packets, events, _records(self._items))
+        packets = [_rows(self._packets, PACKET), *(each for each, _ in self._frames)]
+        events = [_rows(self._events, EVENT), *(each for _, each in self._frames)]
+        at = len(self._packets)
+        for each, theirs in self._frames:
+            theirs["index"] = np.arange(at, at + len(each))
+            at += len(each)
+        records, at = [_records(self._items)], len(self._items)
+        for found, theirs in self._columns:
+            theirs["index"][theirs["index"] != NONE] += np.uint32(at)
+            at += len(found)
+            records.append(found)
+            events.append(theirs)
+        in_order = _joined(events)
+        if sum(map(bool, map(len, events))) > 1:
+            in_order = in_order.take(np.argsort(in_order["message"], kind="stable"))
+        motion = np.flatnonzero(in_order["kind"] == _IMU)
+        in_their_order = _joined(packets).take(in_order["index"][motion])
+        in_order["index"][motion] = np.arange(len(motion))
+        return Packed(self._payload, in_their_order, in_order, np.concatenate(records))
 
     def _add(
         self,
@@ -232,3 +281,19 @@ def _records(items: list[Item]) -> NDArray[np.uint8]:
             found = np.array([items[place].record for place in places], dtype)
             records[places, : dtype.itemsize] = found.view(np.uint8).reshape(len(places), -1)
     return records
+
+
+def _rows(tuples: list[tuple[int, ...]], dtype: "np.dtype[np.void]") -> Records:
+    rows = np.empty(len(tuples), dtype)
+    rows[:] = tuples
+    return rows
+
+
+def _joined(parts: list[Records]) -> Records:
+    """Return records of one dtype as one array."""
+    joined = np.empty(sum(map(len, parts)), parts[0].dtype)  # to concatenate compares every field's dtype
+    at = 0
+    for part in parts:
+        joined[at : at + len(part)] = part
+        at += len(part)
+    return joined

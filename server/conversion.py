@@ -5,11 +5,17 @@ measurement: a model that hears nothing widens its sigma, which is the truth.
 """
 
 from math import radians
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion._core import lib
 from fusion.intervals import Cleaner
-from fusion.measurements import BARO, CADENCE, DTYPES, GNSS, HEART_RATE, POWER, SPEED, Source
+from fusion.measurements import BARO, CADENCE, DTYPES, GNSS, HEART_RATE, POWER, SPEED, Records, Source
+from server.codecs.flat import STRUCTS, fields
 from server.messages import Baro, Cadence, Foot, Gnss, HeartRate, Packet, Power, Wheel
-from server.registry import Device
+from server.registry import STEP_RANK, Device
 from server.schedule import Item
 
 NAN = float("nan")
@@ -81,3 +87,61 @@ def _fix(packet: Gnss) -> tuple[float, ...]:
 
 def _or_nan(value: float | None) -> float:
     return NAN if value is None else value
+
+
+class Measured(NamedTuple):
+    """What messages of one kind measured."""
+
+    place: int  # of their dtype in DTYPES
+    records: Records  # (n,)
+    holds: NDArray[np.bool_]  # (n,) False: nothing, for all that its record says
+
+
+def measured(kind: int, values: NDArray[np.float64], links: Records) -> Measured:
+    """Return what plain messages of a kind measured: what `measurement` gives for each of them.
+
+    Parameters
+    ----------
+    kind : int
+        A key of `server.codecs.flat.STRUCTS`.
+    values : (n, KF_FLAT_FIELDS)
+        What they tell, NaN: nothing.
+    links : (n,) LINK
+        Of their devices.
+    """
+    told = {name: values[:, place] for name, place in fields(STRUCTS[kind]).items()}
+    index = _INDICES[kind]
+    records = np.zeros(len(values), DTYPES[index])
+    records["row"], records["device"] = links["athlete"], links["number"]
+    holds = np.ones(len(values), np.bool_)
+    columns: dict[str, Any] = told
+    if kind == lib.KF_TOPIC_HR:
+        at_wrist = links["rank"] == STEP_RANK["wrist"]
+        optical = np.where(np.isnan(told["optical"]), at_wrist, told["optical"] != 0)
+        columns = {
+            "bpm": told["bpm"],
+            "sigma_bpm": np.where(optical, OPTICAL_SIGMA_BPM, STRAP_SIGMA_BPM),
+            "source": np.where(optical, Source.OPTICAL, Source.STRAP),
+            "lag_s": NAN,
+        }
+        holds = (told["contact"] != 0) & (told["bpm"] > 0)
+    elif kind == lib.KF_TOPIC_GNSS:
+        columns = told | {"course_rad": np.radians(told["course_deg"])}
+        columns |= {"lat_deg": told["lat"], "lon_deg": told["lon"]}
+    elif kind in (lib.KF_TOPIC_WHEEL, lib.KF_TOPIC_FOOT):
+        columns = told | {"source": Source.WHEEL if kind == lib.KF_TOPIC_WHEEL else Source.FOOT}
+    for name in records.dtype.names or ():
+        if name not in ("row", "t_ns", "device"):
+            records[name] = columns[name]
+    return Measured(index, records, holds)
+
+
+_INDICES = {
+    lib.KF_TOPIC_HR: _HEART_RATE,
+    lib.KF_TOPIC_GNSS: _GNSS,
+    lib.KF_TOPIC_BARO: _BARO,
+    lib.KF_TOPIC_POWER: _POWER,
+    lib.KF_TOPIC_CADENCE: _CADENCE,
+    lib.KF_TOPIC_WHEEL: _SPEED,
+    lib.KF_TOPIC_FOOT: _SPEED,
+}

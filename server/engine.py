@@ -218,7 +218,7 @@ class Engine:
         refusals = self.schedule.take_refusals()
         if len(refusals):
             self._count(refusals)
-            self.late.note(packed, refusals, self.ingest.singles)
+            self.late.note(packed, refusals, self.ingest.message)
         self._hear(packed.events, advance.summaries)
 
     def _hear(self, events: Records, summaries: Records) -> None:

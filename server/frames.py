@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fusion._core import ffi, lib
 from fusion.core import record
 from fusion.measurements import Records
+from fusion.table import grown
 
 FRAME: Final = record("kf_publish")
 NO_DEVICE: Final = int(lib.KF_NO_DEVICE)
@@ -38,15 +39,15 @@ MALFORMED: Final = {
 }
 
 _CONTROL = record("kf_control")
-_SLOT = record("kf_slot")
+_TOPIC = record("kf_topic")
 _GROUP = record("kf_group")
-_SLOTS_MIN = 64
+_PLACES_MIN = 64
 
 
 class Topics:
-    """Rows of devices by the id in their IMU topic, ``prefix + id + "/imu"``.
+    """Rows of devices by the id in their topics, ``prefix + id + "/imu"`` or another kind of csrc/frames.c.
 
-    Plain bytes in a numpy array: C looks into it while it splits. It grows by doubling, at most half full.
+    Plain bytes in numpy arrays: C looks into them while it splits. They grow by doubling.
 
     Parameters
     ----------
@@ -56,12 +57,12 @@ class Topics:
 
     def __init__(self, prefix: str = "") -> None:
         self.prefix = prefix.encode()
-        self.seed = secrets.randbits(64)
-        self.slots: Records = np.zeros(_SLOTS_MIN, _SLOT)
-        self._count = 0
+        self.c = ffi.new("kf_topics *", {"seed": secrets.randbits(64)})
+        self._topics: Records = np.zeros(0, _TOPIC)
+        self._room(_PLACES_MIN)
 
     def __len__(self) -> int:
-        return self._count
+        return int(self.c.topic_count)
 
     def put(self, device_id: str, row: int) -> None:
         """Enter a device, or give it another row.
@@ -73,33 +74,27 @@ class Topics:
         """
         if not 0 <= row < NO_DEVICE:
             raise ValueError(f"no row of a table: {row}")
-        known = self.find(device_id) is not None
-        if not known and 2 * (self._count + 1) > len(self.slots):
-            self._grow()
-        if lib.kf_topic_put(*self._table(), *_bytes(device_id), row):
+        if 2 * (len(self) + 1) > len(self._places):
+            self._room(2 * len(self._places))
+        if lib.kf_topic_put(self.c, *_bytes(device_id), row):
             raise ValueError(f"an id has 1 to {lib.KF_ID_BYTES} bytes: {device_id[:80]!r}")
-        self._count += not known
 
     def remove(self, device_id: str) -> None:
         """Take a device out; one that is not in it changes nothing."""
-        if lib.kf_topic_remove(*self._table(), *_bytes(device_id)) == 0:
-            self._count -= 1
+        lib.kf_topic_remove(self.c, *_bytes(device_id))
 
     def find(self, device_id: str) -> int | None:
         """Return the row of a device, or None."""
-        row: int = lib.kf_topic_find(*self._table(), *_bytes(device_id))
+        row: int = lib.kf_topic_find(self.c, *_bytes(device_id))
         return None if row == NO_DEVICE else row
 
-    def _table(self) -> tuple[object, int, int]:
-        return ffi.from_buffer("kf_slot[]", self.slots, require_writable=True), len(self.slots), self.seed
-
-    def _grow(self) -> None:
-        old = self.slots[self.slots["length"] > 0]
-        self.slots = np.zeros(2 * len(self.slots), _SLOT)
-        table = self._table()
-        for slot in old:
-            length = int(slot["length"])
-            lib.kf_topic_put(*table, slot["id"].tobytes()[:length], length, int(slot["device"]))
+    def _room(self, places: int) -> None:
+        """Have so many places, a power of two, half of which may be taken."""
+        self._topics, self._places = grown(self._topics, places // 2), np.zeros(places, np.uint32)
+        self.c.topics = ffi.from_buffer("kf_topic[]", self._topics, require_writable=True)
+        self.c.places = ffi.from_buffer("uint32_t[]", self._places, require_writable=True)
+        self.c.place_count = places
+        lib.kf_topics_place(self.c)
 
 
 class Split(NamedTuple):
@@ -129,13 +124,12 @@ class Splitter:
 
     def __init__(self, topics: Topics, payload_bytes_max: int, frames_max: int = FRAMES_MAX) -> None:
         self._topics = topics
-        self._slots: Records | None = None
         self._frames = np.zeros(min(frames_max, FRAMES_MAX), FRAME)
         self._controls = np.zeros(CONTROLS_MAX, _CONTROL)
         self._frames_c = ffi.from_buffer("kf_publish[]", self._frames, require_writable=True)
         self._controls_c = ffi.from_buffer("kf_control[]", self._controls, require_writable=True)
         self._prefix_c = ffi.from_buffer("uint8_t[]", topics.prefix)
-        self._rules = ffi.new("kf_rules *", {"seed": topics.seed, "payload_max": payload_bytes_max})
+        self._rules = ffi.new("kf_rules *", {"topics": topics.c, "payload_max": payload_bytes_max})
         self._rules.prefix = self._prefix_c
         self._rules.prefix_length = len(topics.prefix)
         self._end = ffi.new("kf_split_end *")
@@ -144,11 +138,6 @@ class Splitter:
         """Split ``data[start:stop]``, which begins with a frame."""
         if not 0 <= start <= stop <= len(data) < 2**32:
             raise ValueError(f"no range of {len(data)} bytes: {start} to {stop}")
-        if self._slots is not self._topics.slots:  # it has grown
-            self._slots = self._topics.slots
-            self._slots_c = ffi.from_buffer("kf_slot[]", self._slots)
-            self._rules.slots = self._slots_c
-            self._rules.slot_count = len(self._slots)
         end = self._end
         status = lib.kf_split(
             ffi.from_buffer("uint8_t[]", data) + start,

@@ -24,6 +24,7 @@ PERIOD_NS = 10_000_000_000  # what changes is told at once
 LOOKS = 200  # in a period; each time it is another part of the devices that is due
 LOOK_NS = PERIOD_NS // LOOKS
 TOLD_MIN = 50  # devices of which each look may tell, or twice its share: those told of longest ago come first
+SHARE_NS_MAX = PERIOD_NS // 20  # its share is by the time since the look before it, up to this
 SILENT_NS = 10_000_000_000
 
 _TOLD = np.dtype([("t_ns", np.int64), ("refused", np.uint64), ("online", np.bool_)])  # when last, and what
@@ -63,11 +64,12 @@ class Health:
         of_athletes = self._fusion.due(utc_ns, every)
         if utc_ns - self._looked_ns < LOOK_NS:
             return of_athletes + self._tell(rows, utc_ns)
+        share_ns = min(utc_ns - self._looked_ns, SHARE_NS_MAX)
         self._looked_ns = utc_ns
-        news = dict.fromkeys([*rows, *self._news(utc_ns, every).tolist()])
+        news = dict.fromkeys([*rows, *self._news(utc_ns, every, share_ns).tolist()])
         return of_athletes + self._tell(list(news), utc_ns)
 
-    def _news(self, utc_ns: int, every: int) -> NDArray[np.intp]:
+    def _news(self, utc_ns: int, every: int, share_ns: int) -> NDArray[np.intp]:
         """Return the rows of devices of which there is something to tell, and whose turn it is."""
         count = self._reserve()
         links, told = self._schedule.links[:count], self._told[:count]
@@ -76,7 +78,7 @@ class Health:
         rows = np.flatnonzero(news)
         periods = _period(rows, utc_ns) - _period(rows, told["t_ns"][rows])
         rows = rows[periods >= every]
-        most = max(TOLD_MIN, 2 * count // LOOKS)
+        most = max(TOLD_MIN, 2 * count * share_ns // PERIOD_NS)
         if len(rows) <= most:
             return rows
         return rows[np.argsort(told["t_ns"][rows], kind="stable")[:most]]

@@ -3,8 +3,8 @@
 What is wrong is counted by reason, at its device where the device is known, else at the server; it harms
 nothing else. A device is enrolled by the first message that is in order, never by a malformed one.
 
-IMU packets of known live devices come as frames of a chunk and are looked at by the C core alone. All else
-comes here message by message.
+IMU packets of known live devices come as frames of a chunk and are looked at by the C core alone; their plain
+low-rate messages are read in columns (`server.codecs.flat`). All else comes here message by message.
 """
 
 import re
@@ -18,23 +18,29 @@ from numpy.typing import NDArray
 from fusion._core import lib
 from server import conversion
 from server.batch import BINARY, ROWS, Batch, Status
-from server.codecs import imu, imu_json, samples
+from server.codecs import flat, imu, imu_json, samples
 from server.codecs.imu_json import ImuRows
 from server.codecs.sensor_logger import SensorLogger, SensorLoggerBatch, watch_of
 from server.config import Config
 from server.deadlines.kinds import stream_of
 from server.envelopes import Chunk, Incoming, Stretch
 from server.errors import DecodeError
-from server.frames import RETAIN, Topics
+from server.frames import Topics
+from server.glance import Glance
 from server.messages import ID_PATTERN, Battery, Birth, Command, Death, Packet, Pong
 from server.pings import Pings
 from server.registry import Athlete, Device, NotEnrolledError, Registry
-from server.schedule import NONE, Schedule
+from server.schedule import Schedule
+from server.seen import ADMITTED, FLOODING
 
 _ID = re.compile(ID_PATTERN)
 _HAS_BOOT, _HAS_SEQ, _MEANS = int(lib.KF_HAS_BOOT), int(lib.KF_HAS_SEQ), int(lib.KF_MEANS)
 _BINARY_MAGIC = b"K"
 BIRTHS_MAX = 256
+_NUMBERS = {struct: kind for kind, struct in flat.STRUCTS.items()} | {
+    Battery: lib.KF_TOPICS,
+    Pong: lib.KF_TOPICS + 1,
+}  # of the kinds of messages, each of which counts its own seq
 
 Obey = Callable[[str, Command, Incoming, Batch], None]  # takes a command to an athlete on, or answers why not
 
@@ -43,7 +49,7 @@ Obey = Callable[[str, Command, Incoming, Batch], None]  # takes a command to an 
 class _Segment:
     """A part of a stretch that is being read: known frames from ``begin`` to ``end`` are to be taken yet."""
 
-    stretch: Stretch
+    glance: Glance
     known: NDArray[np.bool_]  # frames that need no look
     begin: int
     end: int
@@ -70,7 +76,8 @@ class Ingest:
     ) -> None:
         self.refused: Counter[str] = Counter()  # of messages that belong to no known device
         self.keeps_singles = False
-        self.singles: dict[int, Incoming] = {}  # messages of the tick that are no frames, by number, if kept
+        self._singles: dict[int, Incoming] = {}  # messages of the tick that came here, by number, if kept,
+        self._stretches: list[tuple[int, Stretch]] = []  # and the others, with the number of the first
         self._registry, self._pings = registry, pings
         self._schedule = schedule
         self._root = config.broker.root + "/"
@@ -95,7 +102,8 @@ class Ingest:
         dropped; returns how many.
         """
         self._settle, self._number, self._since_ns, self._dropped = settle, 0, since_ns, 0
-        self.singles.clear()
+        self._singles.clear()
+        self._stretches.clear()
         chunks: list[Chunk] = []
         for arrival in arrivals:
             if isinstance(arrival, Chunk):
@@ -107,6 +115,16 @@ class Ingest:
         self._stretch(chunks)
         self._cut()
         return self._dropped
+
+    def message(self, number: int) -> Incoming | None:
+        """Return a message of the tick by its number, if they are kept; None for a frame of an IMU packet."""
+        if number in self._singles:
+            return self._singles[number]
+        for first, stretch in self._stretches:
+            if 0 <= number - first < len(stretch.frames):
+                is_motion = stretch.frames["kind"][number - first] == flat.IMU
+                return None if is_motion else stretch.message(number - first)
+        return None
 
     def refuse(self, device_id: str, reason: str) -> None:
         """Count a refusal, at the device where it is known."""
@@ -145,35 +163,31 @@ class Ingest:
         if not chunks:
             return
         stretch, begin = Stretch.of(chunks), 0
-        known = self._known(stretch)
+        glance = Glance.of(stretch)
+        if self.keeps_singles:
+            self._stretches.append((self._number, stretch))
+        known = glance.known(self._schedule.links)
         others = np.flatnonzero(~known)
         messages = dict(zip(others.tolist(), stretch.messages(others), strict=True))
         while begin < len(stretch.frames):
             if begin:
-                known = self._known(stretch)
+                known = glance.known(self._schedule.links)
                 known[:begin] = False
-            begin = self._read_segment(stretch, known, begin, messages)
+            begin = self._read_segment(glance, known, begin, messages)
         self._number += len(stretch.frames)
         chunks.clear()
 
-    def _known(self, stretch: Stretch) -> NDArray[np.bool_]:
-        """Return which frames need no look, as things stand."""
-        frames = stretch.frames
-        known: NDArray[np.bool_] = (frames["device"] != NONE) & (frames["flags"] & RETAIN == 0)
-        flags = self._schedule.links["flags"][frames["device"][known]]
-        known[known] = flags & lib.KF_LINK_SPECIAL == 0
-        return known
-
     def _read_segment(
-        self, stretch: Stretch, known: NDArray[np.bool_], begin: int, messages: dict[int, Incoming]
+        self, glance: Glance, known: NDArray[np.bool_], begin: int, messages: dict[int, Incoming]
     ) -> int:
         """Read a stretch from a frame on, to where its batch ends; return how far."""
+        stretch = glance.stretch
         frames = stretch.frames
         others = begin + np.flatnonzero(~known[begin:])
         if self._since_ns:
             old = known & (stretch.arrived_ns < self._since_ns)
             known &= ~old
-        self._segment = segment = _Segment(stretch, known, begin, begin, len(frames))
+        self._segment = segment = _Segment(glance, known, begin, begin, len(frames))
         for athlete in self._batch.changing:
             self._end_before(athlete, begin)
         for place in others.tolist():
@@ -197,7 +211,7 @@ class Ingest:
         segment = self._segment
         assert segment is not None
         places = begin + np.flatnonzero(segment.known[begin : segment.until])
-        devices = segment.stretch.frames["device"][places]
+        devices = segment.glance.stretch.frames["device"][places]
         theirs = places[self._schedule.links["athlete"][devices] == athlete]
         if len(theirs):
             segment.until = int(theirs[0])
@@ -209,13 +223,37 @@ class Ingest:
             return
         places = segment.begin + np.flatnonzero(segment.known[segment.begin : segment.end])
         segment.begin = segment.end
+        if not len(places):
+            return
+        stretch = segment.glance.stretch
+        is_motion = stretch.frames["kind"][places] == flat.IMU
+        motion, low = places[is_motion], places[~is_motion]
+        if len(motion):
+            self._batch.add_frames(stretch, motion, self._number, self._schedule.links)
+        if len(low):
+            self._take_messages(segment.glance, low)
+
+    def _take_messages(self, glance: Glance, places: NDArray[np.intp]) -> None:
+        """Put plain low-rate messages into the batch, but for those that are too many or came before."""
+        stretch, messages = glance.stretch, glance.at(places)
+        frames = stretch.frames.take(places)
+        verdicts = self._registry.seen.admit(frames, messages, stretch.arrived_ns[places])
+        refused = np.flatnonzero(verdicts != ADMITTED)
+        if len(refused):
+            for row, verdict in zip(
+                frames["device"][refused].tolist(), verdicts[refused].tolist(), strict=True
+            ):
+                reason = "flooding" if verdict == FLOODING else "duplicate"
+                self._registry.device_rows[row].name_refused(reason, 1)
+            taken = np.flatnonzero(verdicts == ADMITTED)
+            places, messages = places[taken], messages.take(taken)
         if len(places):
-            self._batch.add_frames(segment.stretch, places, self._number, self._schedule.links)
+            self._batch.add_messages(stretch, places, messages, self._number, self._schedule.links)
 
     def _message(self, message: Incoming, number: int) -> None:
         self._batch.number = number
         if self.keeps_singles:
-            self.singles[number] = message
+            self._singles[number] = message
         if message.topic in self._sensor_logger_topics:
             self._read_sensor_logger(message)
             return
@@ -239,7 +277,7 @@ class Ingest:
                 return
             if kind == "command":
                 raise DecodeError("kind")  # commands have a topic of their own, with rights of its own
-            if known is not None and known.floods(message.arrived_ns):
+            if known is not None and self._floods(known, message):
                 return
             if message.retained and kind != "status":
                 raise DecodeError("retained")  # of some time ago: it would count again at every start
@@ -247,7 +285,7 @@ class Ingest:
             if packets and not (isinstance(packets[0], Death) and device_id not in self._registry.devices):
                 device = self._registry.device(device_id)
                 for packet in packets:
-                    self._packet(device, kind, packet, message)
+                    self._packet(device, packet, message)
             for reason in refused:
                 self.refuse(device_id, reason)
         except DecodeError as error:
@@ -259,7 +297,7 @@ class Ingest:
                 if len(self._births) > BIRTHS_MAX:
                     self._births.popitem(last=False)
 
-    def _packet(self, device: Device, kind: str, packet: Packet | Command, message: Incoming) -> None:
+    def _packet(self, device: Device, packet: Packet | Command, message: Incoming) -> None:
         """Append a low-rate packet of a device that speaks for itself."""
         assert not isinstance(packet, Command), "its kind is refused before"
         if isinstance(packet, Birth | Death):
@@ -270,15 +308,19 @@ class Ingest:
                 self._end_before(device.athlete.row, self._segment.end + 1)
             return
         device.native = True
-        self._sample(device, kind, packet, message)
+        self._know_topics(device)
+        self._sample(device, packet, message)
 
-    def _sample(self, device: Device, kind: str, packet: Packet, message: Incoming) -> None:
+    def _sample(self, device: Device, packet: Packet, message: Incoming) -> None:
         """Append a low-rate packet that is no status, unless it came before."""
         assert not isinstance(packet, Birth | Death), "they are no samples"
         self._turn(device)
         t_ns = packet.t
         assert not isinstance(t_ns, str), "codecs read decimal strings"
-        if device.is_duplicate(kind, (t_ns, packet.boot, packet.seq)):
+        seen = self._registry.seen
+        if not seen.has(device.row):
+            seen.give(device.row)
+        if seen.saw(device.row, _NUMBERS[type(packet)], t_ns, packet.boot, packet.seq):
             device.refuse("duplicate")
             return
         if isinstance(packet, Battery):
@@ -296,6 +338,19 @@ class Ingest:
             trip_ns=trip_ns,
         )
 
+    def _floods(self, device: Device, message: Incoming) -> bool:
+        """Return True, and count it, where a low-rate message of a live device is one too many."""
+        if device.recorded or self._registry.seen.admits(device.row, message.arrived_ns):
+            return False
+        device.refuse("flooding")
+        return True
+
+    def _know_topics(self, device: Device) -> None:
+        """Have frames of a device's own topics told by its row from now on."""
+        if not device.has_topics:
+            device.has_topics = True
+            self._topics.put(device.id, device.row)
+
     def _round_trip_ns(self, device: Device, pong: Pong, message: Incoming) -> int | None:
         """Return the round trip that a pong ends; None where it was not asked, or tells no time."""
         trip_ns = self._pings.answered(device, pong.id, message.arrived_ns)
@@ -312,12 +367,11 @@ class Ingest:
             self._turn(device)
             core = self._registry.give_core(device)
             self._batch.add_imu(device, core, message.payload, message, kind=BINARY)
-            if not device.has_frames:
-                device.has_frames = True
-                self._topics.put(device_id, device.row)
+            self._schedule.set_link(device.row, lib.KF_LINK_FRAMES, on=True)
+            self._know_topics(device)
         else:
             known = self._registry.devices.get(device_id)
-            if known is not None and known.floods(message.arrived_ns):
+            if known is not None and self._floods(known, message):
                 return
             rows = imu_json.decode(message.payload)
             device = self._registry.device(device_id)
@@ -364,7 +418,7 @@ class Ingest:
             if isinstance(packet, ImuRows):
                 self._rows(device, packet, message)
             else:
-                self._sample(device, type(packet).__name__, packet, message)
+                self._sample(device, packet, message)
         watch_id = watch_of(decoded.device)
         if decoded.watch is not None and not self._is_taken(watch_id):
             watch = self._registry.device(watch_id, worn_with=device)

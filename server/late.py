@@ -10,6 +10,7 @@ import queue
 import re
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -80,7 +81,7 @@ class Late:
         self._bytes = 0
         self._left_out = 0
 
-    def note(self, packed: Packed, refusals: Records, singles: dict[int, Incoming]) -> None:
+    def note(self, packed: Packed, refusals: Records, message_of: Callable[[int], Incoming | None]) -> None:
         """Take note of what was refused as late of a batch.
 
         Parameters
@@ -88,8 +89,8 @@ class Late:
         packed : Packed
         refusals : (n,) REFUSAL
             Of its events.
-        singles : dict
-            Messages of this tick that are no frames of a chunk, by their number.
+        message_of : callable
+            Returns a message of this tick by its number; None: it is an IMU packet among others.
         """
         if not self.keeps:
             return
@@ -101,7 +102,7 @@ class Late:
             if number in seen:
                 continue
             seen.add(number)
-            entry = self._entry(packed, told, singles.get(number), REASONS[reason])
+            entry = self._entry(packed, told, message_of(number), REASONS[reason])
             if entry is None or self._bytes + entry.size > WAITING_BYTES_MAX:
                 self._left_out += 1
                 continue

@@ -3,7 +3,6 @@
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from struct import Struct
 from zlib import crc32
 
 import numpy as np
@@ -20,6 +19,7 @@ from server.deadlines import Streams
 from server.errors import ServerError
 from server.messages import Placement
 from server.schedule import NONE, Schedule
+from server.seen import Seen
 
 # Which of an athlete's devices counts the steps: the lowest rank that has data. A foot cannot miss its own
 # step; a wrist swings, holds a phone, or rests on a handlebar.
@@ -28,10 +28,6 @@ STEP_RANK: dict[Placement, int] = {"foot": 0, "hip": 1, "chest": 2, "pocket": 3,
 VACANT_NS = 2**62
 WANTING_MAX = 64
 KEPT_MAX = 4096  # devices that were forgotten, of which what they told of themselves is kept
-LIMIT_NS = 10_000_000  # a live device's low-rate messages, for ever: 100 a second,
-LIMIT_BURST_NS = 10_000_000_000  # and after a silence so much of that at once: 1,000
-SEEN_KEPT = 128  # low-rate messages of a device by which a duplicate is known,
-_KEY = Struct("=q")  # each by a hash
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +46,7 @@ class Device:
     recorded: bool = False
     played: bool = False  # its recording has ended: what comes next is live
     native: bool = False  # it speaks on topics of its own: nobody else may speak for it
-    has_frames: bool = False  # it sends binary IMU packets, whose frames are known by its row
+    has_topics: bool = False  # frames of its topics are known by its row
     ranges: tuple[float, float] = (
         0.0,
         0.0,
@@ -58,9 +54,6 @@ class Device:
     battery: float | None = None
     counted: Counter[str] | None = None  # what was refused
     cleaner: Cleaner | None = None  # of the intervals between beats, where it tells them
-    seen: bytearray | None = None  # a ring of the newest keys
-    seen_count: int = 0
-    expected_ns: int = 0  # UTC at which its next low-rate message would come at the highest rate allowed
 
     @property
     def refused(self) -> Counter[str]:
@@ -98,17 +91,6 @@ class Device:
             self.counted = Counter()
         self.counted[reason] += count
 
-    def floods(self, arrived_ns: int) -> bool:
-        """Return True, and count it, where a low-rate message is one too many (see csrc/limit.c)."""
-        if self.recorded:
-            return False
-        expected_ns = max(self.expected_ns, arrived_ns)
-        if expected_ns - arrived_ns > LIMIT_BURST_NS:
-            self.refuse("flooding")
-            return True
-        self.expected_ns = expected_ns + LIMIT_NS
-        return False
-
     def set_online(self, online: bool) -> None:
         """Say whether it is there."""
         self.schedule.set_link(self.row, lib.KF_LINK_ONLINE, online)
@@ -118,23 +100,6 @@ class Device:
         self.recorded, self.played = recorded, False
         self.schedule.set_link(self.row, lib.KF_LINK_RECORDED, recorded)
         self.schedule.set_link(self.row, lib.KF_LINK_SPECIAL, recorded or self.through is not None)
-
-    def is_duplicate(self, kind: str, key: tuple[int | None, int | None, int | None]) -> bool:
-        """Return True when a message of this kind with this (t, boot, seq) came a short while ago."""
-        if key[0] is None and key[2] is None:
-            return False  # it tells nothing by which to know it again
-        if self.seen is None:
-            self.seen = bytearray(SEEN_KEPT * _KEY.size)
-        known = _KEY.pack(hash((kind, *key)) | 1)  # 0 is nobody's
-        at = self.seen.find(known)  # ten times as fast as to compare one by one
-        while at >= 0 and at % _KEY.size:
-            at = self.seen.find(known, at + 1)
-        if at >= 0:
-            return True
-        begin = self.seen_count % SEEN_KEPT * _KEY.size
-        self.seen[begin : begin + _KEY.size] = known
-        self.seen_count += 1
-        return False
 
 
 @dataclass(slots=True, eq=False)
@@ -188,6 +153,7 @@ class Registry:
         self._streams = streams
         self._table = table
         self._schedule = schedule
+        self.seen = Seen(schedule)
         self._on_athlete = on_athlete
         self.since_ns = np.zeros(64, np.int64)  # UTC at which each row was given, VACANT_NS: it is nobody's
         self._vacant: list[int] = []
@@ -295,6 +261,7 @@ class Registry:
             self._core.remove(int(core))
         self._timebase.add(device.row)
         self._streams.add(device.row)
+        self.seen.forget(device.row)
         self._schedule.forget_device(device.row)
         del self.devices[device.id], self.by_number[device.number]
         if device.through is not None:

@@ -107,6 +107,7 @@ class Rewinds:
         athlete = self._registry.athlete_rows[int(job.jobs["athlete"][0])]
         until_ns = int(job.jobs["received_ns"][0])
         before = self._workouts.results(athlete, until_ns)
+        self._table.stepped[athlete.row] = True  # back, perhaps without a step on
         self.going[athlete.row] = _Going(athlete, until_ns, before, self._steps(athlete, job))
 
     def go_on(self) -> list[tuple[Athlete, list[Workout]]]:

@@ -167,13 +167,14 @@ class Schedule:
         self.links[row] = np.zeros((), LINK)
         self.links["athlete"][row], self.links["rank"][row] = athlete, rank
         self.links["core"][row], self.links["flags"][row] = NONE, lib.KF_LINK_ONLINE
-        self.links["first_waiting"][row] = NONE
+        self.links["first_waiting"][row] = self.links["seen"][row] = NONE
         self.links["number"][row] = row if number is None else number
 
     def forget_device(self, row: int) -> None:
         """Make a link that of nobody; frames that were told by it are looked at one by one."""
         self.links[row] = np.zeros((), LINK)
-        self.links["core"][row] = self.links["first_waiting"][row] = NONE
+        for name in ("core", "first_waiting", "seen"):
+            self.links[name][row] = NONE
         self.links["flags"][row] = lib.KF_LINK_SPECIAL
 
     def now_ns(self, athlete: int, arrived_ns: int) -> int:

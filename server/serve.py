@@ -32,10 +32,13 @@ from server.monitoring.snapshot import StageCounts
 from server.mqtt import Link, Sendable, Will, warn_as
 from server.publications import encode
 from server.publishers import Publishers
+from server.trimming import trim
 from server.work import Alone, Work
 from server.workers.pool import Pool
 
 TICK_S = 0.1  # the longest time between two ticks: steps without a packet fire on it
+SILENT_TICK_S = 0.25  # likewise, where nothing has come for a while: streams are looked at no more often,
+SILENT_S = 10.0  # and steps that fire still are of whom nothing is heard
 FLUSH_S = 0.05  # the longest wait for the outbox, while there is a backlog
 PERIOD_S = 0.01  # from tick to tick, where messages are many,
 BUSY_PERIOD_S = 0.015  # longer where ticks take half of that, up to this: a tick of many costs little more
@@ -95,6 +98,7 @@ class Server:
         self._status = ServerStatus(self._started_ms, "online")
         self._is_ahead = False  # of the system's clock
         self._ticked_s = self._rate_hz = 0.0  # the tick before: when, and messages a second
+        self._heard_s = 0.0  # the newest tick that something came for
         self._took_s = 0.0  # what a tick takes of late
 
     async def run(self) -> None:
@@ -168,11 +172,12 @@ class Server:
                         await self._link.flush()
 
     async def _arrivals(self) -> list[Arrivals]:
-        """Wait for messages, at most TICK_S, and until the tick before is long enough ago."""
+        """Wait for messages, for a while, and until the tick before is long enough ago."""
         inbox, loop = self._inbox, asyncio.get_running_loop()
         arrivals: list[Arrivals] = []
+        is_silent = self._ticked_s - self._heard_s > SILENT_S
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(TICK_S):
+            async with asyncio.timeout(SILENT_TICK_S if is_silent else TICK_S):
                 arrivals = await inbox.drain(BATCH_MAX)
         if arrivals:
             period_s = PERIOD_S if self._rate_hz > MANY_HZ else QUIET_PERIOD_S
@@ -183,6 +188,7 @@ class Server:
         now_s = loop.time()
         self._rate_hz = sum(map(count, arrivals)) / max(now_s - self._ticked_s, PERIOD_S)
         self._ticked_s = now_s
+        self._heard_s = now_s if arrivals else self._heard_s
         return arrivals
 
     async def _report(self) -> None:
@@ -200,6 +206,8 @@ class Server:
             report = deadlines.report(self._clock.utc_ns() // 1_000_000, figures.streams)
             self._link.publish(f"{self._root}/server/deadlines", encode(report))
             self._monitor.tell(self._snapshot(report, figures))
+            if next_s >= status_s:
+                trim()
             if next_s >= status_s or self._log_fails_anew():
                 status_s = next_s + STATUS_S
                 self._tell("online")

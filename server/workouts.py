@@ -1,7 +1,7 @@
 """The life of a workout: it starts, is paused and resumed, has laps and ends, by command or by silence."""
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ class _Open:
 
     state: WorkoutState
     start_ns: int
-    laps: list[Lap] = field(default_factory=list)
+    laps: tuple[Lap, ...] = ()  # most have none
     ended: Workout | None = None  # what was told of its end
 
 
@@ -173,7 +173,7 @@ class Workouts:
             sources=dict(summary.sources),
             **values,
         )
-        current.ended = Workout(t_ns // 1_000_000, athlete.id, "ended", state, current.laps, told)
+        current.ended = Workout(t_ns // 1_000_000, athlete.id, "ended", state, list(current.laps), told)
         return current.ended
 
     # Rewinds: what was done is undone, and done again between the steps where it belongs.
@@ -263,6 +263,8 @@ class Workouts:
             current.ended = None
 
     def _note(self, athlete: Athlete, done: Done) -> None:
+        if self._table.checkpoints is None:
+            return  # nothing is ever wound back
         known, old_ns = self._done.get(athlete.id, []), done.t_ns - DONE_NS
         kept = [each for each in known[:-OLD_KEPT] if each.t_ns > old_ns] + known[-OLD_KEPT:]
         dropped = [each.t_ns for each in known[:-OLD_KEPT] if each.t_ns <= old_ns]
@@ -289,14 +291,13 @@ class Workouts:
             if len(current.laps) >= LAPS_MAX:
                 return "laps_max", []
             totals = self._table.totals(athlete.row, t_ns)
-            current.laps.append(
-                Lap(
-                    number=len(current.laps) + 1,
-                    t_ms=t_ns // 1_000_000,
-                    elapsed_s=round(totals["elapsed_s"], 3),
-                    distance_m=round(totals["distance_m"], 2),
-                )
+            lap = Lap(
+                number=len(current.laps) + 1,
+                t_ms=t_ns // 1_000_000,
+                elapsed_s=round(totals["elapsed_s"], 3),
+                distance_m=round(totals["distance_m"], 2),
             )
+            current.laps = (*current.laps, lap)
             return "", [self._event(athlete, "lap", t_ns)]
         wanted, event = ("paused", "paused") if command.action == "pause" else ("running", "resumed")
         if current.state.state == wanted:
@@ -312,4 +313,4 @@ class Workouts:
     def _event(self, athlete: Athlete, event: Any, t_ns: int) -> Workout:
         (state,) = self.states([athlete], np.array([t_ns]))
         assert state is not None, "an event is of a workout"
-        return Workout(t_ns // 1_000_000, athlete.id, event, state, self._workouts[athlete.id].laps)
+        return Workout(t_ns // 1_000_000, athlete.id, event, state, list(self._workouts[athlete.id].laps))

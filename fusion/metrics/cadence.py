@@ -17,7 +17,8 @@ CRANK_SIGMA = 1.0
 TOLD_SIGMA = 2.0
 RHYTHM_SIGMA = 1.1  # against the mean of the newest SPAN_S, of recorded walks whose rhythm is even,
 UNREST_SHARE = 0.3  # and of how much it changed just now, in square: a step that was late, or another pace
-DRIFT = 2.0  # a second: by how much cadence changes while nothing is heard
+DRIFT = 2.0  # a second: by how much a cadence that a device tells changes while nothing is heard, and
+EVEN_DRIFT = 0.5  # an even rhythm; one that is not by UNREST_SHARE too
 STOPPED_NS = 4_000_000_000
 IMU, CADENCE, RIDE = int(Source.IMU), int(Source.CADENCE), int(Sport.RIDE)
 
@@ -39,8 +40,9 @@ def value(view: View) -> Raw:
     reason = np.where(some, OK, np.where(stale, STALE, NO_SOURCE))
     rate = np.where(by_crank, s["cadence_rpm"], np.where(by_body, spm, s["cadence_spm"]))
     t_ns = np.where(by_crank, s["cadence_rpm_ns"], np.where(by_body, s["body_t_ns"], s["cadence_spm_ns"]))
-    uneven = np.sqrt(RHYTHM_SIGMA**2 + UNREST_SHARE * s["body_unrest"])
-    sigma = np.where(by_crank, CRANK_SIGMA, np.where(by_body, uneven, TOLD_SIGMA))
-    drift = DRIFT * age_s(t_ns, due_ns)
-    sigma = np.sqrt(sigma * sigma + drift * drift)
-    return Raw(rate, sigma, t_ns, np.where(by_body, IMU, CADENCE), reason)
+    unrest = UNREST_SHARE * s["body_unrest"]
+    told_variance = np.where(by_crank, CRANK_SIGMA**2, TOLD_SIGMA**2)
+    variance = np.where(by_body, RHYTHM_SIGMA**2 + unrest, told_variance)
+    drift = np.where(by_body, EVEN_DRIFT**2 + unrest, DRIFT**2)
+    age = age_s(t_ns, due_ns)
+    return Raw(rate, np.sqrt(variance + drift * age * age), t_ns, np.where(by_body, IMU, CADENCE), reason)

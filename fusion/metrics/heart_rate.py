@@ -13,9 +13,9 @@ MODEL = int(Source.MODEL)
 def value(view: View) -> Raw:
     """Return heart rate."""
     s, due_ns = view.state, view.due_ns
-    rate, slope, variance = heart_rate.carried(s, due_ns)
-    sigma = np.sqrt(heart_rate.variance(s, variance, slope))
+    now = heart_rate.carried(s, due_ns)
+    sigma = np.sqrt(heart_rate.variance(s, now))
     reason = freshness(s["hr_t_ns"], due_ns, CARRY_NS)
     source = np.where(due_ns - s["hr_t_ns"] > FRESH_NS, MODEL, s["hr_source"])
     low, high = heart_rate.RANGE_BPM
-    return Raw(np.minimum(np.maximum(rate, low), high), sigma, s["hr_t_ns"], source, reason)
+    return Raw(np.minimum(np.maximum(now.rate, low), high), sigma, s["hr_t_ns"], source, reason)

@@ -9,7 +9,8 @@ climb; how much fixes and heights differ from one to the next depends on the rec
 filter are wrong by one factor its estimates are the same, and the factor can be learnt beside it from the
 innovations alone (Harvey 1989, 3.4.1; West and Harrison 1997, 10.8, where the variance is discounted). That
 is the *scale*: innovations are held to what they were over the newest SCALE_MEMORY measurements, and the
-windowed NIS tells where a sensor is no longer what it was. The heart has such a factor for each source.
+windowed NIS tells where a sensor is no longer what it was. The heart has such a factor for each source, and
+learns its noise by it; its bounds begin with those of chi-square, which count as OFF_PRIOR readings do.
 
 The bounds of chance are those of a mean of numbers that are neither chi-square nor independent: receivers
 smooth, and recorded heights are rounded. Its variance is that of one number times (1 + r) / (1 - r), with r
@@ -98,13 +99,12 @@ def bounds(state: Fields, model: str) -> tuple[Floats, Floats]:
 
     Chi-square by Wilson and Hilferty 1931 (doi 10.1073/pnas.17.12.684): its cube root is nearly normal.
     """
-    if model == "heart_rate":
-        alike = np.zeros(np.shape(state["hr_t_ns"]))
-        return alike + heart_rate.NIS_LOW, alike + heart_rate.NIS_HIGH
-    _, square, product = state[f"fit_{model}_off"]
+    heart = model == "heart_rate"
+    window = heart_rate.NIS_WINDOW if heart else WINDOW
+    _, square, product = state["hr_off"] if heart else state[f"fit_{model}_off"]
     white = 2.0 / MODELS[model].dimensions
     r = np.clip(product / np.maximum(square, 1e-9), 0.0, CORRELATION_MAX)
-    variance = np.clip(square, white, SQUARE_MAX) * (1.0 + r) / (1.0 - r) / (2.0 * WINDOW - 1.0)
+    variance = np.clip(square, white, SQUARE_MAX) * (1.0 + r) / (1.0 - r) / (2.0 * window - 1.0)
     spread = variance / 9.0  # of the cube root
     half = NORMAL_95 * np.sqrt(spread)
     return np.maximum(1.0 - spread - half, 0.0) ** 3, (1.0 - spread + half) ** 3

@@ -37,16 +37,25 @@ TREND_NOISE = 0.3  # bpm/s: what the variation of recorded hearts that are stead
 SLOPE_MAX = 3.0  # bpm/s: a reading that jumps more is no heart that changes
 LASTING_SHARE = 0.3  # of the variance of a reading, that neighbouring readings have in common, and
 STRAP_LASTING_BPM = 0.7  # of a strap's error, that does not change through a workout
-ROUNDING = 1.0 / 12.0  # bpm^2, of whole beats a minute
-ALIKE = 3.0  # by which P is too small, as beats vary alike: (1 + r) / (1 - r), r = 0.5 from one to the next
+UNREST_S = 4.0  # in which is learnt how the rate moves, and what of it the filter does not follow
+UNFOLLOWED_SHARE = 1.1  # of what it does not follow, and
+BUSTLE_SHARE = 0.35  # of how it moves within the lag: what a strap's variance is made of, beside the modes';
+CALM = 0.35  # bpm^2/s: the calmest heart moves by so much, and
+WANDER = 0.85  # bpm^2/s: hearts go astray by so much while nothing is heard, but for the first
+SPELL_S = 4.0  # in which they do what they do from reading to reading
+BACK_S = 5.0  # what beats' own variation made of the slope is gone by so many seconds of it,
+BACK_TIME_S = 4.0  # in this time
+TRAILING_S2 = 8.0  # what is not followed of a heart that goes on along its slope, over that squared
+OWN_BPM2 = 2.0  # what is not followed beyond that is as likely beats' own variation as not
 BIAS_SIGMA_BPM = 2.0  # of light
 BIAS_TIME_S = 300.0
 NOISE_TIME_S = 8.0  # in which a source's noise is learnt
 NOISE_MIN = 0.03  # the factor: sensors smooth, and what neighbours have in common is no noise
 NOISE_MAX = 9.0
 NIS_WINDOW = 15.0  # readings
-NIS_LOW = 0.55
-NIS_HIGH = 1.6  # the upper end of what chance makes of it (95 %); more widens sigma
+NIS_HIGH = 1.6  # the upper end of what chance makes of it (95 %), were readings white; more widens sigma
+OFF_MEMORY = 480  # readings in which is learnt how their innovations squared stray, and
+OFF_PRIOR = 60  # for how many chi-square counts
 LAG_MAX_S = 20.0
 RANGE_BPM = (25.0, 250.0)
 GAP_S = 60.0  # the filter starts anew after a longer silence
@@ -63,7 +72,9 @@ FIELDS: list[tuple[Any, ...]] = [
     ("hr_P", np.float64, (2, 2)),
     ("hr_state_ns", np.int64),  # which they are of; 0: never
     ("hr_trend", np.float64),  # slope of the filtered rate, bpm/s,
-    ("hr_bustle", np.float64),  # and the mean square of that from reading to reading
+    ("hr_bustle", np.float64),  # and the mean square of that from reading to reading, of late
+    ("hr_innovation", np.float64),  # of the newest reading of a strap, bpm, and
+    ("hr_unfollowed", np.float64),  # the mean product of each with the one before, bpm^2, of late
     ("hr_effort", np.float64),  # that the heart had followed then, ml/kg/min
     ("hr_t_ns", np.int64),  # of the newest reading that was believed; 0: never
     ("hr_strap_ns", np.int64),  # of the newest of a strap
@@ -76,6 +87,8 @@ FIELDS: list[tuple[Any, ...]] = [
     ("hr_bias", np.float64, (2,)),  # of light, bpm, and its variance
     ("hr_rejects", np.int32),
     ("hr_nis", np.float64),  # mean over a window
+    ("hr_off", np.float64, (3,)),  # as fit_*_off (fusion/models/consistency.py), and for how many readings:
+    ("hr_off_count", np.int32),
     ("hr_area", np.float64),  # bpm s, over the moments that count
     ("hr_time_s", np.float64),
     ("hr_sigma_area", np.float64),  # bpm s, of the sigma without the lag
@@ -105,6 +118,7 @@ class Carried(NamedTuple):
     rate: Floats
     slope: Floats
     variance: Floats  # of the filter alone
+    astray: Floats  # by what a heart that is not heard goes astray, bpm^2
 
 
 def told_sigma(m: Fields) -> Floats:
@@ -118,12 +132,29 @@ def told_sigma(m: Fields) -> Floats:
 def carried(s: Fields, t_ns: timer.Times) -> Carried:
     """Return the rate at t_ns, (n,), as the modes go on by themselves, and by what they trail their trend."""
     dt_s = np.minimum(np.maximum(t_ns - s["hr_state_ns"], 0) * 1e-9, GAP_S)
-    modes, shares = heart_modes.predict(s["hr_modes"], s["hr_shares"], _belief(s), dt_s, _push(s, t_ns))
+    push = _push(s, t_ns)
+    modes, shares = heart_modes.predict(s["hr_modes"], s["hr_shares"], _belief(s), dt_s, push)
     belief = heart_modes.combined(modes, shares)
     slope = np.minimum(np.maximum(s["hr_trend"], -SLOPE_MAX), SLOPE_MAX)
     missing = slope - s["hr_x"][1]
     sure = missing * missing / (missing * missing + TREND_NOISE**2)
-    return Carried(belief.rate + FILTER_LAG_S * sure * missing, slope, belief.p00)
+    silent_s = np.maximum(t_ns - s["hr_t_ns"], 0) * 1e-9
+    rate = belief.rate + FILTER_LAG_S * sure * missing - _back(s, slope, silent_s)
+    astray = WANDER * silent_s * silent_s / (silent_s + SPELL_S)
+    return Carried(rate, slope, belief.p00, astray + push[1])
+
+
+def _back(s: Fields, slope: Floats, silent_s: Floats) -> Floats:
+    """Return by how much a rate goes back in a silence, bpm, (n,).
+
+    Beats vary alike for some seconds: a slope that they make does not last, and what it did is undone. The
+    filter trails them, as it trails a heart that rises, but by more than the slope explains.
+    """
+    own = np.maximum(s["hr_unfollowed"] - TRAILING_S2 * slope * slope, 0.0)
+    own = own * own
+    strap = s["hr_source"] == int(Source.STRAP)
+    gone = 1.0 - heart_modes.decay(silent_s * (1.0 / BACK_TIME_S))
+    return np.where(strap, BACK_S * own / (own + OWN_BPM2**2) * slope * gone, 0.0)
 
 
 def steady_variance(s: Fields, p00: Floats) -> Floats:
@@ -135,16 +166,16 @@ def steady_variance(s: Fields, p00: Floats) -> Floats:
     return total
 
 
-def variance(s: Fields, p00: Floats, slope: Floats) -> Floats:
+def variance(s: Fields, now: Carried) -> Floats:
     """Return the variance of the rate at a moment, whose source tells it late, bpm^2, (n,)."""
     strap = s["hr_source"] == int(Source.STRAP)
-    alike = ROUNDING + (ALIKE - 1.0) * np.minimum(s["hr_P"][0, 0], p00)
-    steady = np.where(strap, (p00 + alike) * _worse(s), steady_variance(s, p00))
-    lag_s, steep = s["hr_lag_s"], np.minimum(np.abs(slope), SLOPE_MAX)
-    # A lag that is not known is evenly spread from none on. What the rate does within it may be the heart or
-    # its beats' own variation; light has smoothed that away.
-    within_s = np.where(strap, lag_s, FILTER_LAG_S)
-    total: Floats = steady + (lag_s * steep) ** 2 * (1.0 / 3.0) + within_s * s["hr_bustle"]
+    lag_s, bustle = s["hr_lag_s"], s["hr_bustle"]
+    unrest = UNFOLLOWED_SHARE * np.maximum(s["hr_unfollowed"], 0.0) + BUSTLE_SHARE * lag_s * (bustle + CALM)
+    beats = s["hr_P"][0, 0] + unrest + now.astray
+    # Light has smoothed its beats' variation away, and its lag is longer: evenly spread from none on.
+    steep = np.minimum(np.abs(now.slope), SLOPE_MAX)
+    light = steady_variance(s, now.variance) + (lag_s * steep) ** 2 * (1.0 / 3.0) + FILTER_LAG_S * bustle
+    total: Floats = np.where(strap, beats, light)
     return total
 
 
@@ -201,6 +232,9 @@ def _forget(s: Fields, r: Reading, first: Mask) -> None:
     new_noise[0], new_noise[1] = np.where(begin, 1.0, noise[0]), np.where(begin, 1.0, noise[1])
     s["hr_noise"], s["hr_bias"] = new_noise, new_bias
     s["hr_nis"] = np.where(begin, 1.0, s["hr_nis"])
+    new_off = np.zeros_like(s["hr_off"])
+    new_off[0], new_off[1], new_off[2] = 0.0, 2.0, 0.0  # of chi-square
+    s["hr_off"] = np.where(begin, new_off, s["hr_off"])
 
 
 def _filter(s: Fields, m: Fields, r: Reading) -> Mask:
@@ -228,6 +262,8 @@ def _filter(s: Fields, m: Fields, r: Reading) -> Mask:
     taken = taken | anew
     s["hr_R"] = np.where(taken, noisy, s["hr_R"])
     s["hr_rejects"] = np.where(anew, 0, rejects)
+    s["hr_unfollowed"] = np.where(anew, 0.0, s["hr_unfollowed"])
+    s["hr_innovation"] = np.where(anew, 0.0, s["hr_innovation"])
     _learn(s, r, nis, (expected, S, noisy), taken & ~anew)
     # A lock that crept in has taken the filter with it: back to where the heart was.
     back = lock.on & ~was_on & ~r.beside
@@ -260,6 +296,15 @@ def _learn(s: Fields, r: Reading, nis: Floats, expected: tuple[Floats, Floats, F
     rate, S, _R = expected
     bounded = np.minimum(nis, GATE.inflate)
     s["hr_nis"] = np.where(use, s["hr_nis"] + (bounded - s["hr_nis"]) * (1.0 / NIS_WINDOW), s["hr_nis"])
+    _spread(s, bounded - 1.0, use)
+    strap = use & ~r.optical
+    beyond = np.sqrt(GATE.inflate * S)
+    y = np.minimum(np.maximum(r.bpm - rate, -beyond), beyond)
+    near = np.where(r.dt_s <= UNREST_S, s["hr_innovation"], 0.0)
+    unfollowed = s["hr_unfollowed"]
+    unfollowed = unfollowed + (y * near - unfollowed) * r.dt_s / (UNREST_S + r.dt_s)
+    s["hr_unfollowed"] = np.where(strap, unfollowed, s["hr_unfollowed"])
+    s["hr_innovation"] = np.where(strap, y, s["hr_innovation"])
     noise, bias = s["hr_noise"], s["hr_bias"]
     new_noise, new_bias = np.zeros_like(noise), np.zeros_like(bias)
     # What a ramp is wrong by is no noise of the sensor's.
@@ -275,6 +320,18 @@ def _learn(s: Fields, r: Reading, nis: Floats, expected: tuple[Floats, Floats, F
     s["hr_noise"], s["hr_bias"] = new_noise, new_bias
 
 
+def _spread(s: Fields, off: Floats, use: Mask) -> None:
+    """Learn how far innovations squared stray, and how alike neighbours are: the bounds of their mean."""
+    before, count = s["hr_off"], np.minimum(s["hr_off_count"] + 1, OFF_MEMORY)
+    new = np.zeros_like(before)
+    share = 1.0 / (count + OFF_PRIOR)
+    new[0] = off
+    new[1] = before[1] + (off * off - before[1]) * share
+    new[2] = before[2] + (off * before[0] - before[2]) * share
+    s["hr_off"] = np.where(use, new, before)
+    s["hr_off_count"] = np.where(use, count, s["hr_off_count"])
+
+
 def _follow(s: Fields, r: Reading, rate_before: Floats) -> None:
     """Learn the slope of the filtered rate, which the modes forget; a jump of it has none."""
     moved = s["hr_x"][0] - rate_before
@@ -282,7 +339,7 @@ def _follow(s: Fields, r: Reading, rate_before: Floats) -> None:
     jumped = r.anew | (np.abs(moved) > SLOPE_MAX * (1.0 + r.dt_s))
     s["hr_trend"] = np.where(r.use, np.where(jumped, 0.0, trend), s["hr_trend"])
     square = moved * moved / np.maximum(r.dt_s, 1.0)
-    bustle = s["hr_bustle"] + (square - s["hr_bustle"] * r.dt_s) / (TREND_S + r.dt_s)
+    bustle = s["hr_bustle"] + (square - s["hr_bustle"] * r.dt_s) / (UNREST_S + r.dt_s)
     s["hr_bustle"] = np.where(r.use, np.where(jumped, 0.0, bustle), s["hr_bustle"])
 
 
@@ -312,7 +369,8 @@ def _combine(s: Fields, use: Mask) -> None:
 def _count(s: Fields, t_ns: timer.Times, rate_before: Floats, use: Mask) -> None:
     """Add the filtered rate and its sigma to the workout's mean and maximum, where ``use``."""
     p00, before_ns = s["hr_P"][0, 0], s["hr_t_ns"]
-    rate, slope = s["hr_x"][0], s["hr_trend"]
+    rate = s["hr_x"][0]
+    now = Carried(rate, s["hr_trend"], p00, 0.0 * p00)
     counted = use & timer.counts(s, t_ns)
     span = np.where(counted, timer.counted_s(s, before_ns, t_ns), 0.0)
     span = np.where(span > MEAN_GAP_S, 0.0, span)
@@ -323,4 +381,4 @@ def _count(s: Fields, t_ns: timer.Times, rate_before: Floats, use: Mask) -> None
     s["hr_sigma_area"] = s["hr_sigma_area"] + span * np.sqrt(steady_variance(s, p00))
     top = counted & (rate > s["hr_max_bpm"])
     s["hr_max_bpm"] = np.where(top, rate, s["hr_max_bpm"])
-    s["hr_max_sigma_bpm"] = np.where(top, np.sqrt(variance(s, p00, slope)), s["hr_max_sigma_bpm"])
+    s["hr_max_sigma_bpm"] = np.where(top, np.sqrt(variance(s, now)), s["hr_max_sigma_bpm"])

@@ -2,6 +2,10 @@
 
 from typing import Final, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
+from server.codecs.flat import STRUCTS, fields
 from server.messages import (
     Baro,
     Battery,
@@ -48,3 +52,27 @@ def stream_of(packet: Packet) -> int:
     """Return what an event tells of a packet's stream: twice its place from 1 on, and 1 where it may rest."""
     place = PLACES.get(type(packet))
     return 0 if place is None else 2 * (place + 1) + may_rest(packet)
+
+
+def streams_of(kind: int, values: NDArray[np.float64]) -> NDArray[np.uint32]:
+    """Return what `stream_of` does, of plain messages of a kind, (n,).
+
+    Parameters
+    ----------
+    kind : int
+        A key of `server.codecs.flat.STRUCTS`.
+    values : (n, KF_FLAT_FIELDS)
+        What they tell, NaN: nothing.
+    """
+    struct = STRUCTS[kind]
+    told = {name: values[:, place] for name, place in fields(struct).items()}
+    rests = np.zeros(len(values), np.bool_)
+    if struct is HeartRate:
+        rests = (told["contact"] == 0) | ~(told["bpm"] > 0)
+    elif struct is Power:
+        rests = told["watts"] == 0
+    elif struct in (Wheel, Foot):
+        rests = told["speed_mps"] == 0
+    elif struct is Cadence:
+        rests = ~(told["rpm"] > 0) & ~(told["spm"] > 0)
+    return (2 * (PLACES[struct] + 1) + rests).astype(np.uint32)

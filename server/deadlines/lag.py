@@ -48,6 +48,9 @@ class LoopLag:
         """Record that the timer of ``due_ns`` fires now, with all that fell due since; return the next."""
         self.turned_ns = now_ns
         firings = max(0, now_ns - due_ns) // PERIOD_NS + 1
+        if firings == 1:
+            self._deadlines.observe("loop", now_ns - due_ns)
+            return due_ns + PERIOD_NS
         late_ns = now_ns - due_ns - PERIOD_NS * np.arange(min(firings, FIRINGS_MAX), dtype=np.int64)
         self._deadlines.observe_many("loop", late_ns)
         return due_ns + firings * PERIOD_NS

@@ -1,7 +1,8 @@
 """Supervision of streams: which of five causes keeps a device's data away, told from outside.
 
 A stream is what a device sends of one kind. All state is in tables, one row for each device and a column for
-each kind, and a look works on those streams only whose time has come: each knows when it may change next.
+each kind that was ever heard: of nine kinds most fleets send two. A look works on those streams only whose
+time has come: each knows when it may change next.
 
 - ``link_dead``: nothing at all came from the device for longer than its lease, or its last will came.
 - ``sensor_silent``: the stream has missed its deadline, and something else came from the device since.
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 
 from fusion._core import ffi, lib
 from fusion.core import record
+from fusion.table import grown, untouched
 from server import config
 from server.deadlines.kinds import IMU, KINDS
 from server.deadlines.rules import (
@@ -59,6 +61,7 @@ STALL_NS: Final = 2_000_000_000  # between two looks: it was us who did not list
 JUDGED_MAX: Final = 512  # streams in one look; the others wait for the next ones
 
 _HEARD: Final = record("kf_heard")
+_NO_COLUMN: Final = np.uint8(255)
 
 
 class Change(NamedTuple):
@@ -104,7 +107,10 @@ class Streams:
         self.counts: dict[StreamState, int] = dict.fromkeys(STATES, 0)
         self._rules = Rules(limits)
         self._devices = np.zeros(capacity, DEVICE)
-        self._streams = _empty(capacity)
+        self._kinds = [IMU]  # that have a column, rising,
+        self._places = np.full(len(KINDS), _NO_COLUMN)  # and which
+        self._places[IMU] = 0
+        self._streams = _empty(capacity, len(self._kinds))
         self._rows = 0
         self._looked_ns = 0
         self._next = 0  # place of the stream whose turn it is where too many are due
@@ -113,8 +119,6 @@ class Streams:
         self._c = ffi.new(
             "kf_supervision *",
             {
-                "first_s": ffi.from_buffer("float[]", _FIRST_S),
-                "kinds": len(KINDS),
                 "burst_ns": BURST_NS,
                 "rise": RISE,
                 "fall": FALL,
@@ -129,6 +133,8 @@ class Streams:
 
     def _point(self) -> None:
         """Tell the core where the tables lie."""
+        self._first_s = _FIRST_S[self._kinds]
+        self._c.first_s, self._c.kinds = ffi.from_buffer("float[]", self._first_s), len(self._kinds)
         self._c.streams = ffi.from_buffer("kf_supervised_stream[]", self._streams)
         self._c.devices = ffi.from_buffer("kf_supervised_device[]", self._devices)
 
@@ -138,17 +144,13 @@ class Streams:
         """Make ``row`` a device that was never heard of."""
         if row >= len(self._devices):
             rows = max(row + 1, 2 * len(self._devices))
-            devices, streams = np.zeros(rows, DEVICE), _empty(rows)
-            devices[: self._rows], streams[: self._rows] = (
-                self._devices[: self._rows],
-                self._streams[: self._rows],
-            )
-            self._devices, self._streams = devices, streams
+            self._devices, self._streams = grown(self._devices, rows), grown(self._streams, rows)
             self._point()
         elif row < self._rows:
             self._count_out(row)
-        self._devices[row], self._streams[row] = np.zeros((), DEVICE), _empty(1)[0]
-        self._rows = max(self._rows, row + 1)
+        begin, self._rows = min(row, self._rows), max(row + 1, self._rows)
+        self._devices[row] = np.zeros((), DEVICE)
+        self._streams[begin : row + 1] = _empty(1, len(self._kinds))
 
     def heard(
         self,
@@ -171,11 +173,27 @@ class Streams:
         rests : (n,) or bool
             Whether its value is one after which the stream may be quiet.
         """
+        places = self._places[kinds]
+        if (places == _NO_COLUMN).any():
+            self._have(np.unique(kinds).tolist())
+            places = self._places[kinds]
         heard = np.empty(len(rows), _HEARD)
-        heard["row"], heard["kind"], heard["rests"] = rows, kinds, rests
+        heard["row"], heard["kind"], heard["rests"] = rows, places, rests
         heard["arrived_ns"], heard["newest_ns"] = arrived_ns, newest_ns
         begun = lib.kf_streams_hear(self._c, ffi.from_buffer("kf_heard[]", heard), len(heard))
         self.counts["alive"] += begun
+
+    def _have(self, kinds: list[int]) -> None:
+        """Have columns for these kinds, too."""
+        before = self._kinds
+        self._kinds = sorted({*before, *kinds})
+        self._places[self._kinds] = np.arange(len(self._kinds))
+        streams = untouched((len(self._devices), len(self._kinds)), STREAM)
+        streams[: self._rows] = _empty(1, len(self._kinds))
+        streams[: self._rows, self._places[before]] = self._streams[: self._rows]
+        self._streams = streams
+        self._next = self._next // len(before) * len(self._kinds)
+        self._point()
 
     def sign(self, rows: NDArray[np.integer[Any]], now_ns: NDArray[np.int64]) -> None:
         """Take in that something came from devices, (n,), that belongs to no stream."""
@@ -201,8 +219,9 @@ class Streams:
         if retained:
             return
         self.sign(np.array([row]), np.array([now_ns], np.int64))
-        if rate_hz is not None and self._streams["state"][row, IMU] == UNHEARD:
-            stream = self._streams[row, IMU : IMU + 1]
+        imu = self._places[IMU]
+        if rate_hz is not None and self._streams["state"][row, imu] == UNHEARD:
+            stream = self._streams[row, imu : imu + 1]
             stream["state"], stream["heard_ns"] = ALIVE, now_ns
             stream["interval_s"] = max(FIRST_S["imu"], 1.0 / rate_hz)
             stream["due_ns"] = 0  # the next look tells when
@@ -240,7 +259,8 @@ class Streams:
         if not 0 <= now_ns - self._looked_ns <= STALL_NS:
             self._since_ns = now_ns
             for table in (self._devices, self._streams):  # nothing was heard after now
-                np.minimum(table["heard_ns"], now_ns, out=table["heard_ns"])
+                heard_ns = table["heard_ns"][: self._rows]
+                np.minimum(heard_ns, now_ns, out=heard_ns)
         self._looked_ns = now_ns
         if jumps is not None:
             self._find_jumps(jumps, now_ns)
@@ -259,7 +279,7 @@ class Streams:
         """Judge the streams at these places, and return those that have changed."""
         if not len(due):
             return []
-        rows, kinds = np.divmod(due, len(KINDS))
+        rows, places = np.divmod(due, len(self._kinds))
         streams = self._streams.reshape(-1)
         before = streams["state"][due]
         after, streams["due_ns"][due], waits = self._rules.judge(
@@ -271,8 +291,9 @@ class Streams:
         self._devices["waits"][rows[waits]] = True
         self._wake(np.unique(died))
         changed = np.flatnonzero(after != before)
-        places = zip(*(each[changed].tolist() for each in (rows, kinds, before, after)), strict=True)
-        changes = [Change(row, KINDS[kind], STATES[old], STATES[new]) for row, kind, old, new in places]
+        told = zip(*(each[changed].tolist() for each in (rows, places, before, after)), strict=True)
+        kinds = [KINDS[kind] for kind in self._kinds]
+        changes = [Change(row, kinds[place], STATES[old], STATES[new]) for row, place, old, new in told]
         self._count(changes)
         return changes
 
@@ -292,11 +313,11 @@ class Streams:
 
     def _told(self, streams: list[tuple[Any, ...]], speed: float, now_ns: int) -> dict[StreamKind, Stream]:
         told: dict[StreamKind, Stream] = {}
-        for kind, (_, heard_ns, interval_s, _, state, _) in zip(KINDS, streams, strict=True):
+        for kind, (_, heard_ns, interval_s, _, state, _) in zip(self._kinds, streams, strict=True):
             if state == UNHEARD:
                 continue
             deadline_ns = lib.kf_stream_deadline_ns(self._c, interval_s, speed)
-            told[kind] = Stream(STATES[state], max(0, now_ns - heard_ns), int(deadline_ns))
+            told[KINDS[kind]] = Stream(STATES[state], max(0, now_ns - heard_ns), int(deadline_ns))
         return told
 
     def _wake(self, rows: NDArray[np.intp]) -> None:
@@ -330,8 +351,8 @@ class Streams:
 _FIRST_S = np.array([FIRST_S.get(kind, FIRST_OTHER_S) for kind in KINDS], np.float32)
 
 
-def _empty(rows: int) -> NDArray[np.void]:
+def _empty(rows: int, kinds: int) -> NDArray[np.void]:
     """Return a table of streams that were never heard."""
-    table = np.zeros((rows, len(KINDS)), STREAM)
+    table = np.zeros((rows, kinds), STREAM)
     table["state"], table["due_ns"] = UNHEARD, NEVER
     return table

@@ -69,7 +69,7 @@ class Router:
     Attributes
     ----------
     topics : Topics
-        The worker of each device that sends IMU packets, in place of a row.
+        The worker of each device, in place of a row.
     """
 
     def __init__(self, config: Config, workers: int) -> None:
@@ -97,7 +97,7 @@ class Router:
         return [msgspec.structs.replace(self._config, broker=broker, athletes=share) for share in shares]
 
     def enrolled(self, device_id: str) -> None:
-        """Know the IMU packets of a device at a glance."""
+        """Know the messages of a device at a glance."""
         self.topics.put(device_id, self.worker(device_id))
 
     def route(self, topic: str, payload: bytes) -> int:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fusion.athletes import Athletes, Profile
 from fusion.intervals import Cleaner
 from fusion.measurements import Measurements, Source, Sport
+from fusion.models import consistency
 from server.errors import FileError
 from server.files import read
 from server.files.recording import SampleRecording
@@ -64,6 +65,7 @@ class Outcome(NamedTuple):
     sigma: Floats
     source: Ints
     nis: Floats  # over the model's window
+    bounds: Floats  # (2, n, k) of it
     locked: NDArray[np.bool_]
 
 
@@ -205,6 +207,7 @@ def ours(runs: Sequence[Run], *sensors: Sensors, watch: bool = False) -> Outcome
         np.full(shape, np.nan),
         np.zeros(shape, np.int64),
         np.ones(shape),
+        np.ones((2, *shape)),
         np.zeros(shape, bool),
     )
     for second in range(seconds):
@@ -232,6 +235,8 @@ def ours(runs: Sequence[Run], *sensors: Sensors, watch: bool = False) -> Outcome
         out.value[:, second], out.sigma[:, second] = live.value, live.sigma
         out.source[:, second] = live.source
         out.nis[:, second] = table.state["hr_nis"][rows]
+        spread = {"hr_off": table.state["hr_off"][rows].T}
+        out.bounds[:, :, second] = consistency.bounds(spread, "heart_rate")
         out.locked[:, second] = table.state["lock_on"][rows] != 0
     return out
 

@@ -41,8 +41,9 @@ CONDITIONS: Final = (
     "when constants were chosen; GUDB's odd subjects and all of the simulated seeds here were not.",
     "*Windowed NIS*: the mean of about 30 squared innovations (heart rate: 15) over what they were expected "
     "to be, inside the 95 % bounds of chance or not, as it is published. For position and altitude both the "
-    "scale of the noises and the bounds are learnt (docs/fusion.md, Windowed NIS): inside says that a sensor "
-    "is what it was over the last minutes, not that a textbook's variance is right. *filterpy* is a filter "
+    "scale of the noises and the bounds are learnt, for heart rate the bounds (docs/fusion.md, Windowed "
+    "NIS): inside says that a sensor is what it was over the last minutes, not that a textbook's variance is "
+    "right. *filterpy* is a filter "
     "of value and rate, as its documentation builds one, with a textbook's constants (1 m/s² of "
     "acceleration, the accuracy that a fix states; 0.1 m/s², satellite heights; 0.5 bpm/s², 1 bpm), not "
     "tuned, on the same measurements, against the bounds of chi-square. Its value is that of its newest "

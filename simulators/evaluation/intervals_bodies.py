@@ -19,7 +19,6 @@ from fusion.athletes import Athletes
 from fusion.core import PACKET, CoreTable
 from fusion.measurements import WINDOW, Measurements, Sport
 from fusion.metrics.cadence import SPAN_S
-from fusion.models.heart_rate import NIS_HIGH, NIS_LOW
 from server.codecs import imu
 from server.errors import FileError
 from simulators.evaluation import heart_runs
@@ -71,7 +70,7 @@ def _hearts(outcome: Outcome, who: str, runs: Sequence[Run], by: Sensors) -> Non
             error, sigma = told.value[i, k] - run.truth[k], told.sigma[i, k]
             for name in ("heart_rate", CHANGES[bool(abs(slope[k]) > CHANGING_BPM_S)]):
                 outcome.told[who, name].add(error, sigma)
-            outcome.fits["heart_rate"].add(told.nis[i, k], (NIS_LOW, NIS_HIGH))
+            outcome.fits["heart_rate"].add(told.nis[i, k], tuple(told.bounds[:, i, k].tolist()))
 
 
 def _walk(outcome: Outcome, folder: Path) -> None:

@@ -10,6 +10,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")  # as the command line has it
@@ -22,6 +23,7 @@ from server.engine import Engine
 from server.envelopes import Chunk
 from server.frames import PAYLOAD_BYTES_MAX, Splitter, publish
 from server.messages import HeartRate
+from server.trimming import trim
 from simulators.rehearsal import cast
 
 S = 1_000_000_000
@@ -37,12 +39,16 @@ def main() -> None:
     server = Server(devices_max=100_000, athletes_max=100_000, rewind_s=rewind_s)
     engine = Engine(Config(server=server), time.monotonic_ns)
     splitter = Splitter(engine.topics, PAYLOAD_BYTES_MAX)
+    told = ticks(devices, seconds)
+    first = next(told)  # what the test itself holds is there
+    trim()
     before_kb = own_kb()
-    for tick, data in enumerate(ticks(devices, seconds)):
+    for tick, data in enumerate(chain([first], told)):
         now_ns = START_NS + (tick + 1) * TICK_NS
         split = splitter.split(data, 0, len(data))
         engine.advance([Chunk(data, split.frames.copy(), now_ns, 0)] if data else [], now_ns)
         if (tick + 1) % (10 * S // TICK_NS) == 0:
+            trim()  # as the server does every ten seconds
             print(
                 f"{(tick + 1) * TICK_NS // S:4} s  {(own_kb() - before_kb) / devices:6.2f} kB a device",
                 flush=True,

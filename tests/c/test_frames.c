@@ -181,32 +181,69 @@ static void imu_topics_of_known_devices_have_their_row(void)
         {"k/v1/in/0123456789012345678901234567890123456789012345678901234567890123x/imu", 0, KF_NO_DEVICE},
     };
     const char *prefix = "k/v1/in/";
-    kf_slot slots[8] = {0};
+    kf_topic topics[4] = {0};
+    uint32_t places[8] = {0};
+    kf_topics table = {.topics = topics, .places = places, .place_count = 8, .seed = SEED};
     const kf_rules rules = {.prefix = (const uint8_t *)prefix,
                             .prefix_length = strlen(prefix),
-                            .slots = slots,
-                            .slot_count = 8,
-                            .seed = SEED,
+                            .topics = &table,
                             .payload_max = 1000};
     uint8_t bytes[256];
     found f;
 
-    HOLDS(kf_topic_put(slots, 8, SEED, (const uint8_t *)"ada", 3, 5) == 0);
+    HOLDS(kf_topic_put(&table, (const uint8_t *)"ada", 3, 5) == 0);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const size_t length = publish(bytes, cases[i].flags, cases[i].topic, 1, 10);
 
         HOLDS(split(&f, bytes, length, &rules) == KF_FRAMES_DONE && f.end.frame_count == 1);
         HOLDS(f.frames[0].device == cases[i].device);
+        HOLDS(f.frames[0].kind == (cases[i].device == 5 ? KF_TOPIC_IMU : KF_TOPIC_OTHER));
+    }
+}
+
+static void the_last_level_of_a_known_device_is_told(void)
+{
+    static const struct {
+        const char *topic;
+        uint8_t kind;
+    } cases[] = {
+        {"in/ada/imu", KF_TOPIC_IMU},        {"in/ada/hr", KF_TOPIC_HR},
+        {"in/ada/gnss", KF_TOPIC_GNSS},      {"in/ada/baro", KF_TOPIC_BARO},
+        {"in/ada/power", KF_TOPIC_POWER},    {"in/ada/cadence", KF_TOPIC_CADENCE},
+        {"in/ada/wheel", KF_TOPIC_WHEEL},    {"in/ada/foot", KF_TOPIC_FOOT},
+        {"in/ada/status", KF_TOPIC_OTHER},   {"in/ada/battery", KF_TOPIC_OTHER},
+        {"in/ada/", KF_TOPIC_OTHER},         {"in/ada", KF_TOPIC_OTHER},
+        {"in/ada/cadences", KF_TOPIC_OTHER}, {"in/bob/hr", KF_TOPIC_OTHER},
+        {"in/ada/x/hr", KF_TOPIC_OTHER},     {"in/ada/xxxxxxxxxxhr", KF_TOPIC_OTHER},
+    };
+    kf_topic topics[4] = {0};
+    uint32_t places[8] = {0};
+    kf_topics table = {.topics = topics, .places = places, .place_count = 8, .seed = SEED};
+    const kf_rules rules = {
+        .prefix = (const uint8_t *)"in/", .prefix_length = 3, .topics = &table, .payload_max = 1000};
+    uint8_t bytes[256];
+    found f;
+
+    HOLDS(kf_topic_put(&table, (const uint8_t *)"ada", 3, 5) == 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const size_t length = publish(bytes, 0, cases[i].topic, 0, 3);
+
+        HOLDS(split(&f, bytes, length, &rules) == KF_FRAMES_DONE && f.end.frame_count == 1);
+        HOLDS(f.frames[0].kind == cases[i].kind);
+        HOLDS(f.frames[0].device == (cases[i].kind == KF_TOPIC_OTHER ? KF_NO_DEVICE : 5));
     }
 }
 
 static void the_table_is_what_a_list_would_be(void)
 {
-    enum { NAMES = 48, SLOTS = 64 };
+    enum { NAMES = 48, PLACES = 128 };
     uint64_t dice = 11;
     uint32_t rows[NAMES];
     char names[NAMES][KF_ID_BYTES + 1] = {{0}};
-    kf_slot slots[SLOTS] = {0};
+    kf_topic topics[PLACES / 2] = {0};
+    uint32_t places[PLACES] = {0};
+    kf_topics table = {.topics = topics, .places = places, .place_count = PLACES, .seed = SEED};
+    size_t count = 0;
 
     for (size_t i = 0; i < NAMES; i++) {
         const size_t length = 1 + i * 63 / (NAMES - 1);
@@ -221,38 +258,46 @@ static void the_table_is_what_a_list_would_be(void)
         const size_t length = strlen(names[i]);
 
         if (chance(&dice) % 2) {
-            HOLDS(kf_topic_put(slots, SLOTS, SEED, id, length, turn) == 0);
+            HOLDS(kf_topic_put(&table, id, length, turn) == 0);
+            count += rows[i] == KF_NO_DEVICE;
             rows[i] = turn;
         } else {
-            HOLDS(kf_topic_remove(slots, SLOTS, SEED, id, length) == (rows[i] == KF_NO_DEVICE ? -1 : 0));
+            HOLDS(kf_topic_remove(&table, id, length) == (rows[i] == KF_NO_DEVICE ? -1 : 0));
+            count -= rows[i] != KF_NO_DEVICE;
             rows[i] = KF_NO_DEVICE;
+        }
+        HOLDS(table.topic_count == count);
+        if (turn % 1000 == 0) { /* as where it gets more places */
+            memset(places, 0, sizeof places);
+            kf_topics_place(&table);
         }
         if (turn % 50 == 0)
             for (size_t j = 0; j < NAMES; j++)
-                HOLDS(kf_topic_find(slots, SLOTS, SEED, (const uint8_t *)names[j], strlen(names[j])) ==
-                      rows[j]);
+                HOLDS(kf_topic_find(&table, (const uint8_t *)names[j], strlen(names[j])) == rows[j]);
     }
 }
 
 static void a_table_that_is_full_or_none_refuses(void)
 {
-    kf_slot slots[4] = {0};
+    kf_topic topics[4] = {0};
+    uint32_t places[8] = {0};
+    kf_topics table = {.topics = topics, .places = places, .place_count = 8, .seed = SEED}, none = {0};
     uint8_t id[KF_ID_BYTES + 1] = {0};
 
     for (uint8_t i = 0; i < 4; i++)
-        HOLDS(kf_topic_put(slots, 4, SEED, (const uint8_t[]){'a', i}, 2, i) == 0);
-    HOLDS(kf_topic_put(slots, 4, SEED, (const uint8_t *)"no", 2, 1) == -1);
-    HOLDS(kf_topic_find(slots, 4, SEED, (const uint8_t *)"no", 2) == KF_NO_DEVICE);
-    HOLDS(kf_topic_put(slots, 4, SEED, (const uint8_t[]){'a', 2}, 2, 9) == 0);
-    HOLDS(kf_topic_find(slots, 4, SEED, (const uint8_t[]){'a', 2}, 2) == 9);
-    HOLDS(kf_topic_remove(slots, 4, SEED, (const uint8_t[]){'a', 2}, 2) == 0);
+        HOLDS(kf_topic_put(&table, (const uint8_t[]){'a', i}, 2, i) == 0);
+    HOLDS(kf_topic_put(&table, (const uint8_t *)"no", 2, 1) == -1);
+    HOLDS(kf_topic_find(&table, (const uint8_t *)"no", 2) == KF_NO_DEVICE);
+    HOLDS(kf_topic_put(&table, (const uint8_t[]){'a', 2}, 2, 9) == 0);
+    HOLDS(kf_topic_find(&table, (const uint8_t[]){'a', 2}, 2) == 9);
+    HOLDS(kf_topic_remove(&table, (const uint8_t[]){'a', 2}, 2) == 0);
     for (uint8_t i = 0; i < 4; i++)
-        HOLDS(kf_topic_find(slots, 4, SEED, (const uint8_t[]){'a', i}, 2) == (i == 2 ? KF_NO_DEVICE : i));
-    HOLDS(kf_topic_put(slots, 3, SEED, id, 1, 1) == -1 && kf_topic_put(slots, 0, SEED, id, 1, 1) == -1);
-    HOLDS(kf_topic_put(slots, 4, SEED, id, 0, 1) == -1);
-    HOLDS(kf_topic_put(slots, 4, SEED, id, KF_ID_BYTES + 1, 1) == -1);
-    HOLDS(kf_topic_find(NULL, 0, SEED, id, 1) == KF_NO_DEVICE);
-    HOLDS(kf_topic_remove(slots, 4, SEED, id, 1) == -1);
+        HOLDS(kf_topic_find(&table, (const uint8_t[]){'a', i}, 2) == (i == 2 ? KF_NO_DEVICE : i));
+    HOLDS(kf_topic_put(&table, id, 0, 1) == -1);
+    HOLDS(kf_topic_put(&table, id, KF_ID_BYTES + 1, 1) == -1);
+    HOLDS(kf_topic_remove(&table, id, 1) == -1);
+    HOLDS(kf_topic_put(&none, id, 1, 1) == -1 && kf_topic_find(&none, id, 1) == KF_NO_DEVICE);
+    HOLDS(kf_topic_remove(&none, id, 1) == -1);
 }
 
 static void bytes_at_random_are_read_within_their_bounds(void)
@@ -279,6 +324,7 @@ int main(void)
     CLAIM(an_oversize_payload_is_told_by_its_header_alone);
     CLAIM(it_stops_where_there_is_no_room);
     CLAIM(imu_topics_of_known_devices_have_their_row);
+    CLAIM(the_last_level_of_a_known_device_is_told);
     CLAIM(the_table_is_what_a_list_would_be);
     CLAIM(a_table_that_is_full_or_none_refuses);
     CLAIM(bytes_at_random_are_read_within_their_bounds);

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,8 +32,16 @@ def messages() -> tuple[Incoming, ...]:
                 for message in device.second(second)
             ]
     strap = walker.devices[0].id
+    heart = next(topic for _, topic, _ in out if topic.endswith("/hr")).split("/")[1]
     imu = next(topic for _, topic, _ in out if topic.endswith("/imu"))
+    beat = {"t": START_NS + 4_000_000_000, "bpm": 61.5, "seq": 900, "boot": 1}
+    plain, spread = msgspec.json.encode(beat), msgspec.json.encode([beat, beat | {"seq": 901}])
     out += [
+        # Of one strap: twice the same, in a list with another one, of no sense, and of no use.
+        *((4.5 + 0.02 * n, f"in/{heart}/hr", each) for n, each in enumerate([plain, plain, spread, plain])),
+        (4.6, f"in/{heart}/hr", b'{"bpm":1e400}'),
+        (4.61, f"in/{heart}/hr", b'{"bpm":61,"contact":false}'),
+        (4.62, f"in/{heart}/hr", b'{"t":4,"bpm":61}'),
         (2.51, f"in/{strap}/status", samples.encode(Birth(placement="hip"))),
         (3.01, imu, b"K nonsense"),
         (3.52, f"in/{strap}/status", samples.encode(Birth(clock=Clock(recorded=True)))),
@@ -89,4 +98,4 @@ def test_chunks_are_as_their_messages(cuts: list[int], several: int) -> None:
     assert {d.id: dict(d.refused) for d in other.registry.device_rows} == {
         d.id: dict(d.refused) for d in one.registry.device_rows
     }
-    assert len(other.topics) == 2
+    assert len(other.topics) == 4

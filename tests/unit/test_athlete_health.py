@@ -133,3 +133,19 @@ def test_fixes_that_begin_to_hop_make_the_filter_overconfident_until_that_is_wha
     assert told[290:299].count("in") == 9
     assert told[310:330].count("above") > 15
     assert told[800:].count("in") > 60
+
+
+def test_who_has_not_stepped_is_not_looked_at_and_nothing_is_left_out_by_it() -> None:
+    looked, always = (Engine(config("walk"), lambda: 0) for _ in range(2))
+    rounds = zip(
+        rehearse(looked, cast("walk"), 90, ticks=4), rehearse(always, cast("walk"), 90, ticks=4), strict=True
+    )
+    for (_, some), (_, all_of) in rounds:
+        assert some == all_of
+        always.table.stepped[: len(always.table)] = True
+    marked = []
+    for second in range(95, 900):  # the workout ends by itself after 600 s
+        looked.advance([], START_NS + second * 10**9)
+        marked.append(looked.table.stepped.any())
+    assert marked[0]  # the minute after the newest measurement is not told yet
+    assert sum(marked[-100:]) < 10

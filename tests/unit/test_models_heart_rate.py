@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fusion.athletes import Profile
 from fusion.kalman import REJECTS_MAX
 from fusion.measurements import Reason, Source, Sport
-from fusion.models import effort, heart_modes, heart_rate
+from fusion.models import consistency, effort, heart_modes, heart_rate
 from fusion.state import STATE
 from tests.support.athlete_table import START_NS, Told, athlete, beat, errors, fix, second, step
 
@@ -191,6 +191,48 @@ def test_a_silent_strap_s_rate_is_carried_for_a_minute_with_growing_sigma() -> N
     assert carried[12].source[0] == Source.STRAP
     assert carried[13].source[0] == Source.MODEL
     assert step(table, 121)["heart_rate"].reason[0] == Reason.STALE
+
+
+def swaying(t_s: float) -> float:
+    """Return the rate of a heart whose beats sway by 8 bpm within 12 s, as blood pressure makes them."""
+    return 90.0 + 8.0 * float(np.sin(2.0 * np.pi * t_s / 12.0))
+
+
+def test_sigma_holds_what_the_filter_does_not_follow_and_no_more() -> None:
+    calm, swayed = athlete(), athlete()
+    inside = []
+    for t in range(1, 121):
+        still = step(calm, t, heart_rates=[beat(t, 90.0)])["heart_rate"]
+        told = step(swayed, t, heart_rates=[beat(t, swaying(t))])["heart_rate"]
+        if t > 30:
+            inside.append(errors(told, 90.0) < 1.645)
+    assert 0.5 < still.sigma[0] < 1.1
+    assert told.sigma[0] > 2.0 * still.sigma[0]
+    assert np.mean(inside) > 0.8
+
+
+def test_the_bounds_of_nis_are_those_of_chi_square_for_white_readings_and_wider_for_swaying_ones() -> None:
+    rng = np.random.default_rng(11)
+    white, swayed = athlete(), athlete()
+    for t in range(1, 301):
+        step(white, t, heart_rates=[beat(t, 90.0 + rng.normal())])
+        step(swayed, t, heart_rates=[beat(t, swaying(t))])
+    low, high = consistency.bounds(white.state[0], "heart_rate")
+    assert low == pytest.approx(0.55, abs=0.1)
+    assert high == pytest.approx(1.58, abs=0.2)
+    assert consistency.bounds(swayed.state[0], "heart_rate")[1] > high + 0.1
+
+
+@pytest.mark.parametrize("phase_s", [0.0, 6.0])
+def test_in_a_silence_a_swaying_heart_goes_back_and_one_that_rises_does_not(phase_s: float) -> None:
+    swayed, rises = athlete(), athlete()
+    for t in range(1, 121):
+        step(swayed, t, heart_rates=[beat(t, swaying(t + phase_s))])
+        step(rises, t, heart_rates=[beat(t, 60.0 + 0.5 * t)])
+    off = [abs(step(swayed, 120 + age_s)["heart_rate"].value[0] - 90.0) for age_s in (0.1, 10.0)]
+    risen = [step(rises, 120 + age_s)["heart_rate"].value[0] for age_s in (0.1, 10.0)]
+    assert off[1] < off[0]
+    assert risen[1] > risen[0] - 0.5
 
 
 def test_steps_carry_the_rate_to_where_effort_takes_it() -> None:

@@ -52,6 +52,22 @@ def test_numbers_that_are_hard_to_write_are_written_as_any(value: float) -> None
     assert msgspec.json.encode(columns.at(0)) == msgspec.json.encode(columns.structs(0))
 
 
+@settings(deadline=None)
+@given(
+    whole=st.lists(st.integers(-(10**7), 10**7), min_size=1, max_size=13),
+    scale=st.sampled_from([1, 100, 1_000, 10_000]),
+    away=st.sampled_from([-1, 0, 1]),
+)
+def test_a_number_next_to_a_tie_goes_the_way_of_all_its_digits(
+    whole: list[int], scale: int, away: int
+) -> None:
+    ties = np.array(whole, np.float64) / scale + 0.5 / scale
+    value = (np.nextafter(ties, away * np.inf) if away else ties).tolist()
+    columns = MetricColumns(*estimates(value, [abs(one) for one in value], [10**8], [0.9995, 0.0005]))
+    assert isinstance(columns.at(0), msgspec.Raw)
+    assert msgspec.json.encode(columns.at(0)) == msgspec.json.encode(columns.structs(0))
+
+
 def test_ordinary_numbers_are_written_by_the_core() -> None:
     columns = MetricColumns(*estimates([140.04, 2.0, 1234.567], [0.51, 3.0], [10**8], [0.93]))
     assert isinstance(columns.at(0), msgspec.Raw)

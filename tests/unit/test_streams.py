@@ -345,3 +345,21 @@ def test_those_who_are_always_due_keep_nobody_waiting() -> None:
 )
 def test_what_may_rest_is_what_an_honest_sensor_does_not_repeat(packet: Packet, rests: bool) -> None:
     assert may_rest(packet) is rests
+
+
+def test_a_kind_that_is_heard_late_changes_nothing_of_the_others() -> None:
+    early, late = Streams(config.Deadlines()), Streams(config.Deadlines())
+    for streams in (early, late):
+        for row in range(3):
+            streams.add(row)
+    rows, now_ns = np.arange(3), BEGIN_NS
+    early.heard(rows[:1], BATTERY, np.array([now_ns]), np.array([now_ns]))
+    for streams in (early, late):
+        streams.heard(rows, IMU, np.full(3, now_ns), np.full(3, now_ns))
+    late.heard(rows[:1], BATTERY, np.array([now_ns]), np.array([now_ns]))
+    for streams in (early, late):
+        streams.heard(rows[1:2], HR, np.array([now_ns + SECOND]), np.array([now_ns + SECOND]))
+    for t_ns in range(now_ns, now_ns + 20 * SECOND, LOOK_NS):
+        assert early.look(t_ns) == late.look(t_ns)
+    assert early.of(rows, now_ns + 20 * SECOND) == late.of(rows, now_ns + 20 * SECOND)
+    assert early.counts == late.counts

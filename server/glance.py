@@ -1,0 +1,54 @@
+"""Frames of a stretch that need no look: those of devices that are known by their row, in columns."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion._core import lib
+from fusion.measurements import Records
+from server.codecs import flat
+from server.envelopes import Stretch
+from server.frames import RETAIN
+from server.schedule import NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """A stretch, and what its low-rate messages say as far as they are plain."""
+
+    stretch: Stretch
+    places: NDArray[np.intp]  # (n,) of the frames of low-rate messages, rising
+    messages: Records  # (n,) FLAT
+
+    @classmethod
+    def of(cls, stretch: Stretch) -> "Glance":
+        """Return the glance at a stretch."""
+        places = np.flatnonzero(stretch.frames["kind"] > flat.IMU)
+        return cls(stretch, places, flat.read(stretch.data, stretch.frames.take(places)))
+
+    def known(self, links: Records) -> NDArray[np.bool_]:
+        """Return which frames need no look as things stand, (frames,).
+
+        Parameters
+        ----------
+        links : (devices,) LINK
+        """
+        frames = self.stretch.frames
+        known: NDArray[np.bool_] = (frames["device"] != NONE) & (frames["flags"] & RETAIN == 0)
+        flags = links["flags"][frames["device"][known]]
+        special = flags & lib.KF_LINK_SPECIAL != 0
+        no_frame = (frames["kind"][known] == flat.IMU) & (flags & lib.KF_LINK_FRAMES == 0)
+        known[known] = ~(special | no_frame)
+        if len(self.places):
+            devices = frames["device"][self.places]
+            plain = (self.messages["plain"] != 0) & known[self.places]
+            plain[plain] = links["seen"][devices[plain]] != NONE
+            if not plain.all():  # the low-rate messages of a device are taken in their order
+                plain &= ~np.isin(devices, devices[~plain])
+            known[self.places] = plain
+        return known
+
+    def at(self, places: NDArray[np.intp]) -> Records:
+        """Return the low-rate messages of some frames, (n,) FLAT."""
+        return self.messages.take(np.searchsorted(self.places, places))
