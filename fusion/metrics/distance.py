@@ -18,7 +18,7 @@ from fusion import timer
 from fusion.kalman import Floats, Mask
 from fusion.measurements import Source
 from fusion.metrics.metric import NO_SOURCE, OK, Raw, View, of_workout
-from fusion.models import position
+from fusion.models import fixes, position
 from fusion.table import Fields, Picked, Table
 
 STEPS = (int(Source.IMU), int(Source.CADENCE))  # of a path: lengths of steps, to be weighed against a line
@@ -103,7 +103,7 @@ def from_fixes(state: Table, step: position.Step) -> Floats:
     state["dist_doppler_m"][rows] += both
     state["dist_paired_m"][rows] += np.where(paired, arc, 0.0)
     state["dist_paired_s"][rows] += np.where(paired, span, 0.0)
-    told = np.minimum(step.doppler_sigma_mps, position.DOPPLER_RANGE_MPS[1])
+    told = np.minimum(step.doppler_sigma_mps, fixes.DOPPLER_RANGE_MPS[1])
     told = np.where(told > 0.0, told, DOPPLER_MPS)  # NaN is not more than 0
     state["dist_doppler_error_m"][rows] += np.where(paired, told * span, 0.0)
     off = np.where(paired, _weight(Picked(state, rows)) * (arc - both), 0.0)

@@ -39,7 +39,7 @@ from fusion.kalman import (
     update,
 )
 from fusion.measurements import Records, Sport
-from fusion.models import plane, rest, scatter
+from fusion.models import fixes, plane, rest, scatter
 from fusion.table import Picked, Table
 
 STATES = 5
@@ -52,10 +52,6 @@ SCALE_MAX = 3.0 * SCALE_SIGMA  # beyond which it is the fixes that are wrong
 SCALE_TIME_S = 300.0
 WHITE_SHARE = 0.03  # of the stated horizontal accuracy, from fix to fix, at 1 Hz
 WHITE_MIN_M = 0.2
-ACCURACY_DEFAULT_M = 10.0  # where the receiver tells none
-ACCURACY_RANGE_M = (1.0, 1e4)
-DOPPLER_DEFAULT_MPS = 0.4
-DOPPLER_RANGE_MPS = (0.1, 50.0)
 COURSE_SIGMA_RAD = 1.0  # receivers tell a smoothed course, which lags in bends
 KEPT_SHARE = 0.02  # of the variance of white noise, that the filter leaves of it in speed, 1/s^2
 LED_M2 = 1.0  # of white noise; with more, Doppler speed says how long the way is
@@ -67,7 +63,6 @@ STILL_MPS = 0.3  # Doppler speed below this says: standing
 ON_FOOT = np.array([sport in (Sport.RUN, Sport.WALK, Sport.HIKE) for sport in Sport])
 STEERING_MPS = 0.8  # below this estimated speed the direction of travel is not known well enough
 SPEED_MAX_MPS = 70.0  # no athlete is faster; a step between fixes that is, is a jump
-STALE_NS, LATE_NS = 30_000_000_000, 2_000_000_000  # a fix older than the first when it comes is from before
 GAP_S = 30.0  # the filter starts anew after a longer silence
 SETTLED_FIXES = 3
 EAST, NORTH = ((0, None),), ((1, None),)
@@ -78,6 +73,7 @@ FIELDS: list[tuple[Any, ...]] = [
     ("pos_x", np.float64, (STATES,)),
     ("pos_P", np.float64, (STATES, STATES)),
     ("pos_t_ns", np.int64),  # of the newest fix that was used; 0: never
+    ("pos_counted", np.int8),  # it counted for the workout: the smoother's history ends with it
     ("pos_fixes", np.int32),  # used since the filter started
     ("pos_rejects", np.int32),
     ("pos_nis", np.float64),
@@ -90,16 +86,15 @@ FIELDS: list[tuple[Any, ...]] = [
     ("pos_innovation", np.float64, (2,)),  # of the newest fix, east and north, each over its sigma
     ("pos_lean", np.float64),  # sums over the workout: innovations times those before them,
     ("pos_size", np.float64),  # and their squares
-    ("stale_lat_deg", np.float64),  # the newest fix that was refused as stale
-    ("stale_lon_deg", np.float64),
     ("track_slot", np.int32),  # of the smoother's history; -1: none
     ("still", np.int8),  # the body does not move, by its own sensors
     ("still_t_ns", np.int64),
+    *fixes.FIELDS,
     *rest.FIELDS,
     *scatter.FIELDS,
 ]
 
-TOTALS = ("pos_lean", "pos_size", *rest.TOTALS)
+TOTALS = ("pos_counted", "pos_lean", "pos_size", *rest.TOTALS)
 
 
 class Step(NamedTuple):
@@ -166,7 +161,7 @@ def absorb(state: Table, m: Records, due_ns: timer.Times, history: History) -> t
     full : list of int
         Slots of the history that want a flush.
     """
-    now = _round(state, _usable(state, m, due_ns))
+    now = _round(state, fixes.usable(state, m, due_ns))
     rows, t_ns, before_ns = now.rows, now.t_ns, now.before_ns
     noise = _noise(state, now)
     old_x, old_P = of_rows(state["pos_x"][rows]), of_rows(state["pos_P"][rows])
@@ -183,8 +178,11 @@ def absorb(state: Table, m: Records, due_ns: timer.Times, history: History) -> t
     state["pos_accuracy_m"][rows] = now.accuracy
     workout = Picked(state, rows)
     counted, span = timer.counts(workout, t_ns), timer.counted_s(workout, before_ns, t_ns)
-    # Where a wheel, foot pod or steps filled the hole before this fix, the track does not count it again.
-    joined = ~anew & (before_ns >= state["resume_ns"][rows]) & (state["path_fills"][rows] == 0)
+    # A fix at the moment of a resume may be heard while the timer stands: it counts no more than the way to
+    # it. Where a wheel, foot pod or steps filled the hole before this fix, the track does not count it again.
+    follows = (state["pos_counted"][rows] != 0) & (before_ns >= state["resume_ns"][rows])
+    joined = ~anew & follows & (state["path_fills"][rows] == 0)
+    state["pos_counted"][rows] = np.where(taken, counted, state["pos_counted"][rows])
     full: list[int] = []
     kept = taken & counted
     if kept.any():
@@ -242,8 +240,8 @@ def _round(state: Table, m: Records) -> _Round:
     before_ns = state["pos_t_ns"][rows]
     t_ns = np.maximum(m["t_ns"], before_ns)
     gap_s = (t_ns - before_ns) * 1e-9
-    accuracy = _sane(m["h_acc_m"], ACCURACY_DEFAULT_M, ACCURACY_RANGE_M)
-    doppler, doppler_before = _speeds(m), state["pos_doppler_mps"][rows]
+    accuracy = fixes.accuracies(m)
+    doppler, doppler_before = fixes.speeds(m), state["pos_doppler_mps"][rows]
     # Some write 0 for a speed that they do not know.
     doppler = np.where(_quiet(doppler) & rest.surely_moves(state, rows, accuracy), np.nan, doppler)
     before = np.array([state["pos_e_m"][rows], state["pos_n_m"][rows]])
@@ -263,7 +261,7 @@ def _noise(state: Table, now: _Round) -> _Noise:
     R = np.maximum(fix_noise(accuracy, dt_s), np.minimum(learnt, accuracy * accuracy))
     # Where fixes scatter Doppler speed leads, and has the noise that is told, across the way too.
     told = now.m["speed_acc_mps"]
-    told = np.where(told > 0.0, np.minimum(told, DOPPLER_RANGE_MPS[1]), 0.0)
+    told = np.where(told > 0.0, np.minimum(told, fixes.DOPPLER_RANGE_MPS[1]), 0.0)
     speed2 = KEPT_SHARE * learnt + learnt / (learnt + LED_M2) * told * told
     return _Noise(R, slow * dt_s + speed2 * np.minimum(dt_s, 1.0) ** 2, left)
 
@@ -273,21 +271,21 @@ def _filtered(state: Table, now: _Round, noise: _Noise, x: Floats, P: Floats) ->
     rows, m, doppler = now.rows, now.m, now.doppler
     x, P, nis, innovation, taken = _fix(x, P, now.z, noise.R)
     rejects = np.where(taken, 0, state["pos_rejects"][rows] + 1)
-    fixes = state["pos_fixes"][rows]
-    limit = np.where(fixes < SETTLED_FIXES, 1, REJECTS_MAX)
+    used = state["pos_fixes"][rows]
+    limit = np.where(used < SETTLED_FIXES, 1, REJECTS_MAX)
     # Who has left a rest: the filter still stands where they rested.
-    anew = (fixes == 0) | (now.gap_s > GAP_S) | (rejects >= limit) | noise.left
+    anew = (used == 0) | (now.gap_s > GAP_S) | (rejects >= limit) | noise.left
     if anew.any():
         fresh_x, fresh_P = _fresh(now.z, m, doppler, now.accuracy)
         x, P = np.where(anew, fresh_x, x), np.where(anew, fresh_P, P)
     goes_on = taken & ~anew
     x, P = _doppler(x, P, m, doppler, goes_on)
     x, P, rests = _at_rest(state, rows, now.t_ns, x, P, doppler, goes_on)
-    _compare(state, rows, innovation, goes_on & (fixes >= SETTLED_FIXES), anew)
+    _compare(state, rows, innovation, goes_on & (used >= SETTLED_FIXES), anew)
     taken = taken | anew
     state["pos_rejects"][rows] = np.where(anew, 0, rejects)
     state["pos_nis"][rows] = np.where(anew, 2.0, np.minimum(nis, 1e6))
-    state["pos_fixes"][rows] = np.where(anew & ~noise.left, 1, np.minimum(fixes + taken, 1_000_000))
+    state["pos_fixes"][rows] = np.where(anew & ~noise.left, 1, np.minimum(used + taken, 1_000_000))
     return _Filtered(np.clip(x, -1e9, 1e9), P, taken, anew, rests)
 
 
@@ -307,27 +305,6 @@ def _compare(state: Table, rows: timer.Rows, innovation: Floats, use: Mask, anew
     state["pos_size"][rows] += np.where(use, bounded[0] * bounded[0] + bounded[1] * bounded[1], 0.0)
     kept = np.where(anew, 0.0, np.where(use, bounded, before))
     state["pos_innovation"][rows] = kept.T
-
-
-def _usable(state: Table, m: Records, due_ns: timer.Times) -> Records:
-    """Return the fixes that are whole, neither stale nor late, nor the stale one told again."""
-    whole = np.isfinite(m["lat_deg"]) & np.isfinite(m["lon_deg"])
-    m = m[whole & (np.abs(m["lat_deg"]) <= 90.0) & (np.abs(m["lon_deg"]) <= 360.0)]
-    rows = m["row"].astype(np.intp)
-    stale = (due_ns[rows] - m["t_ns"]) > STALE_NS
-    state["stale_lat_deg"][rows[stale]] = m["lat_deg"][stale]
-    state["stale_lon_deg"][rows[stale]] = m["lon_deg"][stale]
-    again = (m["lat_deg"] == state["stale_lat_deg"][rows]) & (m["lon_deg"] == state["stale_lon_deg"][rows])
-    late = (state["pos_t_ns"][rows] - m["t_ns"]) > LATE_NS
-    state["late"][rows[late | stale]] += 1
-    fresh: Records = m[~(stale | again | late)]
-    return fresh
-
-
-def _sane(value: Floats, default: float, limits: tuple[float, float]) -> Floats:
-    """Return an accuracy within limits, the default where there is none."""
-    known = np.where(value > 0.0, value, default)  # NaN is not more than 0
-    return np.minimum(np.maximum(known, limits[0]), limits[1])
 
 
 def fix_noise(accuracy_m: Floats, dt_s: Floats) -> Floats:
@@ -350,13 +327,6 @@ def _fix(x: Floats, P: Floats, z: Floats, R: Floats) -> tuple[Floats, Floats, Fl
     return x, P, nis, y / np.sqrt(S), taken
 
 
-def _speeds(m: Records) -> Floats:
-    """Return Doppler speeds, NaN where none is told: a phone without one tells -1."""
-    speed = m["speed_mps"].copy()
-    told = (speed >= 0.0) & np.isfinite(speed)  # NaN is not at least 0
-    return np.where(told, np.minimum(speed, 2.0 * SPEED_MAX_MPS), np.nan)
-
-
 def _fresh(z: Floats, m: Records, speed: Floats, accuracy: Floats) -> tuple[Floats, Floats]:
     """Return the state that one fix alone tells."""
     n = len(m)
@@ -375,7 +345,7 @@ def _fresh(z: Floats, m: Records, speed: Floats, accuracy: Floats) -> tuple[Floa
 
 def _doppler(x: Floats, P: Floats, m: Records, z: Floats, use: Mask) -> tuple[Floats, Floats]:
     """Update with the speed along the direction of travel, and with none across a course that is told."""
-    sigma = _sane(m["speed_acc_mps"], DOPPLER_DEFAULT_MPS, DOPPLER_RANGE_MPS)
+    sigma = fixes.speed_accuracies(m)
     R = sigma * sigma
     told = use & np.isfinite(z)
     if not told.any():
@@ -411,8 +381,8 @@ def _doppler(x: Floats, P: Floats, m: Records, z: Floats, use: Mask) -> tuple[Fl
 
 def _driven(state: Table, rows: timer.Rows, t_ns: timer.Times) -> Mask:
     """Return whether steps, a wheel or a foot pod say that the athlete moves, (n,)."""
-    steps = (state["body_interval_s"][rows] > 0.0) & (t_ns - state["body_interval_ns"][rows] <= LATE_NS)
-    turns = (state["sensor_mps"][rows] > 0.0) & (t_ns - state["sensor_t_ns"][rows] <= LATE_NS)
+    steps = (state["body_interval_s"][rows] > 0.0) & (t_ns - state["body_interval_ns"][rows] <= fixes.LATE_NS)
+    turns = (state["sensor_mps"][rows] > 0.0) & (t_ns - state["sensor_t_ns"][rows] <= fixes.LATE_NS)
     driven: Mask = steps | turns
     return driven
 
@@ -423,12 +393,14 @@ def _at_rest(
     """Zero velocity where the body's own sensors or the fixes say that it stands; also return where.
 
     Those who go on foot and are still go nowhere, whatever the fixes. In another sport, and where Doppler
-    speed is told, the filter may object.
+    speed is told, the filter may object. So it may where only no step is told: hands may be at rest.
     """
-    fresh = np.abs(t_ns - state["still_t_ns"][rows]) <= LATE_NS
+    fresh = np.abs(t_ns - state["still_t_ns"][rows]) <= fixes.LATE_NS
     still = fresh & (state["still"][rows] != 0)
-    untold, quiet = np.isnan(doppler), _quiet(doppler)
-    rests = (quiet & (state["rest"][rows] != 0)) | (still & untold & ON_FOOT[state["sport"][rows]])
+    untold, quiet, on_foot = np.isnan(doppler), _quiet(doppler), ON_FOOT[state["sport"][rows]]
+    rests = (quiet & (state["rest"][rows] != 0)) | (still & untold & on_foot)
+    stepless = (state["cadence_spm"][rows] == 0.0) & (t_ns - state["cadence_spm_ns"][rows] <= fixes.LATE_NS)
+    rests |= stepless & untold & on_foot & (speed_of(x) < rest.SLOW_MPS)
     use = use & (rests | (still & (speed_of(x) < 1.0)))
     if use.any():
         R = np.full(len(rows), 0.01)

@@ -13,7 +13,7 @@ import numpy as np
 from fusion import timer
 from fusion.kalman import Mask
 from fusion.measurements import Records
-from fusion.models import choice, plane, position
+from fusion.models import choice, fixes, plane, position
 from fusion.rounds import rounds
 from fusion.table import Fields, Picked, Table
 
@@ -34,9 +34,9 @@ def choose(s: Fields, m: Fields) -> list[Any]:
     """Take in that a receiver told a fix; tell whether it speaks."""
     accuracy = m["h_acc_m"]
     told = accuracy > 0.0  # NaN is not
-    accuracy = np.where(told, np.maximum(accuracy, position.ACCURACY_RANGE_M[0]), position.ACCURACY_DEFAULT_M)
+    accuracy = np.where(told, np.maximum(accuracy, fixes.ACCURACY_RANGE_M[0]), fixes.ACCURACY_DEFAULT_M)
     limit = BETTER * s["gnss_rank"]
-    accuracy = np.minimum(accuracy, position.ACCURACY_RANGE_M[1])
+    accuracy = np.minimum(accuracy, fixes.ACCURACY_RANGE_M[1])
     return [choice.speaks(s, "gnss", m["device"], m["t_ns"], accuracy, limit, _whole(m))]
 
 
@@ -56,8 +56,8 @@ def speaking(state: Table, gnss: Records, before: Any, spoke: Mask) -> Records:
     if not strange.any() and spoke.all():
         return gnss
     tracked = state["pos_fixes"][rows] >= position.SETTLED_FIXES
-    for fixes in rounds(gnss[strange & tracked & _whole(gnss)]):
-        _learn(state, fixes)
+    for strangers in rounds(gnss[strange & tracked & _whole(gnss)]):
+        _learn(state, strangers)
     now = state["gnss_device"][rows]
     _, first = np.unique(rows, return_index=True)
     changed = first[(now[first] != before[first]) & (before[first] != choice.NOBODY)]

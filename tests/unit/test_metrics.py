@@ -95,6 +95,24 @@ def test_a_pause_adds_no_distance_and_no_time() -> None:
     assert summary.values["moving_s"] == pytest.approx(200.0, abs=3.0)
 
 
+@pytest.mark.parametrize("told_first", ["fix", "resume"])
+def test_what_lies_in_a_pause_is_no_way_whichever_of_fix_and_resume_is_heard_first(told_first: str) -> None:
+    table = athlete()
+    list(run_east(table, range(101)))
+    table.pause(0, START_NS + 100 * 10**9)
+    aside_m = 400.0
+    if told_first == "resume":
+        table.resume(0, START_NS + 900 * 10**9)
+    step(table, 900.0, gnss=[fix(900.0, 300.0 + aside_m, speed_mps=3.0)])
+    if told_first == "fix":
+        table.resume(0, START_NS + 900 * 10**9)
+    for t in range(901, 1001):
+        result = step(table, t, gnss=[fix(t, 300.0 + aside_m + 3.0 * (t - 900), speed_mps=3.0)])
+    assert result["distance"].value[0] == pytest.approx(600.0, abs=10.0)
+    summary = table.end(0, START_NS + 1_000 * 10**9)
+    assert summary.values["distance_m"] == pytest.approx(600.0, abs=3.0)
+
+
 def test_a_fix_that_was_stored_long_ago_and_its_repetition_start_no_track() -> None:
     table = athlete()
     step(table, 100.0, gnss=[fix(0.0, -5_000.0)])

@@ -171,6 +171,23 @@ def test_a_still_body_on_foot_goes_nowhere_whatever_the_fixes(sport: Sport) -> N
     assert found < 15.0
 
 
+@pytest.mark.parametrize(
+    ("amplitude_m", "mps", "spm", "expected_m"),
+    [(3.0, 0.0, 0.0, 0.0), (0.0, 1.2, 0.0, 360.0), (0.0, 0.8, 110.0, 240.0), (0.0, 3.0, 0.0, 900.0)],
+)
+def test_who_steps_not_and_hardly_moves_stands_and_who_moves_without_steps_goes(
+    amplitude_m: float, mps: float, spm: float, expected_m: float
+) -> None:
+    """Slow wander of a receiver that smooths its fixes is as fast as a slow hike; hands may be at rest."""
+    table = athlete(Sport.HIKE)
+    for t in range(301):
+        east = mps * t + amplitude_m * np.sin(2.0 * np.pi * t / 60.0)
+        told = step(table, t, gnss=[fix(t, east)], cadence=[(t, np.nan, spm)])["distance"]
+    found = table.end(0, START_NS + 300 * 10**9).values["distance_m"]
+    assert told.value[0] == pytest.approx(expected_m, rel=0.05, abs=12.0)
+    assert found == pytest.approx(expected_m, rel=0.03, abs=12.0)
+
+
 def test_who_turns_a_wheel_does_not_rest() -> None:
     """Rounds of a small hall: by fixes alone they are noise about a place."""
     table, east = athlete(Sport.RIDE), 3.0 * np.sin(np.arange(1.0, 301.0))
