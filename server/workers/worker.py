@@ -23,12 +23,14 @@ from server.envelopes import Chunk, Outgoing
 from server.figures import ended, figures
 from server.frames import Splitter
 from server.loop import run
+from server.trimming import trim
 from server.workers.pipe import Pipe
 from server.workers.wire import Answer, Connected, End, Ended, Report, Tick, decode_for_worker, encode
 
 TICK_S: Final = 0.1  # the longest time between two ticks: steps without a packet fire on it
 REPORT_NS: Final = 1_000_000_000
 REFUSED_EVERY: Final = 5  # reports: to add up what was refused takes a look at each device
+TRIM_EVERY: Final = 10  # reports
 
 
 class Bench:
@@ -128,6 +130,8 @@ class Bench:
         deadlines = self.engine.deadlines
         if self._reports % REFUSED_EVERY == 0:
             self._refused = self.engine.health.refused()
+        if self._reports % TRIM_EVERY == 0:
+            trim()
         self._reports += 1
         return Report(figures(self.engine), self._refused, deadlines.take(), deadlines.history.take())
 
