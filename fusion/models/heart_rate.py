@@ -28,7 +28,7 @@ from fusion.table import Fields
 
 STRAP_SIGMA_BPM = 1.0
 OPTICAL_SIGMA_BPM = 3.0
-STRAP_LAG_S = 2.0  # a mean of about five beats
+STRAP_LAG_S = 3.0  # a mean of five beats or of five seconds, and what comes late
 OPTICAL_LAG_S = 8.0  # a window of light of about ten seconds, and what the filter adds to it
 KNOWN_LAG_S = 1.0  # what is left of one that is told
 TREND_S = 5.0  # in which the slope of the filtered rate is learnt
@@ -38,14 +38,19 @@ SLOPE_MAX = 3.0  # bpm/s: a reading that jumps more is no heart that changes
 LASTING_SHARE = 0.3  # of the variance of a reading, that neighbouring readings have in common, and
 STRAP_LASTING_BPM = 0.7  # of a strap's error, that does not change through a workout
 UNREST_S = 4.0  # in which is learnt how the rate moves, and what of it the filter does not follow
-UNFOLLOWED_SHARE = 1.1  # of what it does not follow, and
-BUSTLE_SHARE = 0.35  # of how it moves within the lag: what a strap's variance is made of, beside the modes';
+UNFOLLOWED_SHARE = 1.1  # of what it does not follow,
+BUSTLE_SHARE = (
+    0.3  # of how it moves within the lag: of these a strap's variance is, beside the modes' and its slope's;
+)
 CALM = 0.35  # bpm^2/s: the calmest heart moves by so much, and
 WANDER = 0.85  # bpm^2/s: hearts go astray by so much while nothing is heard, but for the first
 SPELL_S = 4.0  # in which they do what they do from reading to reading
+RAMP_S = 28.0  # a rise or fall that a silence hides goes on so long (heart_modes.TAU_S), and
+GOES_ON = 0.5  # may be off by such a share of its way
+EVERY_READINGS = 5.0  # in which is learnt how often a strap tells
 BACK_S = 5.0  # what beats' own variation made of the slope is gone by so many seconds of it,
 BACK_TIME_S = 4.0  # in this time
-TRAILING_S2 = 8.0  # what is not followed of a heart that goes on along its slope, over that squared
+TRAILING = 8.0  # what is not followed of a heart that goes on along its slope, over what that makes of a reading squared
 OWN_BPM2 = 2.0  # what is not followed beyond that is as likely beats' own variation as not
 BIAS_SIGMA_BPM = 2.0  # of light
 BIAS_TIME_S = 300.0
@@ -72,14 +77,19 @@ FIELDS: list[tuple[Any, ...]] = [
     ("hr_P", np.float64, (2, 2)),
     ("hr_state_ns", np.int64),  # which they are of; 0: never
     ("hr_trend", np.float64),  # slope of the filtered rate, bpm/s,
-    ("hr_bustle", np.float64),  # and the mean square of that from reading to reading, of late
+    ("hr_bustle", np.float64),  # and the square of what it moved from reading to reading, of late, bpm^2/s
     ("hr_innovation", np.float64),  # of the newest reading of a strap, bpm, and
     ("hr_unfollowed", np.float64),  # the mean product of each with the one before, bpm^2, of late
+    ("hr_every_s", np.float64),  # between readings of a strap, of late
     ("hr_effort", np.float64),  # that the heart had followed then, ml/kg/min
     ("hr_t_ns", np.int64),  # of the newest reading that was believed; 0: never
     ("hr_strap_ns", np.int64),  # of the newest of a strap
     ("hr_light_ns", np.int64),  # of the newest of light, believed or not
     ("hr_source", np.int32),
+    (
+        "hr_of_strap",
+        np.int32,
+    ),  # 1: what spoke last was a strap, whatever of light came after and was not believed
     ("hr_device", np.int32),  # that told the newest reading that was believed, a strap's before light's
     ("hr_lag_s", np.float64),  # that is not known, of the newest source
     ("hr_noise", np.float64, (2,)),  # factor of the variance, of strap and light
@@ -138,28 +148,44 @@ def carried(s: Fields, t_ns: timer.Times) -> Carried:
     slope = np.minimum(np.maximum(s["hr_trend"], -SLOPE_MAX), SLOPE_MAX)
     missing = slope - s["hr_x"][1]
     sure = missing * missing / (missing * missing + TREND_NOISE**2)
-    silent_s = np.maximum(t_ns - s["hr_t_ns"], 0) * 1e-9
-    rate = belief.rate + FILTER_LAG_S * sure * missing - _back(s, slope, silent_s)
-    astray = WANDER * silent_s * silent_s / (silent_s + SPELL_S)
-    return Carried(rate, slope, belief.p00, astray + push[1])
+    rate = belief.rate + FILTER_LAG_S * sure * missing - _back(s, slope, t_ns)
+    return Carried(rate, slope, belief.p00, _astray(s, belief.p00 - push[1], slope, t_ns) + push[1])
 
 
-def _back(s: Fields, slope: Floats, silent_s: Floats) -> Floats:
+def _astray(s: Fields, p00: Floats, slope: Floats, t_ns: timer.Times) -> Floats:
+    """Return by what a heart goes astray whose strap is silent, bpm^2, (n,).
+
+    The modes know how unsure their slope is: what that makes of the rate grows with time. Recorded hearts go
+    astray sooner, like a random walk. A slope that is more than beats' variation makes the rate go on, nobody
+    knows how far.
+    """
+    silent_s = np.minimum(np.maximum(t_ns - s["hr_strap_ns"], 0) * 1e-9, GAP_S)
+    grown = np.maximum(p00 - s["hr_P"][0, 0], WANDER * silent_s)
+    real = slope * slope / (slope * slope + TREND_NOISE**2)
+    way_s = RAMP_S * (1.0 - heart_modes.decay(silent_s * (1.0 / RAMP_S)))
+    way = GOES_ON * real * slope * way_s
+    total: Floats = grown * silent_s / (silent_s + SPELL_S) + way * way
+    return total
+
+
+def _back(s: Fields, slope: Floats, t_ns: timer.Times) -> Floats:
     """Return by how much a rate goes back in a silence, bpm, (n,).
 
     Beats vary alike for some seconds: a slope that they make does not last, and what it did is undone. The
     filter trails them, as it trails a heart that rises, but by more than the slope explains.
     """
-    own = np.maximum(s["hr_unfollowed"] - TRAILING_S2 * slope * slope, 0.0)
+    silent_s = np.maximum(t_ns - s["hr_t_ns"], 0) * 1e-9
+    trailing = slope * np.maximum(s["hr_every_s"], 1.0)
+    own = np.maximum(s["hr_unfollowed"] - TRAILING * trailing * trailing, 0.0)
     own = own * own
-    strap = s["hr_source"] == int(Source.STRAP)
+    strap = s["hr_of_strap"] != 0
     gone = 1.0 - heart_modes.decay(silent_s * (1.0 / BACK_TIME_S))
     return np.where(strap, BACK_S * own / (own + OWN_BPM2**2) * slope * gone, 0.0)
 
 
 def steady_variance(s: Fields, p00: Floats) -> Floats:
     """Return the variance of a rate that does not change, bpm^2, (n,), with what lasts through a workout."""
-    light = s["hr_source"] != int(Source.STRAP)
+    light = s["hr_of_strap"] == 0
     alone = s["hr_light_ns"] - s["hr_strap_ns"] > STRAP_NS
     lasting = np.where(light & alone, s["hr_bias"][1], STRAP_LASTING_BPM**2) + LASTING_SHARE * s["hr_R"]
     total: Floats = (p00 + lasting) * _worse(s)
@@ -168,14 +194,16 @@ def steady_variance(s: Fields, p00: Floats) -> Floats:
 
 def variance(s: Fields, now: Carried) -> Floats:
     """Return the variance of the rate at a moment, whose source tells it late, bpm^2, (n,)."""
-    strap = s["hr_source"] == int(Source.STRAP)
+    strap = s["hr_of_strap"] != 0
     lag_s, bustle = s["hr_lag_s"], s["hr_bustle"]
-    unrest = UNFOLLOWED_SHARE * np.maximum(s["hr_unfollowed"], 0.0) + BUSTLE_SHARE * lag_s * (bustle + CALM)
-    beats = s["hr_P"][0, 0] + unrest + now.astray
-    # Light has smoothed its beats' variation away, and its lag is longer: evenly spread from none on.
+    # A lag that is not known is evenly spread from none on.
     steep = np.minimum(np.abs(now.slope), SLOPE_MAX)
-    light = steady_variance(s, now.variance) + (lag_s * steep) ** 2 * (1.0 / 3.0) + FILTER_LAG_S * bustle
-    total: Floats = np.where(strap, beats, light)
+    late = (lag_s * steep) ** 2 * (1.0 / 3.0)
+    unrest = UNFOLLOWED_SHARE * np.maximum(s["hr_unfollowed"], 0.0) + BUSTLE_SHARE * lag_s * (bustle + CALM)
+    beats = s["hr_P"][0, 0] * _worse(s) + unrest + now.astray
+    # Light has smoothed its beats' variation away.
+    light = steady_variance(s, now.variance) + FILTER_LAG_S * bustle
+    total: Floats = late + np.where(strap, beats, light)
     return total
 
 
@@ -208,6 +236,7 @@ def absorb(s: Fields, m: Fields) -> Mask:
     source = np.where(speaks, m["source"], s["hr_source"])
     s["hr_device"] = np.where(speaks, m["device"], s["hr_device"])
     s["hr_source"] = np.where(reading.use & (s["lock_on"] != 0) & ~beside & ~taken, MODEL, source)
+    s["hr_of_strap"] = np.where(speaks, ~reading.optical, s["hr_of_strap"])
     s["hr_strap_ns"] = np.where(taken & ~reading.optical, t_ns, s["hr_strap_ns"])
     s["hr_light_ns"] = np.where(reading.use & reading.optical, t_ns, s["hr_light_ns"])
     unknown = np.where(reading.optical, OPTICAL_LAG_S, STRAP_LAG_S)
@@ -263,6 +292,7 @@ def _filter(s: Fields, m: Fields, r: Reading) -> Mask:
     s["hr_R"] = np.where(taken, noisy, s["hr_R"])
     s["hr_rejects"] = np.where(anew, 0, rejects)
     s["hr_unfollowed"] = np.where(anew, 0.0, s["hr_unfollowed"])
+    s["hr_every_s"] = np.where(anew, 1.0, s["hr_every_s"])
     s["hr_innovation"] = np.where(anew, 0.0, s["hr_innovation"])
     _learn(s, r, nis, (expected, S, noisy), taken & ~anew)
     # A lock that crept in has taken the filter with it: back to where the heart was.
@@ -297,14 +327,7 @@ def _learn(s: Fields, r: Reading, nis: Floats, expected: tuple[Floats, Floats, F
     bounded = np.minimum(nis, GATE.inflate)
     s["hr_nis"] = np.where(use, s["hr_nis"] + (bounded - s["hr_nis"]) * (1.0 / NIS_WINDOW), s["hr_nis"])
     _spread(s, bounded - 1.0, use)
-    strap = use & ~r.optical
-    beyond = np.sqrt(GATE.inflate * S)
-    y = np.minimum(np.maximum(r.bpm - rate, -beyond), beyond)
-    near = np.where(r.dt_s <= UNREST_S, s["hr_innovation"], 0.0)
-    unfollowed = s["hr_unfollowed"]
-    unfollowed = unfollowed + (y * near - unfollowed) * r.dt_s / (UNREST_S + r.dt_s)
-    s["hr_unfollowed"] = np.where(strap, unfollowed, s["hr_unfollowed"])
-    s["hr_innovation"] = np.where(strap, y, s["hr_innovation"])
+    _unfollow(s, r, (rate, S), use & ~r.optical)
     noise, bias = s["hr_noise"], s["hr_bias"]
     new_noise, new_bias = np.zeros_like(noise), np.zeros_like(bias)
     # What a ramp is wrong by is no noise of the sensor's.
@@ -318,6 +341,25 @@ def _learn(s: Fields, r: Reading, nis: Floats, expected: tuple[Floats, Floats, F
     new_bias[0] = np.where(beside, bias[0] + K * (r.bpm - rate - bias[0]), bias[0])
     new_bias[1] = np.where(beside, (1.0 - K) * bias[1], bias[1])
     s["hr_noise"], s["hr_bias"] = new_noise, new_bias
+
+
+def _unfollow(s: Fields, r: Reading, expected: tuple[Floats, Floats], strap: Mask) -> None:
+    """Learn what the filter does not follow of a strap, by its own clock: light that tells beside it is none.
+
+    A reading's neighbour is the one before, as far as it is from there to the next as a rule.
+    """
+    rate, S = expected
+    beyond = np.sqrt(GATE.inflate * S)
+    y = np.minimum(np.maximum(r.bpm - rate, -beyond), beyond)
+    every_s = s["hr_every_s"]
+    since_s = np.minimum((r.t_ns - s["hr_strap_ns"]) * 1e-9, GAP_S)
+    near = np.where(since_s <= np.maximum(UNREST_S, 3.0 * every_s), s["hr_innovation"], 0.0)
+    unfollowed = s["hr_unfollowed"]
+    unfollowed = unfollowed + (y * near - unfollowed) * since_s / (UNREST_S + since_s)
+    s["hr_unfollowed"] = np.where(strap, unfollowed, s["hr_unfollowed"])
+    s["hr_innovation"] = np.where(strap, y, s["hr_innovation"])
+    usual_s = np.minimum(since_s, UNREST_S * np.maximum(every_s, 1.0))  # one gap is no new habit
+    s["hr_every_s"] = np.where(strap, every_s + (usual_s - every_s) * (1.0 / EVERY_READINGS), every_s)
 
 
 def _spread(s: Fields, off: Floats, use: Mask) -> None:
@@ -338,8 +380,7 @@ def _follow(s: Fields, r: Reading, rate_before: Floats) -> None:
     trend = s["hr_trend"] + (moved - s["hr_trend"] * r.dt_s) / (TREND_S + r.dt_s)
     jumped = r.anew | (np.abs(moved) > SLOPE_MAX * (1.0 + r.dt_s))
     s["hr_trend"] = np.where(r.use, np.where(jumped, 0.0, trend), s["hr_trend"])
-    square = moved * moved / np.maximum(r.dt_s, 1.0)
-    bustle = s["hr_bustle"] + (square - s["hr_bustle"] * r.dt_s) / (UNREST_S + r.dt_s)
+    bustle = s["hr_bustle"] + (moved * moved - s["hr_bustle"] * r.dt_s) / (UNREST_S + r.dt_s)
     s["hr_bustle"] = np.where(r.use, np.where(jumped, 0.0, bustle), s["hr_bustle"])
 
 
