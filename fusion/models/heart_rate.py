@@ -38,19 +38,17 @@ SLOPE_MAX = 3.0  # bpm/s: a reading that jumps more is no heart that changes
 LASTING_SHARE = 0.3  # of the variance of a reading, that neighbouring readings have in common, and
 STRAP_LASTING_BPM = 0.7  # of a strap's error, that does not change through a workout
 UNREST_S = 4.0  # in which is learnt how the rate moves, and what of it the filter does not follow
-UNFOLLOWED_SHARE = 1.1  # of what it does not follow,
-BUSTLE_SHARE = (
-    0.3  # of how it moves within the lag: of these a strap's variance is, beside the modes' and its slope's;
-)
+UNFOLLOWED_SHARE = 1.1  # of what it does not follow, and
+BUSTLE_SHARE = 0.3  # of how it moves within the lag: a strap's variance, beside the modes' and the slope's;
 CALM = 0.35  # bpm^2/s: the calmest heart moves by so much, and
 WANDER = 0.85  # bpm^2/s: hearts go astray by so much while nothing is heard, but for the first
 SPELL_S = 4.0  # in which they do what they do from reading to reading
-RAMP_S = 28.0  # a rise or fall that a silence hides goes on so long (heart_modes.TAU_S), and
+RAMP_S = 28.0  # a rise or fall goes on so long where nothing is heard (heart_modes.TAU_S), and
 GOES_ON = 0.5  # may be off by such a share of its way
 EVERY_READINGS = 5.0  # in which is learnt how often a strap tells
 BACK_S = 5.0  # what beats' own variation made of the slope is gone by so many seconds of it,
 BACK_TIME_S = 4.0  # in this time
-TRAILING = 8.0  # what is not followed of a heart that goes on along its slope, over what that makes of a reading squared
+TRAILING = 8.0  # what is not followed of a steady rise, over that from reading to reading, squared
 OWN_BPM2 = 2.0  # what is not followed beyond that is as likely beats' own variation as not
 BIAS_SIGMA_BPM = 2.0  # of light
 BIAS_TIME_S = 300.0
@@ -86,10 +84,7 @@ FIELDS: list[tuple[Any, ...]] = [
     ("hr_strap_ns", np.int64),  # of the newest of a strap
     ("hr_light_ns", np.int64),  # of the newest of light, believed or not
     ("hr_source", np.int32),
-    (
-        "hr_of_strap",
-        np.int32,
-    ),  # 1: what spoke last was a strap, whatever of light came after and was not believed
+    ("hr_of_strap", np.int32),  # 1: a strap spoke last; light that was not believed does not speak
     ("hr_device", np.int32),  # that told the newest reading that was believed, a strap's before light's
     ("hr_lag_s", np.float64),  # that is not known, of the newest source
     ("hr_noise", np.float64, (2,)),  # factor of the variance, of strap and light

@@ -8,7 +8,7 @@ from filterpy.common import van_loan_discretization
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusion.athletes import Profile
+from fusion.athletes import Athletes, Profile
 from fusion.kalman import REJECTS_MAX
 from fusion.measurements import Reason, Source, Sport
 from fusion.models import consistency, effort, heart_modes, heart_rate
@@ -233,6 +233,131 @@ def test_in_a_silence_a_swaying_heart_goes_back_and_one_that_rises_does_not(phas
     risen = [step(rises, 120 + age_s)["heart_rate"].value[0] for age_s in (0.1, 10.0)]
     assert off[1] < off[0]
     assert risen[1] > risen[0] - 0.5
+
+
+def carried_z(table: Athletes, truth: Any, since_s: int, ages_s: tuple[int, ...]) -> list[float]:
+    """Return how many sigma the rate is off at ages of a silence since a moment."""
+    return [errors(step(table, since_s + age_s)["heart_rate"], truth(since_s + age_s)) for age_s in ages_s]
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_silence_after_a_steep_change_holds_whether_the_heart_goes_on_or_stays(stops: bool) -> None:
+    """A perfect strap, on hearts that go to a new level with 35 s, at 0.5 to 2 bpm/s when it is gone."""
+    z = []
+    for change in (-80.0, -50.0, 50.0, 80.0):
+        for since_s in (50, 60, 70):
+
+            def truth(t_s: float, change: float = change, since_s: int = since_s) -> float:
+                t_s = min(t_s, since_s) if stops else t_s
+                return 120.0 + change * (1.0 - float(np.exp(-max(t_s - 40.0, 0.0) / 35.0)))
+
+            table = athlete()
+            for t in range(1, since_s + 1):
+                step(table, t, heart_rates=[beat(t, round(truth(t)))])
+            z += carried_z(table, truth, since_s, (3, 10, 20, 30, 45))
+    assert np.mean(np.array(z) < 1.645) >= 0.8
+    assert max(z) < 3.0
+
+
+def heart(rng: np.random.Generator, seconds: int) -> Any:
+    """Return the rate of a heart that goes to a new level each minute and a half, at each 0.25 s."""
+    level, rate, rates = 80.0, 80.0, []
+    for k in range(4 * seconds):
+        if k % 360 == 120:
+            level = rng.uniform(80.0, 160.0)
+        rate += (level - rate) * 0.25 / 30.0
+        rates.append(rate)
+    return np.array(rates)
+
+
+@pytest.mark.parametrize("every_s", [0.25, 1.0, 5.0])
+@pytest.mark.parametrize(
+    ("mean_s", "noise_bpm", "changing", "total"),
+    [(0.0, 0.0, 0.8, 0.9), (5.0, 0.0, 0.7, 0.85), (0.0, 3.0, 0.75, 0.85)],
+)
+def test_the_interval_of_a_strap_of_any_pace_and_mean_holds(
+    every_s: float, mean_s: float, noise_bpm: float, changing: float, total: float
+) -> None:
+    rng = np.random.default_rng(21)
+    every, window = round(4 * every_s), round(4 * mean_s)
+    inside, moves = [], []
+    for _ in range(5):
+        rates = heart(rng, 400)
+        table = athlete()
+        for k in range(1, len(rates)):
+            t_s = 0.25 * k
+            told = rates[max(0, k - window) : k + 1].mean() + noise_bpm * rng.normal()
+            readings = [beat(t_s, round(told))] if k % every == 0 else []
+            if readings or k % 4 == 0:
+                live = step(table, t_s, heart_rates=readings)["heart_rate"]
+            if k % 4 == 0 and t_s > 40.0:
+                inside.append(errors(live, rates[k]) < 1.645)
+                moves.append(abs(rates[k] - rates[k - 4]) > 0.3)
+    assert np.mean(inside) >= total
+    assert np.mean(np.array(inside)[moves]) >= changing
+
+
+def test_how_a_heart_moves_is_learnt_alike_at_any_pace_of_reading() -> None:
+    """A random walk of 2 bpm^2/s."""
+    rng = np.random.default_rng(4)
+    walk = 120.0 + np.cumsum(rng.normal(size=4 * 900)) * 0.5 * 2.0**0.5
+    walk = 120.0 + 30.0 * np.sin((walk - 120.0) / 30.0)
+    learnt = []
+    for every in (2, 4, 20):
+        table, sums = athlete(), []
+        for k in range(every, len(walk), every):
+            step(table, 0.25 * k, heart_rates=[beat(0.25 * k, walk[k])])
+            sums.append(float(table.state["hr_bustle"][0]))
+        learnt.append(np.mean(sums[len(sums) // 10 :]))
+    assert max(learnt) < 2.0 * min(learnt)
+
+
+def test_light_beside_a_strap_does_not_hide_what_is_not_followed() -> None:
+    """The same swaying heart by strap, and light that trails it once and ten times a second."""
+    unfollowed, sigmas = [], []
+    for light_hz in (0, 1, 10):
+        table, found = athlete(), []
+        for t in range(1, 121):
+            readings = [optical(t - 1 + (i + 1) / (light_hz + 1), swaying(t - 4.0)) for i in range(light_hz)]
+            live = step(table, t, heart_rates=[*readings, beat(t, swaying(t))])["heart_rate"]
+            if t > 40:
+                found.append((float(table.state["hr_unfollowed"][0]), live.sigma[0]))
+        unfollowed.append(np.mean(found, axis=0)[0])
+        sigmas.append(np.mean(found, axis=0)[1])
+    assert min(unfollowed) > 0.7 * unfollowed[0] > 1.0
+    assert min(sigmas) > 0.9 * sigmas[0]
+
+
+def test_a_reading_after_a_strap_s_gap_is_no_neighbour_of_the_one_before() -> None:
+    """Light tells on through the gap of 20 s; the strap was 3 bpm too high before it, and is so after it."""
+    table = athlete()
+    for t in range(1, 82):
+        rates = [optical(t - 0.5, 100.0)]
+        if t <= 60 or t > 80:
+            rates.append(beat(t, 103.0 if t in (60, 81) else 100.0 + 1.5 * (-1.0) ** t))
+        before, state = table.state["hr_innovation"][0], table.state["hr_unfollowed"][0]
+        step(table, t, heart_rates=rates)
+    assert before > 1.0
+    assert table.state["hr_innovation"][0] > 1.0
+    keep = heart_rate.UNREST_S / (heart_rate.UNREST_S + 21.0)
+    assert table.state["hr_unfollowed"][0] == pytest.approx(keep * state)
+
+
+def test_light_in_lock_does_not_end_a_strap_s_silence() -> None:
+    """It tells the cadence, and is not believed; the source is the model after 10 s, and sigma grows on."""
+    rng = np.random.default_rng(10)
+    table, sway, told = athlete(), 0.0, []
+    for t in range(1, 221):
+        sway = 0.85 * sway + 3.0 * rng.normal()
+        rates = [beat(t, 120.0 + sway)] if t < 200 else []
+        rates.append((t, 1, 160.0, np.nan, int(Source.OPTICAL), np.nan))
+        live = step(table, t, heart_rates=rates, windows=second(t, steps=2, interval_s=60 / 160))
+        told.append((live["heart_rate"].value[0], live["heart_rate"].sigma[0], live["heart_rate"].source[0]))
+    values, sigmas, sources = np.array(told[203:]).T
+    assert table.state["lock_on"][0] != 0
+    assert (sources[0], sources[-1]) == (Source.STRAP, Source.MODEL)
+    assert np.all(np.diff(sigmas) > 0.0)
+    assert np.max(np.abs(np.diff(values))) < 0.7
 
 
 def test_steps_carry_the_rate_to_where_effort_takes_it() -> None:
