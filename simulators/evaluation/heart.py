@@ -39,9 +39,10 @@ CONDITIONS: Final = (
     "kinds in sight, those that are shown too: they are not blind. What a strap's sigma is made of, and "
     "how a rate goes back while nothing is heard, was fitted to GUDB's even subjects, the Polar session, "
     "files of the other half and simulated seeds 0 to 7; when their forms were chosen GUDB's odd subjects"
-    " were in sight. The simulated seeds are fresh; the kinds of programme are not. Simulated hearts "
-    "follow effort by the same published laws and time constants as the model does, which flatters the "
-    "simulated figures of a strap that is gone.",
+    " were in sight. What the slope adds in a silence and within the lag was then chosen by hand, on made"
+    " hearts that the simulator does not have, with all recordings in sight. The simulated seeds are "
+    "fresh; the kinds of programme are not. Simulated hearts follow effort by the same published laws and"
+    " time constants as the model does, which flatters the simulated figures of a strap that is gone.",
     "*Gone*: for 30 s at a time the strap tells nothing. *Held* holds the last rate that it told; "
     "*filterpy* is a filter of rate and slope, as its documentation builds one, not tuned. Errors are "
     "means of their sizes over all seconds of all gaps. *In 90 %*: the share of moments at which the "
