@@ -98,8 +98,8 @@ class Ingest:
         """Hand what arrivals hold to ``settle``, in their order, in as few batches as may be.
 
         A batch ends where something comes of an athlete one of whose devices has said what it is: what
-        follows is to be read by that. Frames of known devices that arrived before ``since_ns``, UTC, are
-        dropped; returns how many.
+        follows is to be read by that. IMU packets of known devices that arrived before ``since_ns``, UTC,
+        are dropped; returns how many.
         """
         self._settle, self._number, self._since_ns, self._dropped = settle, 0, since_ns, 0
         self._singles.clear()
@@ -169,11 +169,13 @@ class Ingest:
         known = glance.known(self._schedule.links)
         others = np.flatnonzero(~known)
         messages = dict(zip(others.tolist(), stretch.messages(others), strict=True))
+        is_first = True
         while begin < len(stretch.frames):
-            if begin:
+            if not is_first:  # what came in has changed who is known
                 known = glance.known(self._schedule.links)
                 known[:begin] = False
             begin = self._read_segment(glance, known, begin, messages)
+            is_first = False
         self._number += len(stretch.frames)
         chunks.clear()
 
@@ -185,7 +187,7 @@ class Ingest:
         frames = stretch.frames
         others = begin + np.flatnonzero(~known[begin:])
         if self._since_ns:
-            old = known & (stretch.arrived_ns < self._since_ns)
+            old = known & (frames["kind"] == flat.IMU) & (stretch.arrived_ns < self._since_ns)
             known &= ~old
         self._segment = segment = _Segment(glance, known, begin, begin, len(frames))
         for athlete in self._batch.changing:
@@ -197,7 +199,7 @@ class Ingest:
             message = messages.get(place) or stretch.message(place)  # or: it was known before
             self._message(message, self._number + place)
         segment.end = end = segment.until
-        if end < len(frames):
+        if self._batch.changing and end < len(frames):
             self._cut()
         else:
             self._take_frames()
@@ -284,6 +286,8 @@ class Ingest:
             packets, refused = samples.decode(kind, message.payload)
             if packets and not (isinstance(packets[0], Death) and device_id not in self._registry.devices):
                 device = self._registry.device(device_id)
+                if kind == "status":
+                    self._births.pop(device_id, None)  # it is told anew
                 for packet in packets:
                     self._packet(device, packet, message)
             for reason in refused:
@@ -339,7 +343,14 @@ class Ingest:
         )
 
     def _floods(self, device: Device, message: Incoming) -> bool:
-        """Return True, and count it, where a low-rate message of a live device is one too many."""
+        """Return True, and count it, where a low-rate message of a live device is one too many.
+
+        Those of it that came before, and need no look, are taken first: it is held to its rate, and known
+        by what it sent, in the order of arrival.
+        """
+        segment = self._segment
+        if segment is not None and segment.glance.has(device.row, segment.begin, segment.end):
+            self._take_frames()
         if device.recorded or self._registry.seen.admits(device.row, message.arrived_ns):
             return False
         device.refuse("flooding")

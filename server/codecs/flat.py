@@ -4,6 +4,7 @@ A message is plain where it is one flat JSON object of what its kind has, but fo
 values are those that `server.codecs.samples` would give; what is not plain goes there.
 """
 
+from functools import cache
 from math import inf
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ STRUCTS: Final[dict[int, type[Packet]]] = {
 IMU: Final = int(lib.KF_TOPIC_IMU)
 
 
+@cache
 def fields(struct: type[Packet]) -> dict[str, int]:
     """Return which column of ``values`` each of a message's fields has."""
     return {each.encode_name: place for place, each in enumerate(_plain(struct))}

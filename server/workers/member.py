@@ -111,6 +111,7 @@ class Member:
         self._queue.on_drop = self._drop
         self._on_way: deque[tuple[int, list[Part]]] = deque()  # ticks, by their numbers
         self._number = 0
+        self._told_ns: int | None = None  # the newest tick's heard_ns
         self._child: Child | None = None
         self._pipe: Pipe | None = None
         self._heard_s = 0.0
@@ -140,10 +141,12 @@ class Member:
         pipe = self._pipe
         if pipe is None or self.left is not None or not self.ready.is_set():
             return
-        while len(self._queue) and len(self._on_way) < WINDOW:
+        # Also where nothing is for it: what waits for others ends, and it would go on waiting for that.
+        while (len(self._queue) or self._told_ns != self.heard_ns) and len(self._on_way) < WINDOW:
             parts = self._queue.take(BATCH_MAX)
-            heard_ns = parts[-1].arrived_ns if len(self._queue) else self.heard_ns
-            self._send(pipe, [(part.data, part.arrived_ns, part.received_ns) for part in parts], heard_ns)
+            self._told_ns = parts[-1].arrived_ns if len(self._queue) else self.heard_ns
+            told = [(part.data, part.arrived_ns, part.received_ns) for part in parts]
+            self._send(pipe, told, self._told_ns)
             self._on_way.append((self._number, parts))
 
     def connected(self, *, is_connected: bool) -> None:
@@ -215,6 +218,7 @@ class Member:
     async def _listen(self, pipe: Pipe) -> None:
         """Take answers until it is gone."""
         pipe.send(encode(Connected(self._is_connected)))
+        self._told_ns = None
         births = self._births()
         if births:
             self._send(pipe, [(births, self._clock.utc_ns(), self._clock.monotonic_ns())])

@@ -109,6 +109,21 @@ def test_room_is_made_for_who_is_new_by_who_was_heard_longest_ago() -> None:
     assert desk.known == {"a", "c", "d"}
 
 
+def test_of_two_births_the_newer_counts_also_where_there_was_no_place_for_the_older() -> None:
+    desk = Desk(devices_max=2)
+    for name in ("a", "b"):
+        desk.send(name)
+        desk.end(name)
+    desk.wait(ROOM_NS - 3 * S)
+    desk.send("c", "status", samples.encode(Birth(placement="wrist", clock=Clock(recorded=True))))
+    assert "c" not in desk.known
+    desk.wait(FORGET_NS)
+    desk.send("c", "status", samples.encode(Birth(placement="hip")))
+    desk.send("c")
+    device = desk.engine.registry.devices["c"]
+    assert (device.placement, device.recorded) == ("hip", False)
+
+
 def test_nobody_who_was_heard_a_short_while_ago_makes_room() -> None:
     desk = Desk(devices_max=2)
     for name in ("a", "b"):

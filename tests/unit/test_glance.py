@@ -3,13 +3,16 @@
 import json
 from collections.abc import Callable
 
-from server.codecs import samples
+import numpy as np
+
+from server.codecs import imu, samples
 from server.config import Config, Server
 from server.engine import Engine
 from server.envelopes import Chunk, Incoming
 from server.frames import PAYLOAD_BYTES_MAX, Splitter, publish
 from server.late import Entry
-from server.messages import HeartRate
+from server.messages import Battery, HeartRate
+from server.overload import DROP_NS, MODES
 
 S = 1_000_000_000
 T0 = 1_790_000_000 * S
@@ -62,8 +65,9 @@ def test_messages_of_a_device_that_sends_others_beside_are_taken_in_their_order(
     first, second = ({"t": T0 + n * S // 10, "bpm": 120} for n in (1, 2))
     payloads = [json.dumps(each).encode() for each in (first, [first, second], second)]
     send(one, payloads, T0 + S)
-    assert looked == payloads
+    assert looked == [payloads[1]]
     assert one.registry.devices["strap"].refused == {"duplicate": 2}
+    assert one.registry.devices["strap"].packets == 3
 
 
 def test_what_came_before_is_refused_by_which_way_it_came_either_time() -> None:
@@ -80,6 +84,46 @@ def test_a_strap_that_floods_is_held_to_its_rate() -> None:
     assert one.registry.devices["strap"].refused["flooding"] == 100
     send(one, [beat(T0 + 2 * S)], T0 + 2 * S)
     assert one.registry.devices["strap"].refused["flooding"] == 100
+
+
+def test_a_device_is_held_to_its_rate_in_the_order_of_arrival_whatever_needs_a_look() -> None:
+    one = engine()
+    told: list[tuple[str, bytes, int]] = []
+    for second in range(1, 31):
+        told.append((TOPIC, beat(T0 + second * S), T0 + second * S))
+        if second % 10 == 0:
+            level = samples.encode(Battery(level=second / 100))
+            told.append((TOPIC.replace("/hr", "/battery"), level, T0 + second * S))
+    chunks: list[Incoming | Chunk] = []
+    for topic, payload, at_ns in told:
+        data = publish([(topic, payload, False)])
+        frames = Splitter(one.topics, PAYLOAD_BYTES_MAX).split(data, 0, len(data)).frames
+        chunks.append(Chunk(data, frames, at_ns, 0))
+    one.advance(chunks, T0 + 30 * S)  # all in one tick, as after a halt
+    assert one.registry.devices["strap"].refused == {}
+
+
+def test_a_twin_in_json_beside_binary_packets_is_read_as_such() -> None:
+    one = engine()
+    topic = TOPIC.replace("/hr", "/imu")
+    at_rest = np.tile([0.0, 0.0, 9.81], (10, 1))
+    binary = imu.encode(accel_b=at_rest, gyro_b=np.zeros((10, 3)), boot=1, t0_ns=T0, seq=1, dt_ns=10_000_000)
+    one.advance([Incoming(topic, binary, False, T0, 0)], T0)
+    data = publish((topic, payload, False) for payload in (b"no packet", b""))
+    frames = Splitter(one.topics, PAYLOAD_BYTES_MAX).split(data, 0, len(data)).frames
+    one.advance([Chunk(data, frames, T0 + S, 0)], T0 + S)
+    assert one.registry.devices["strap"].refused == {"json": 2}
+
+
+def test_for_want_of_time_packets_of_motion_alone_are_dropped() -> None:
+    one = engine()
+    one.ladder.level = MODES.index("drop_oldest")
+    send(one, [beat(T0 + n * S // 10) for n in range(1, 6)], T0 + S)
+    data = publish([(TOPIC, beat(T0 + 2 * S), False)])
+    frames = Splitter(one.topics, PAYLOAD_BYTES_MAX).split(data, 0, len(data)).frames
+    one.advance([Chunk(data, frames, T0 + 2 * S, 0)], T0 + 2 * S + 10 * DROP_NS)
+    assert one.registry.devices["strap"].packets == 7
+    assert one.given_up["packets"] == 0
 
 
 def test_a_stale_message_is_kept_as_it_came() -> None:

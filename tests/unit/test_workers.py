@@ -13,15 +13,16 @@ from server.clock import SystemClock
 from server.codecs import samples
 from server.config import Athlete, Broker, Config, Device, Server
 from server.deadlines import Deadlines
-from server.envelopes import Chunk
+from server.envelopes import Arrivals, Chunk, Incoming
 from server.errors import WorkerError
 from server.frames import FRAME, PAYLOAD_BYTES_MAX, Splitter, gather, packet_ids
 from server.messages import Birth, Death, HeartRate
 from server.workers import member as members
 from server.workers import routing
 from server.workers.member import BATCH_MAX, Member
+from server.workers.pool import Pool
 from server.workers.routing import Births, Part, Router
-from server.workers.wire import Answer
+from server.workers.wire import Answer, Tick, decode_for_worker
 from tests.support.brokers import PATIENCE_S, soon
 
 ROOT = "kinefuse/v1"
@@ -160,6 +161,36 @@ def test_who_cannot_follow_loses_the_oldest_which_is_counted_and_confirmed() -> 
     assert parent.done == parts[:4]
     assert parent.member.lost == {"worker_behind": 4}
     assert parent.member.status.lost == 4
+
+
+class Written:
+    """A pipe that keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.ticks: list[Tick] = []
+
+    def send(self, message: bytes) -> None:
+        said = decode_for_worker(message)
+        if isinstance(said, Tick):
+            self.ticks.append(said)
+
+
+def test_a_worker_for_which_nothing_waits_is_told_when_others_have_caught_up() -> None:
+    pool = Pool(Config(server=Server(workers=2)), SystemClock(), lambda: None, lambda *_: None)
+    pipes = Written(), Written()
+    for member, pipe in zip(pool._members, pipes, strict=True):
+        member._pipe = pipe  # type: ignore[assignment]
+        member.ready.set()
+    beats: list[Arrivals] = [
+        Incoming(f"{ROOT}/in/{name}/hr", samples.encode(HeartRate(t=1, bpm=60)), False, 5, 5)
+        for name in (next(f"d{n}" for n in range(99) if pool._router.worker(f"d{n}") == k) for k in (0, 1))
+    ]
+    pool.take(beats[:1], 5)  # more waits in the inbox,
+    assert [[tick.heard_ns for tick in pipe.ticks] for pipe in pipes] == [[5], [5]]
+    pool.take(beats[1:], None)  # which is for the other one
+    pool.take([], None)
+    assert [[tick.heard_ns for tick in pipe.ticks] for pipe in pipes] == [[5, None], [5, None]]
+    assert [[len(tick.parts) for tick in pipe.ticks] for pipe in pipes] == [[1, 0], [0, 1]]
 
 
 async def test_a_worker_is_born_again_and_so_are_its_devices(monkeypatch: pytest.MonkeyPatch) -> None:
