@@ -392,8 +392,9 @@ def _driven(state: Table, rows: timer.Rows, t_ns: timer.Times) -> Mask:
 def _stepless(state: Table, rows: timer.Rows, now: _Round) -> Mask:
     """Return whose cadence is told as zero, on foot and where no Doppler speed is told, (n,)."""
     fresh = now.t_ns - state["cadence_spm_ns"][rows] <= fixes.LATE_NS
-    none: Mask = fresh & (state["cadence_spm"][rows] == 0.0)
-    return none & ON_FOOT[state["sport"][rows]] & np.isnan(now.doppler)
+    on_foot, untold = ON_FOOT[state["sport"][rows]], np.isnan(now.doppler)
+    stepless: Mask = fresh & (state["cadence_spm"][rows] == 0.0) & on_foot & untold
+    return stepless
 
 
 def _across_pause(state: Table, now: _Round) -> Mask:

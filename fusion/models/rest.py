@@ -14,9 +14,9 @@ correlation time) give the bends d[i] - d[i-1] the variance c0 = 2 q dt + 6 w2 a
 neighbours c1 = -q dt - 4 w2. Bends of one sign, as in a curve, are neither. A receiver that smooths its
 fixes has little of both: then nothing is taken for rest here that the filter's own speed does not tell.
 
-Where no step is told either, an athlete on foot rests too when the newest 4 blocks lie so close together that
-who went so far in that time would be slower than what counts as standing. That is of the fixes alone, not of
-the filter, whose speed a rest holds at zero.
+Where no step is told either, an athlete on foot rests too when the newest 4 blocks, and the newest 8, lie so
+close together that who went so far in that time would be slower than what counts as standing. That is of the
+fixes alone, not of the filter, whose speed a rest holds at zero.
 
 A rest is known late, and its end too. So each verdict also tells what of the track was rest already, and how
 far the athlete has come since.
@@ -189,7 +189,9 @@ def _push(state: Table, rows: timer.Rows, t_ns: timer.Times, z: Floats, stepless
     for window in NEWEST:
         went, noise, _ = _moved(e, n, t_s, slow, white, window)
         since_m = np.where(went <= CHANCE * noise, since_m, np.inf)
-    near = stepless & (blocks >= NEWEST[0]) & _near(e, n, t_s, NEWEST[0])
+    near = stepless & (blocks >= NEWEST[-1])
+    for window in NEWEST:
+        near &= _near(e, n, t_s, window)
     state["rest_stepless"][rows] = near
     since_m = np.where(near, np.minimum(since_m, state["rest_way_m"][rows, -NEWEST[0]]), since_m)
     rests, rested = np.isfinite(since_m), state["rest"][rows].astype(np.intp)

@@ -123,7 +123,7 @@ def test_the_way_of_a_short_pause_is_no_speed_to_go_on_with(
     """Pause and resume, each before or behind the fix of its second, or with the first fix a second later."""
     table, t, east = athlete(Sport.RUN), 0, 0.0
 
-    def goes_on() -> dict[str, Estimate]:
+    def goes_on() -> Estimates:
         return step(table, t, gnss=[fix(t, east, speed_mps=3.0 if doppler else np.nan)])
 
     goes_on()

@@ -9,7 +9,7 @@ from fusion.athletes import Athletes
 from fusion.kalman import Floats
 from fusion.measurements import Measurements, Source, Sport
 from fusion.models import plane
-from tests.support.athlete_table import START_NS, athlete, fix, second, step
+from tests.support.athlete_table import START_NS, Told, athlete, fix, second, step
 
 ROWS = 12
 PER_LON_M, PER_LAT_M = (one[0] for one in plane.metres_per_degree(np.array([46.0])))
@@ -193,9 +193,10 @@ def test_a_slow_way_without_told_steps_is_no_rest(also: str) -> None:
     """A pram: hands at rest. The filter's speed, which a rest holds at zero, is no witness."""
     table, mps = athlete(Sport.WALK), 0.4
     for t in range(1, 361):
-        more = {"speeds": [(t, mps, int(Source.FOOT))]} if also == "pod" else {}
+        more: dict[str, list[Told]] = {"speeds": [(t, mps, int(Source.FOOT))]} if also == "pod" else {}
         more |= {"windows": second(t, steps=1, interval_s=1.0)} if also == "steps" and t > 60 else {}
-        told = step(table, t, gnss=[fix(t, mps * max(t - 60, 0))], cadence=[(t, np.nan, 0.0)], **more)
+        more |= {"gnss": [fix(t, mps * max(t - 60, 0))], "cadence": [(t, np.nan, 0.0)]}
+        told = step(table, t, row=0, device=0, **more)
     found = table.end(0, START_NS + 360 * 10**9).values["distance_m"]
     assert told["distance"].value[0] == pytest.approx(120.0, abs=6.0)
     assert found == pytest.approx(120.0, abs=6.0)
