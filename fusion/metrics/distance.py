@@ -27,7 +27,7 @@ EDGE_S = 8.0  # from a resume to the first fix: its speed speaks for that long
 CHORD_SHARE = 0.1  # one sigma of a straight line across a hole, of its length
 BEND_SHARE = 0.05  # the same where steps or turns tell the way too,
 BEND_MEAN = 0.01  # by which the way is longer then, at least
-LEAVING_SHARE = 0.3  # one sigma of the way by which a rest is known to be over
+LEAVING_SHARE = 0.3  # one sigma of the way by which a rest is known to be over, or a pause
 NOISE_SHARE = 0.5  # one sigma of a track's length, of what noise may have added
 TRACK_SHARE = 0.002  # one sigma of a track's length, of what it cannot know of itself
 ENDS_SHARE = 0.7  # the same, of the stated accuracy: what both ends are wrong by along the way
@@ -65,6 +65,7 @@ FIELDS: list[tuple[Any, ...]] = [
     ("path_source", np.int32),
     ("path_fills", np.int8),  # fixes are missing and the path fills in
     ("track_doppler_mps", np.float64),  # of the fix before
+    ("track_first", np.int8),  # that was the first one behind a pause, and told no speed
 ]
 TOTALS = tuple(name for name, *_ in FIELDS)
 
@@ -78,21 +79,26 @@ def from_fixes(state: Table, step: position.Step) -> Floats:
     if not len(rows):
         return np.zeros(0)
     counted, span = step.counted, step.span_s
-    before = np.where(step.speed_before_mps < position.STILL_MPS, 0.0, step.speed_before_mps)
     now = np.where(step.speed_mps < position.STILL_MPS, 0.0, step.speed_mps)
+    before = np.where(step.speed_before_mps < position.STILL_MPS, 0.0, step.speed_before_mps)
+    known = _edge_before(state, step, before)
+    # The first fix behind a pause tells no speed, but for Doppler: that of the second one speaks for it.
+    second = step.joined & (state["track_first"][rows] != 0)
+    before = np.where(second, now, before)
     filled = state["path_fills"][rows] != 0
     arc = 0.5 * (before + now) * span
     joined = counted & step.joined
     left = np.where(counted, step.left_m, 0.0)
     added = np.where(joined, arc, 0.0) + left
     # A total does not fall: what was counted while the athlete rested already is kept back from what comes.
-    owed = state["dist_owed_m"][rows] + np.where(counted, step.over_m, 0.0)
+    over = np.where(counted, step.over_m, 0.0) + np.where(joined, known, 0.0)
+    owed = state["dist_owed_m"][rows] + over
     paid = np.minimum(added, owed)
     state["dist_owed_m"][rows] = owed - paid
     state["dist_filter_m"][rows] += added - paid
     state["dist_arcs_m"][rows] += added
     state["dist_left_m"][rows] += left
-    state["dist_over_m"][rows] += np.where(counted, step.over_m, 0.0)
+    state["dist_over_m"][rows] += over
     # Noise alone goes sqrt(pi / 2) of its sigma on each axis; across a way it adds in square.
     way = np.sqrt(np.maximum(arc * arc - 0.5 * np.pi * step.noise_m2, 0.0))
     state["dist_noise_m"][rows] += np.where(joined, arc - way, 0.0)
@@ -120,6 +126,9 @@ def from_fixes(state: Table, step: position.Step) -> Floats:
     if apart.any():
         line = _across(state, step, apart, span, now)
         between = np.where(line, step.chord_m, between)
+    state["track_first"][rows] = _first(state, step, apart) & (state["pos_fixes"][rows] == 1)
+    if second.any():
+        _add_edge_behind(state, step, counted & second, now)
     for name in ("path_mark", "path_fix"):
         state[f"{name}_m"][rows] = state["path_m"][rows]
         state[f"{name}_sigma_m"][rows] = state["path_sigma_m"][rows]
@@ -147,6 +156,31 @@ def _across(state: Table, step: position.Step, use: Mask, span: Floats, now: Flo
     state["dist_fill_sigma_m"][rows] += CHORD_SHARE * metres
     state["dist_fill_source"][rows] = np.where(metres > 0.0, Source.GNSS, state["dist_fill_source"][rows])
     return line
+
+
+def _first(state: Table, step: position.Step, apart: Mask) -> Mask:
+    """Return which fixes are the first ones behind a pause and tell no speed, (n,)."""
+    resume_ns = state["resume_ns"][step.rows]
+    first: Mask = apart & (step.before_ns < resume_ns) & np.isnan(step.doppler_mps)
+    return first & (resume_ns > state["start_ns"][step.rows])
+
+
+def _edge_before(state: Table, step: position.Step, before: Floats) -> Floats:
+    """Return what `add_edge` has told already of the way to a fix that is heard behind its pause, m, (n,)."""
+    pause_ns = state["pause_ns"][step.rows]
+    paused = pause_ns != timer.NEVER_NS
+    from_s, to_s = (np.where(paused, pause_ns - t_ns, 0) * 1e-9 for t_ns in (step.before_ns, step.t_ns))
+    told_s = np.minimum(from_s, EDGE_S) - np.minimum(to_s, EDGE_S)
+    return np.where(paused, np.maximum(told_s, 0.0) * before, 0.0)
+
+
+def _add_edge_behind(state: Table, step: position.Step, use: Mask, now: Floats) -> None:
+    """Add what lies between a resume and the first fix behind it, now that the second one tells the speed."""
+    rows = step.rows
+    since_s = np.maximum(step.before_ns - state["resume_ns"][rows], 0) * 1e-9
+    metres = np.where(use, np.minimum(since_s, EDGE_S) * now, 0.0)
+    state["dist_fill_m"][rows] += metres
+    state["dist_fill_sigma_m"][rows] += LEAVING_SHARE * metres
 
 
 def from_path(s: Fields, t_ns: timer.Times, metres: Floats, share: Any, source: Any, use: Any = True) -> None:

@@ -63,7 +63,8 @@ STILL_MPS = 0.3  # Doppler speed below this says: standing
 ON_FOOT = np.array([sport in (Sport.RUN, Sport.WALK, Sport.HIKE) for sport in Sport])
 STEERING_MPS = 0.8  # below this estimated speed the direction of travel is not known well enough
 SPEED_MAX_MPS = 70.0  # no athlete is faster; a step between fixes that is, is a jump
-GAP_S = 30.0  # the filter starts anew after a longer silence
+GAP_S = 30.0  # the filter starts anew after a longer silence,
+PAUSE_GAP_S = 5.0  # or one this long of which a part is a pause
 SETTLED_FIXES = 3
 EAST, NORTH = ((0, None),), ((1, None),)
 FIX_GATE = Gate(inflate=12.0, reject=150.0)  # for two components
@@ -255,7 +256,8 @@ def _noise(state: Table, now: _Round) -> _Noise:
     """Return the noise of fixes: a share of what is stated, or what was learnt of it where that is more."""
     rows, dt_s, accuracy = now.rows, now.dt_s, now.accuracy
     watched = _quiet(now.doppler) & (now.gap_s <= GAP_S) & ~_driven(state, rows, now.t_ns)
-    left = rest.absorb(state, rows, now.t_ns, dt_s, now.z, accuracy, watched)
+    stepless = _stepless(state, rows, now)
+    left = rest.absorb(state, rows, now.t_ns, dt_s, now.z, accuracy, watched, stepless)
     white, slow = rest.learnt_noise(state, rows)
     learnt = np.maximum(white, scatter.of(state, rows, now.doppler, now.gap_s))
     R = np.maximum(fix_noise(accuracy, dt_s), np.minimum(learnt, accuracy * accuracy))
@@ -274,7 +276,7 @@ def _filtered(state: Table, now: _Round, noise: _Noise, x: Floats, P: Floats) ->
     used = state["pos_fixes"][rows]
     limit = np.where(used < SETTLED_FIXES, 1, REJECTS_MAX)
     # Who has left a rest: the filter still stands where they rested.
-    anew = (used == 0) | (now.gap_s > GAP_S) | (rejects >= limit) | noise.left
+    anew = (used == 0) | (now.gap_s > GAP_S) | (rejects >= limit) | noise.left | _across_pause(state, now)
     if anew.any():
         fresh_x, fresh_P = _fresh(now.z, m, doppler, now.accuracy)
         x, P = np.where(anew, fresh_x, x), np.where(anew, fresh_P, P)
@@ -387,20 +389,33 @@ def _driven(state: Table, rows: timer.Rows, t_ns: timer.Times) -> Mask:
     return driven
 
 
+def _stepless(state: Table, rows: timer.Rows, now: _Round) -> Mask:
+    """Return whose cadence is told as zero, on foot and where no Doppler speed is told, (n,)."""
+    fresh = now.t_ns - state["cadence_spm_ns"][rows] <= fixes.LATE_NS
+    on_foot, untold = ON_FOOT[state["sport"][rows]], np.isnan(now.doppler)
+    stepless: Mask = fresh & (state["cadence_spm"][rows] == 0.0) & on_foot & untold
+    return stepless
+
+
+def _across_pause(state: Table, now: _Round) -> Mask:
+    """Return whose fixes leave out a pause: the way in it, over its time, is no speed to go on with, (n,)."""
+    stood = (state["pause_ns"][now.rows] != timer.NEVER_NS) | (now.before_ns < state["resume_ns"][now.rows])
+    across: Mask = (state["open"][now.rows] != 0) & stood & (now.gap_s > PAUSE_GAP_S)
+    return across
+
+
 def _at_rest(
     state: Table, rows: timer.Rows, t_ns: timer.Times, x: Floats, P: Floats, doppler: Floats, use: Mask
 ) -> tuple[Floats, Floats, Mask]:
     """Zero velocity where the body's own sensors or the fixes say that it stands; also return where.
 
     Those who go on foot and are still go nowhere, whatever the fixes. In another sport, and where Doppler
-    speed is told, the filter may object. So it may where only no step is told: hands may be at rest.
+    speed is told, the filter may object.
     """
     fresh = np.abs(t_ns - state["still_t_ns"][rows]) <= fixes.LATE_NS
     still = fresh & (state["still"][rows] != 0)
-    untold, quiet, on_foot = np.isnan(doppler), _quiet(doppler), ON_FOOT[state["sport"][rows]]
-    rests = (quiet & (state["rest"][rows] != 0)) | (still & untold & on_foot)
-    stepless = (state["cadence_spm"][rows] == 0.0) & (t_ns - state["cadence_spm_ns"][rows] <= fixes.LATE_NS)
-    rests |= stepless & untold & on_foot & (speed_of(x) < rest.SLOW_MPS)
+    untold, quiet = np.isnan(doppler), _quiet(doppler)
+    rests = (quiet & (state["rest"][rows] != 0)) | (still & untold & ON_FOOT[state["sport"][rows]])
     use = use & (rests | (still & (speed_of(x) < 1.0)))
     if use.any():
         R = np.full(len(rows), 0.01)

@@ -14,6 +14,10 @@ correlation time) give the bends d[i] - d[i-1] the variance c0 = 2 q dt + 6 w2 a
 neighbours c1 = -q dt - 4 w2. Bends of one sign, as in a curve, are neither. A receiver that smooths its
 fixes has little of both: then nothing is taken for rest here that the filter's own speed does not tell.
 
+Where no step is told either, an athlete on foot rests too when the newest 4 blocks, and the newest 8, lie so
+close together that who went so far in that time would be slower than what counts as standing. That is of the
+fixes alone, not of the filter, whose speed a rest holds at zero.
+
 A rest is known late, and its end too. So each verdict also tells what of the track was rest already, and how
 far the athlete has come since.
 """
@@ -31,6 +35,7 @@ WINDOWS = (8, 12, 16, 24, 32)  # blocks
 NEWEST = (4, 8)  # blocks by which an end is noticed
 BLOCKS = WINDOWS[-1]
 SLOW_MPS = 0.5  # the slowest walk
+STANDING_MPS = 0.3  # slower is no way, where no step is told
 CHANCE = 3.0  # sigmas that noise goes by itself
 SURE_BLOCKS = 5  # over which a way is sure that Doppler speed denies
 CERTAIN = 1.5  # sigmas by which noise may have shortened a walk
@@ -42,6 +47,7 @@ MEMORY = 100.0  # fixes from which noise is learnt
 
 FIELDS: list[tuple[Any, ...]] = [
     ("rest", np.int8),  # blocks for which the fixes have said that the athlete stands; 0: they do not
+    ("rest_stepless", np.int8),  # it is for want of steps that they do
     ("rest_fixes", np.int32),  # that noise was learnt from
     ("rest_z_m", np.float64, (2,)),  # the newest fix,
     ("rest_step_m", np.float64, (2,)),  # the step to it,
@@ -79,22 +85,26 @@ def absorb(
     z: Floats,
     accuracy_m: Floats,
     use: Mask,
+    stepless: Mask,
 ) -> Mask:
     """Take in a round's fixes, (2, n) m, where ``use``; where not, forget those before.
 
+    ``stepless``: no step is told of them, and on foot.
     Returns whether an athlete who rested is known not to rest any more, (n,).
     """
     rested: Mask = state["rest"][rows] != 0
     if not use.any() and not state["rest_fixes"][rows].any():
         return rested
-    for name in ("rest", "rest_blocks", "rest_fixes"):
+    for name in ("rest", "rest_stepless", "rest_blocks", "rest_fixes"):
         state[name][rows[~use]] = 0
     state["rest_sum"][rows[~use]] = 0.0
     _learn(state, rows[use], dt_s[use], z[:, use], accuracy_m[use])
     empty = state["rest_sum"][rows, 3] == 0.0
-    full = use & ~empty & (t_ns - state["rest_block_ns"][rows] >= BLOCK_NS)
+    # The first step ends a rest for want of steps at once.
+    steps = (state["rest_stepless"][rows] != 0) & ~stepless
+    full = use & ~empty & ((t_ns - state["rest_block_ns"][rows] >= BLOCK_NS) | steps)
     if full.any():
-        _push(state, rows[full], t_ns[full], z[:, full])
+        _push(state, rows[full], t_ns[full], z[:, full], stepless[full])
     begins = use & (empty | full)
     state["rest_sum"][rows[begins]] = 0.0
     state["rest_block_ns"][rows[begins]] = t_ns[begins]
@@ -156,7 +166,7 @@ def learnt_noise(state: Table, rows: timer.Rows) -> tuple[Floats, Floats]:
     return white, slow
 
 
-def _push(state: Table, rows: timer.Rows, t_ns: timer.Times, z: Floats) -> None:
+def _push(state: Table, rows: timer.Rows, t_ns: timer.Times, z: Floats, stepless: Mask) -> None:
     """Close the blocks that are full, and judge."""
     sums = state["rest_sum"][rows]
     lasted_s = (t_ns - state["rest_block_ns"][rows]) * 1e-9
@@ -179,6 +189,11 @@ def _push(state: Table, rows: timer.Rows, t_ns: timer.Times, z: Floats) -> None:
     for window in NEWEST:
         went, noise, _ = _moved(e, n, t_s, slow, white, window)
         since_m = np.where(went <= CHANCE * noise, since_m, np.inf)
+    near = stepless & (blocks >= NEWEST[-1])
+    for window in NEWEST:
+        near &= _near(e, n, t_s, window)
+    state["rest_stepless"][rows] = near
+    since_m = np.where(near, np.minimum(since_m, state["rest_way_m"][rows, -NEWEST[0]]), since_m)
     rests, rested = np.isfinite(since_m), state["rest"][rows].astype(np.intp)
     state["rest"][rows] = np.where(rests, np.minimum(rested + 1, BLOCKS), 0)
     # Who leaves has left since the newest blocks, or since the rest began.
@@ -203,6 +218,19 @@ def _moved(
     return went, np.sqrt(2.0 * variance), lasted_s
 
 
+def _near(e: Floats, n: Floats, t_s: Floats, window: int) -> Mask:
+    """Return whether the newest blocks lie no further apart than who stands would go, (rows,)."""
+    near: Mask = _extent(e, n, window) < STANDING_MPS * (t_s[:, -1] - t_s[:, -window])
+    return near
+
+
+def _extent(e: Floats, n: Floats, window: int) -> Floats:
+    """Return the diagonal of the box around the newest blocks, m, (rows,)."""
+    sides = ((axis[:, -window:].max(axis=1) - axis[:, -window:].min(axis=1)) for axis in (e, n))
+    extent: Floats = np.hypot(*sides)
+    return extent
+
+
 def _stands(
     e: Floats, n: Floats, t_s: Floats, slow: Floats, white: Floats, count: Floats, window: int
 ) -> Mask:
@@ -216,7 +244,6 @@ def _stands(
     # Noise that was learnt too large must not make a walk too short to be seen.
     share = np.minimum(steps / np.maximum(expected, 1e-9), 1.0)
     went, noise, _ = _moved(e, n, t_s, slow * share, white * share, window)
-    extent = np.hypot(e.max(axis=1) - e.min(axis=1), n.max(axis=1) - n.min(axis=1))
     stands: Mask = (steps <= UNLIKE * expected) & (went <= CHANCE * noise)
-    stands &= extent + CERTAIN * noise / np.sqrt(2.0) < SLOW_MPS * lasted_s
+    stands &= _extent(e, n, window) + CERTAIN * noise / np.sqrt(2.0) < SLOW_MPS * lasted_s
     return stands

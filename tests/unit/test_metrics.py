@@ -113,6 +113,56 @@ def test_what_lies_in_a_pause_is_no_way_whichever_of_fix_and_resume_is_heard_fir
     assert summary.values["distance_m"] == pytest.approx(600.0, abs=3.0)
 
 
+@pytest.mark.parametrize("doppler", [True, False])
+@pytest.mark.parametrize(("lasts_s", "aside_m"), [(8, -24.0), (25, 250.0)])
+@pytest.mark.parametrize("pause", ["told", "fix"])
+@pytest.mark.parametrize("resume", ["told", "fix", "alone"])
+def test_the_way_of_a_short_pause_is_no_speed_to_go_on_with(
+    pause: str, resume: str, lasts_s: int, aside_m: float, doppler: bool
+) -> None:
+    """Pause and resume, each before or behind the fix of its second, or with the first fix a second later."""
+    table, t, east = athlete(Sport.RUN), 0, 0.0
+
+    def goes_on() -> Estimates:
+        return step(table, t, gnss=[fix(t, east, speed_mps=3.0 if doppler else np.nan)])
+
+    goes_on()
+    for _ in range(3):
+        for second_no in range(1, 31):
+            t, east = t + 1, east + 3.0
+            if second_no < 30 or pause == "fix":
+                goes_on()
+        table.pause(0, START_NS + t * 10**9)
+        if pause == "told":
+            goes_on()
+        t, east = t + lasts_s, east + aside_m
+        if resume == "fix":
+            goes_on()
+        table.resume(0, START_NS + t * 10**9)
+        if resume == "told":
+            goes_on()
+    for _ in range(30):
+        t, east = t + 1, east + 3.0
+        told = goes_on()["distance"]
+    summary = table.end(0, START_NS + t * 10**9)
+    assert told.value[0] == pytest.approx(360.0, abs=2.5)
+    assert abs(told.value[0] - 360.0) < told.sigma[0] < 10.0
+    assert summary.values["distance_m"] == pytest.approx(360.0, abs=2.5)
+
+
+@pytest.mark.parametrize("stands_s", [1, 4])
+def test_who_stands_behind_a_pause_goes_nowhere(stands_s: int) -> None:
+    """The second fix tells the speed from the resume on: none."""
+    table = athlete(Sport.RUN)
+    list(run_east(table, range(101)))
+    before_m = table.totals(0)["distance_m"]
+    table.pause(0, START_NS + 100 * 10**9)
+    table.resume(0, START_NS + 160 * 10**9)
+    for t in range(160 + stands_s, 190):
+        result = step(table, t, gnss=[fix(t, 300.0)])
+    assert result["distance"].value[0] == pytest.approx(before_m, abs=0.5)
+
+
 def test_a_fix_that_was_stored_long_ago_and_its_repetition_start_no_track() -> None:
     table = athlete()
     step(table, 100.0, gnss=[fix(0.0, -5_000.0)])

@@ -9,7 +9,7 @@ from fusion.athletes import Athletes
 from fusion.kalman import Floats
 from fusion.measurements import Measurements, Source, Sport
 from fusion.models import plane
-from tests.support.athlete_table import START_NS, athlete, fix, second, step
+from tests.support.athlete_table import START_NS, Told, athlete, fix, second, step
 
 ROWS = 12
 PER_LON_M, PER_LAT_M = (one[0] for one in plane.metres_per_degree(np.array([46.0])))
@@ -186,6 +186,46 @@ def test_who_steps_not_and_hardly_moves_stands_and_who_moves_without_steps_goes(
     found = table.end(0, START_NS + 300 * 10**9).values["distance_m"]
     assert told.value[0] == pytest.approx(expected_m, rel=0.05, abs=12.0)
     assert found == pytest.approx(expected_m, rel=0.03, abs=12.0)
+
+
+@pytest.mark.parametrize("also", ["nothing", "pod", "steps"])
+def test_a_slow_way_without_told_steps_is_no_rest(also: str) -> None:
+    """A pram: hands at rest. The filter's speed, which a rest holds at zero, is no witness."""
+    table, mps = athlete(Sport.WALK), 0.4
+    for t in range(1, 361):
+        more: dict[str, list[Told]] = {"speeds": [(t, mps, int(Source.FOOT))]} if also == "pod" else {}
+        more |= {"windows": second(t, steps=1, interval_s=1.0)} if also == "steps" and t > 60 else {}
+        more |= {"gnss": [fix(t, mps * max(t - 60, 0))], "cadence": [(t, np.nan, 0.0)]}
+        told = step(table, t, row=0, device=0, **more)
+    found = table.end(0, START_NS + 360 * 10**9).values["distance_m"]
+    assert told["distance"].value[0] == pytest.approx(120.0, abs=6.0)
+    assert found == pytest.approx(120.0, abs=6.0)
+
+
+@pytest.mark.parametrize(("mps", "sigma_m"), [(0.8, 2.0), (1.2, 3.0)])
+def test_among_noise_a_cadence_of_zero_takes_no_way_away(mps: float, sigma_m: float) -> None:
+    rng = np.random.default_rng(31)
+    tables, told = [athlete(Sport.WALK) for _ in range(2)], {}
+    error_m = 0.0
+    for t in range(1, 301):
+        error_m = 0.9 * error_m + np.sqrt(1.0 - 0.9**2) * sigma_m * rng.normal()
+        for spm, table in zip((np.nan, 0.0), tables, strict=True):
+            told[spm] = step(table, t, gnss=[fix(t, mps * t + error_m)], cadence=[(t, np.nan, spm)])
+    silent, stepless = (each["distance"].value[0] for each in told.values())
+    assert stepless == pytest.approx(silent, rel=0.05)
+
+
+def test_the_first_step_ends_a_rest_for_want_of_steps_and_nothing_of_the_way_is_lost() -> None:
+    table = athlete(Sport.RUN)
+    for t in range(121):
+        step(table, t, gnss=[fix(t, 2.0 * np.sin(2.0 * np.pi * t / 60.0))], cadence=[(t, np.nan, 0.0)])
+    assert table.state["rest_stepless"][0] == 1
+    for t in range(121, 221):
+        told = step(table, t, gnss=[fix(t, 3.0 * (t - 120))], cadence=[(t, np.nan, 160.0)])
+        if t > 124:
+            assert told["speed"].value[0] > 2.0
+    assert told["distance"].value[0] == pytest.approx(300.0, abs=8.0)
+    assert table.end(0, START_NS + 220 * 10**9).values["distance_m"] == pytest.approx(300.0, abs=8.0)
 
 
 def test_who_turns_a_wheel_does_not_rest() -> None:
