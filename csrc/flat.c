@@ -1,9 +1,9 @@
 /* flat.c: flat JSON objects of numbers, {"t":1790000000000000000,"bpm":61.5}, into columns.
  *
  * RFC 8259. Only what is plain is read: an object of known members, each told once, whose values are numbers,
- * true, false or null, within their ranges, and whose decimals are exact (see decimal). Of all else nothing
- * is said but that it is not plain: whether it is right, and if not why, the caller's full parser tells. So
- * what is read here has the very value that the full parser would give.
+ * true, false or null, within their ranges, or a short list of numbers, and whose decimals are exact (see
+ * decimal). Of all else nothing is said but that it is not plain: whether it is right, and if not why, the
+ * caller's full parser tells. So what is read here has the very value that the full parser would give.
  */
 #include <math.h>
 #include <string.h>
@@ -154,6 +154,11 @@ static int take_u32(cursor *c, uint32_t *value)
     return 1;
 }
 
+static int is_within(const kf_flat_field *field, double value)
+{
+    return value <= field->most && (field->above ? value > field->least : value >= field->least);
+}
+
 static int take_value(cursor *c, const kf_flat_field *field, double *value)
 {
     number n;
@@ -164,8 +169,27 @@ static int take_value(cursor *c, const kf_flat_field *field, double *value)
         *value = yes;
         return yes || take_word(c, "false");
     }
-    return take_number(c, &n) && decimal(&n, value) && *value <= field->most &&
-           (field->above ? *value > field->least : *value >= field->least);
+    return take_number(c, &n) && decimal(&n, value) && is_within(field, *value);
+}
+
+static int take_list(cursor *c, const kf_flat_field *field, kf_flat *out)
+{
+    number n;
+
+    if (!take(c, '['))
+        return 0;
+    skip_blanks(c);
+    if (take(c, ']'))
+        return 1;
+    do {
+        skip_blanks(c);
+        if (out->list_count == KF_FLAT_LIST || !take_number(c, &n) ||
+            !decimal(&n, &out->list[out->list_count]) || !is_within(field, out->list[out->list_count]))
+            return 0;
+        out->list_count++;
+        skip_blanks(c);
+    } while (take(c, ','));
+    return take(c, ']');
 }
 
 static int is_name(const uint8_t *name, size_t length, const char *other)
@@ -204,12 +228,15 @@ static int take_member(cursor *c, const kf_flat_kind *kind, kf_flat *out, uint32
                          : is_name(name, length, "boot") ? KF_FLAT_BOOT
                          : is_name(name, length, "seq")  ? KF_FLAT_SEQ
                                                          : 0;
+    const int is_list = kind->list.length == length && memcmp(kind->list.name, name, length) == 0;
     const uint32_t field = own ? KF_FLAT_FIELDS : field_of(kind, name, length);
     const uint32_t bit = own ? own : (uint32_t)KF_FLAT_FIRST << field;
 
-    if ((!own && field == KF_FLAT_FIELDS) || (*seen & bit))
+    if ((!own && !is_list && field == KF_FLAT_FIELDS) || (*seen & bit))
         return 0;
     *seen |= bit;
+    if (is_list)
+        return take_list(c, &kind->list, out);
     if (take_word(c, "null"))
         return own || !kind->fields[field].required;
     out->told |= bit;

@@ -1,5 +1,6 @@
 """What a tick brought, on its way to the core: one ragged batch of IMU packets, and events in their order."""
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -146,6 +147,7 @@ class Batch:
         messages: Records,
         first: int,
         links: Records,
+        devices: Sequence[Device],
     ) -> None:
         """Append plain low-rate messages of known devices, as they came in a stretch.
 
@@ -158,6 +160,8 @@ class Batch:
         first : int
             Number of the stretch's first message.
         links : (devices,) LINK
+        devices : sequence of Device
+            By row.
         """
         frames = stretch.frames.take(places)
         told = messages["told"]
@@ -171,11 +175,11 @@ class Batch:
         records = np.zeros((len(frames), RECORD_BYTES), np.uint8)
         for kind in np.flatnonzero(np.bincount(frames["kind"])).tolist():
             own = np.flatnonzero(frames["kind"] == kind)
-            theirs = links.take(frames["device"][own])
-            values = messages["values"][own]
-            found = conversion.measured(kind, values, theirs)
+            rows, told_own = frames["device"][own], messages.take(own)
+            theirs = links.take(rows)
+            found = conversion.measured(kind, told_own, rows, theirs, devices)
             records[own, : found.records.itemsize] = found.records.view(np.uint8).reshape(len(own), -1)
-            events["athlete"][own], events["stream"][own] = theirs["athlete"], streams_of(kind, values)
+            events["athlete"][own], events["stream"][own] = theirs["athlete"], streams_of(kind, told_own)
             events["index"][own] = np.where(found.holds, own, NONE)
             events["measures"][own] = np.where(found.holds, found.place, 0)
         self._columns.append((records, events))

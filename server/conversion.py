@@ -4,7 +4,8 @@ Readings that say of themselves that they hold nothing (a strap without contact,
 measurement: a model that hears nothing widens its sigma, which is the truth.
 """
 
-from math import radians
+from collections.abc import Sequence
+from math import isnan, radians
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from fusion._core import lib
 from fusion.intervals import Cleaner
 from fusion.measurements import BARO, CADENCE, DTYPES, GNSS, HEART_RATE, POWER, SPEED, Records, Source
-from server.codecs.flat import STRUCTS, fields
+from server.codecs.flat import STRUCTS, TIMED, fields
 from server.messages import Baro, Cadence, Foot, Gnss, HeartRate, Packet, Power, Wheel
 from server.registry import STEP_RANK, Device
 from server.schedule import Item
@@ -58,18 +59,23 @@ def _heart_rate(packet: HeartRate, device: Device) -> Item | None:
     sigma_bpm, source = (OPTICAL_SIGMA_BPM, Source.OPTICAL) if optical else (STRAP_SIGMA_BPM, Source.STRAP)
     bpm, lag_s = packet.bpm, NAN
     if packet.rr_ms:
-        if device.cleaner is None:
-            device.cleaner = Cleaner()
         assert not isinstance(packet.t, str), "codecs read decimal strings"
-        rate = device.cleaner.rate(packet.rr_ms, packet.t)
-        if rate is not None:
-            bpm, lag_s = rate.bpm, rate.lag_s
-            sigma_bpm = max(rate.sigma_bpm, sigma_bpm) if optical else rate.sigma_bpm
-        elif not bpm:
-            bpm = 60_000.0 * len(packet.rr_ms) / sum(packet.rr_ms)
+        bpm, beats_sigma_bpm, lag_s = _of_beats(device, bpm or 0.0, packet.rr_ms, packet.t)
+        if not isnan(beats_sigma_bpm):
+            sigma_bpm = max(beats_sigma_bpm, sigma_bpm) if optical else beats_sigma_bpm
     if not bpm:
         return None
     return Item(_HEART_RATE, (device.athlete.row, 0, device.number, bpm, sigma_bpm, source, lag_s))
+
+
+def _of_beats(device: Device, bpm: float, rr_ms: list[float], t_ns: int | None) -> tuple[float, float, float]:
+    """Return the rate that intervals tell beside ``bpm``, 0: none; its sigma and lag, NaN where not known."""
+    if device.cleaner is None:
+        device.cleaner = Cleaner()
+    rate = device.cleaner.rate(rr_ms, t_ns)
+    if rate is not None:
+        return rate.bpm, rate.sigma_bpm, rate.lag_s
+    return bpm or 60_000.0 * len(rr_ms) / sum(rr_ms), NAN, NAN
 
 
 def _fix(packet: Gnss) -> tuple[float, ...]:
@@ -97,18 +103,25 @@ class Measured(NamedTuple):
     holds: NDArray[np.bool_]  # (n,) False: nothing, for all that its record says
 
 
-def measured(kind: int, values: NDArray[np.float64], links: Records) -> Measured:
+def measured(
+    kind: int, messages: Records, rows: NDArray[np.intp], links: Records, devices: Sequence[Device]
+) -> Measured:
     """Return what plain messages of a kind measured: what `measurement` gives for each of them.
 
     Parameters
     ----------
     kind : int
         A key of `server.codecs.flat.STRUCTS`.
-    values : (n, KF_FLAT_FIELDS)
-        What they tell, NaN: nothing.
+    messages : (n,) FLAT
+        Plain ones, in the order of arrival.
+    rows : (n,) intp
+        Of their devices.
     links : (n,) LINK
         Of their devices.
+    devices : sequence of Device
+        All, by row: intervals between beats are cleaned by what their device told before.
     """
+    values = messages["values"]
     told = {name: values[:, place] for name, place in fields(STRUCTS[kind]).items()}
     index = _INDICES[kind]
     records = np.zeros(len(values), DTYPES[index])
@@ -118,13 +131,27 @@ def measured(kind: int, values: NDArray[np.float64], links: Records) -> Measured
     if kind == lib.KF_TOPIC_HR:
         at_wrist = links["rank"] == STEP_RANK["wrist"]
         optical = np.where(np.isnan(told["optical"]), at_wrist, told["optical"] != 0)
+        bpm, sigma_bpm = told["bpm"].copy(), np.where(optical, OPTICAL_SIGMA_BPM, STRAP_SIGMA_BPM)
+        lag_s = np.full(len(values), NAN)
+        touches = told["contact"] != 0
+        beating = np.flatnonzero(touches & (messages["list_count"] > 0))
+        lists, counts = messages["list"][beating].tolist(), messages["list_count"][beating].tolist()
+        stamps, timed = messages["t_ns"][beating].tolist(), (messages["told"][beating] & TIMED).tolist()
+        beside = np.nan_to_num(bpm[beating]).tolist()
+        for i, place in enumerate(beating.tolist()):
+            bpm[place], beats_sigma_bpm, lag_s[place] = _of_beats(
+                devices[rows[place]], beside[i], lists[i][: counts[i]], stamps[i] if timed[i] else None
+            )
+            if not isnan(beats_sigma_bpm):
+                least_bpm = sigma_bpm[place] if optical[place] else 0.0
+                sigma_bpm[place] = max(beats_sigma_bpm, least_bpm)
         columns = {
-            "bpm": told["bpm"],
-            "sigma_bpm": np.where(optical, OPTICAL_SIGMA_BPM, STRAP_SIGMA_BPM),
+            "bpm": bpm,
+            "sigma_bpm": sigma_bpm,
             "source": np.where(optical, Source.OPTICAL, Source.STRAP),
-            "lag_s": NAN,
+            "lag_s": lag_s,
         }
-        holds = (told["contact"] != 0) & (told["bpm"] > 0)
+        holds = touches & (bpm > 0)
     elif kind == lib.KF_TOPIC_GNSS:
         columns = told | {"course_rad": np.radians(told["course_deg"])}
         columns |= {"lat_deg": told["lat"], "lon_deg": told["lon"]}

@@ -250,7 +250,8 @@ class Ingest:
             taken = np.flatnonzero(verdicts == ADMITTED)
             places, messages = places[taken], messages.take(taken)
         if len(places):
-            self._batch.add_messages(stretch, places, messages, self._number, self._schedule.links)
+            tables = self._schedule.links, self._registry.device_rows
+            self._batch.add_messages(stretch, places, messages, self._number, *tables)
 
     def _message(self, message: Incoming, number: int) -> None:
         self._batch.number = number

@@ -12,6 +12,7 @@
 /* Low-rate messages in columns (flat.c). A kind has numbers and flags by name, each of them in its range. */
 
 #define KF_FLAT_FIELDS 8
+#define KF_FLAT_LIST 8         /* numbers in its list, */
 #define KF_FLAT_BYTES_MAX 1024 /* of a message that is read here */
 
 typedef struct {
@@ -28,6 +29,7 @@ typedef struct {
     uint32_t count; /* 0: messages of this kind are not read here */
     uint32_t reserved;
     kf_flat_field fields[KF_FLAT_FIELDS];
+    kf_flat_field list; /* of numbers, each in its range; length 0: it has none */
 } kf_flat_kind;
 
 /* Bits of told; those of the fields follow each other. */
@@ -42,6 +44,8 @@ typedef struct {
     uint32_t told;
     uint32_t plain;                /* 1: all of it was read; 0: nothing here means anything */
     double values[KF_FLAT_FIELDS]; /* NaN: not told */
+    double list[KF_FLAT_LIST];
+    uint64_t list_count;
 } kf_flat;
 
 /* Read messages that are plain: see flat.c.

@@ -1,7 +1,7 @@
 """Plain low-rate messages in columns: what csrc/flat.c reads, many in one call.
 
-A message is plain where it is one flat JSON object of what its kind has, but for intervals between beats. Its
-values are those that `server.codecs.samples` would give; what is not plain goes there.
+A message is plain where it is one flat JSON object of what its kind has, with at most eight intervals between
+beats. Its values are those that `server.codecs.samples` would give; what is not plain goes there.
 """
 
 from functools import cache
@@ -68,10 +68,15 @@ def read(data: bytes, frames: Records) -> Records:
 
 def _plain(struct: type[Packet]) -> list[Any]:
     """Return the fields of a message that are numbers or flags, as msgspec tells of them."""
+    return [each for each in _fields(struct) if _scalar(each.type) is not None]
+
+
+def _fields(struct: type[Packet]) -> list[Any]:
+    """Return the fields that a message has of its own."""
     common = {each.name for each in msgspec.structs.fields(Sample)}
     info = msgspec.inspect.type_info(struct)
     assert isinstance(info, msgspec.inspect.StructType)
-    return [each for each in info.fields if each.name not in common and _scalar(each.type) is not None]
+    return [each for each in info.fields if each.name not in common]
 
 
 def _scalar(told: Any) -> Any:
@@ -81,9 +86,9 @@ def _scalar(told: Any) -> Any:
     return kind if isinstance(kind, msgspec.inspect.FloatType | msgspec.inspect.BoolType) else None
 
 
-def _field(told: Any) -> dict[str, Any]:
-    kind, name = _scalar(told.type), told.encode_name.encode()
-    field = {"name": list(name), "length": len(name), "required": told.required}
+def _field(encode_name: str, kind: Any, required: bool) -> dict[str, Any]:
+    name = encode_name.encode()
+    field = {"name": list(name), "length": len(name), "required": required}
     if isinstance(kind, msgspec.inspect.BoolType):
         return field | {"is_flag": 1}
     least = kind.ge if kind.ge is not None else kind.gt
@@ -96,8 +101,13 @@ def _field(told: Any) -> dict[str, Any]:
 
 
 def _kind(struct: type[Packet] | None) -> dict[str, Any]:
-    told = [] if struct is None else [_field(each) for each in _plain(struct)]
-    return {"count": len(told), "fields": told}
+    if struct is None:
+        return {"count": 0}
+    told = [_field(each.encode_name, _scalar(each.type), each.required) for each in _plain(struct)]
+    lists = [each for each in _fields(struct) if isinstance(each.type, msgspec.inspect.ListType)]
+    assert len(lists) <= 1, "there is room for one"
+    list_of = [_field(each.encode_name, each.type.item_type, required=False) for each in lists]
+    return {"count": len(told), "fields": told} | ({"list": list_of[0]} if lists else {})
 
 
 _KINDS: Final = ffi.new("kf_flat_kind[]", [_kind(STRUCTS.get(kind)) for kind in range(lib.KF_TOPICS)])

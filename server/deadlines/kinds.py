@@ -5,6 +5,7 @@ from typing import Final, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from fusion.measurements import Records
 from server.codecs.flat import STRUCTS, fields
 from server.messages import (
     Baro,
@@ -54,21 +55,21 @@ def stream_of(packet: Packet) -> int:
     return 0 if place is None else 2 * (place + 1) + may_rest(packet)
 
 
-def streams_of(kind: int, values: NDArray[np.float64]) -> NDArray[np.uint32]:
+def streams_of(kind: int, messages: Records) -> NDArray[np.uint32]:
     """Return what `stream_of` does, of plain messages of a kind, (n,).
 
     Parameters
     ----------
     kind : int
         A key of `server.codecs.flat.STRUCTS`.
-    values : (n, KF_FLAT_FIELDS)
-        What they tell, NaN: nothing.
+    messages : (n,) FLAT
     """
+    values = messages["values"]
     struct = STRUCTS[kind]
     told = {name: values[:, place] for name, place in fields(struct).items()}
     rests = np.zeros(len(values), np.bool_)
     if struct is HeartRate:
-        rests = (told["contact"] == 0) | ~(told["bpm"] > 0)
+        rests = (told["contact"] == 0) | (~(told["bpm"] > 0) & (messages["list_count"] == 0))
     elif struct is Power:
         rests = told["watts"] == 0
     elif struct in (Wheel, Foot):

@@ -4,7 +4,8 @@
 static const kf_flat_kind KINDS[KF_TOPICS] = {
     [KF_TOPIC_HR] = {.count = 2,
                      .fields = {{.name = "bpm", .length = 3, .required = 1, .least = 0, .most = 300},
-                                {.name = "contact", .length = 7, .is_flag = 1}}},
+                                {.name = "contact", .length = 7, .is_flag = 1}},
+                     .list = {.name = "rr_ms", .length = 5, .above = 1, .least = 0, .most = 10000}},
     [KF_TOPIC_POWER] = {.count = 1,
                         .fields = {{.name = "watts", .length = 5, .above = 1, .least = 0, .most = 1e300}}},
 };
@@ -43,6 +44,17 @@ static void a_plain_message_has_its_values(void)
     HOLDS(found.told == (KF_FLAT_T | KF_FLAT_FIRST));
 }
 
+static void a_short_list_is_read(void)
+{
+    kf_flat found = beat("{\"rr_ms\":[ 800.5,790 ],\"bpm\":61}");
+
+    HOLDS(found.plain && found.list_count == 2 && found.list[0] == 800.5 && found.list[1] == 790);
+    found = beat("{\"bpm\":61,\"rr_ms\":[]}");
+    HOLDS(found.plain && found.list_count == 0);
+    found = beat("{\"bpm\":61,\"rr_ms\":[1,2,3,4,5,6,7,8]}");
+    HOLDS(found.plain && found.list_count == 8);
+}
+
 static void what_is_not_plain_is_left_alone(void)
 {
     static const char *const OTHERS[] = {
@@ -73,7 +85,12 @@ static void what_is_not_plain_is_left_alone(void)
         "{\"bpm\":NaN}",
         "{\"bpm\":61,\"bpm\":62}",
         "{\"bpm\":61,\"contact\":1}",
-        "{\"bpm\":61,\"rr_ms\":[]}",
+        "{\"bpm\":61,\"rr_ms\":[0]}",
+        "{\"bpm\":61,\"rr_ms\":null}",
+        "{\"bpm\":61,\"rr_ms\":[800,]}",
+        "{\"bpm\":61,\"rr_ms\":[800",
+        "{\"bpm\":61,\"rr_ms\":[1,2,3,4,5,6,7,8,9]}",
+        "{\"bpm\":61,\"rr_ms\":[[1]]}",
         "{\"bpm\":61,\"t\":1.0}",
         "{\"bpm\":61,\"t\":9223372036854775808}",
         "{\"bpm\":61,\"t\":-9223372036854775809}",
@@ -172,6 +189,7 @@ static void what_came_before_is_known_for_a_while(void)
 int main(void)
 {
     CLAIM(a_plain_message_has_its_values);
+    CLAIM(a_short_list_is_read);
     CLAIM(what_is_not_plain_is_left_alone);
     CLAIM(what_is_cut_off_is_not_plain);
     CLAIM(a_decimal_is_the_nearest_double);

@@ -8,11 +8,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fusion._core import lib
 from server import conversion
 from server.codecs import flat, samples
 from server.deadlines.kinds import stream_of, streams_of
 from server.errors import DecodeError
-from server.messages import Packet
+from server.messages import HeartRate, Packet
 from server.registry import STEP_RANK
 from server.schedule import LINK
 from tests.support.scheduled import OneLane
@@ -40,6 +41,13 @@ counters: st.SearchStrategy[Any] = st.one_of(
 )
 
 
+intervals: st.SearchStrategy[Any] = st.one_of(
+    st.floats(300, 1500).map(lambda x: round(x, 1)),
+    st.integers(300, 1500),
+    st.sampled_from([0, 10_000.5, None]),
+)
+
+
 @st.composite
 def payloads(draw: st.DrawFn, kind: int) -> bytes:
     """A message of a kind, right or nearly, as somebody might write it."""
@@ -47,6 +55,8 @@ def payloads(draw: st.DrawFn, kind: int) -> bytes:
     told = draw(st.dictionaries(st.sampled_from([*flat.fields(flat.STRUCTS[kind])]), numbers))
     told |= {name: draw(numbers) for name in required}
     told |= draw(st.fixed_dictionaries({}, optional={"t": stamps, "boot": counters, "seq": counters}))
+    if kind == lib.KF_TOPIC_HR and draw(st.booleans()):
+        told["rr_ms"] = draw(st.one_of(st.lists(intervals, max_size=9), numbers))
     text = json.dumps(dict(draw(st.permutations(sorted(told.items())))), allow_nan=False)
     text = draw(st.sampled_from([text, text.replace(" ", ""), f" \n{text}\t", text.replace("e", "E")]))
     cut = draw(st.one_of(st.just(len(text)), st.integers(0, len(text))))
@@ -87,6 +97,8 @@ def test_what_is_plain_is_what_the_full_codec_reads(data: st.DataObject) -> None
     assert packet is not None
     for name, place in flat.fields(flat.STRUCTS[kind]).items():
         assert same(found["values"][place], column(getattr(packet, name))), name
+    intervals_ms = found["list"][: found["list_count"]].tolist()
+    assert intervals_ms == list(getattr(packet, "rr_ms", []))
     for name, bit in (("t", flat.TIMED), ("boot", flat.BOOT), ("seq", 4)):
         value = getattr(packet, name)
         assert bool(found["told"] & bit) == (value is not None)
@@ -104,6 +116,8 @@ def test_what_devices_send_is_plain(data: st.DataObject) -> None:
         if name not in ("contact", "optical")
     }
     told = {name: min(value, 20) if name != "pressure_pa" else value for name, value in told.items()}
+    if struct is HeartRate:
+        told["rr_ms"] = data.draw(st.lists(hundredths.map(lambda x: x + 300), max_size=8))
     packet: Packet = msgspec.convert(told | {"t": 1_790_000_000_123_456_789, "seq": 7}, struct)
     assert read(kind, samples.encode(packet))["plain"]
 
@@ -115,12 +129,13 @@ def test_plain_messages_measure_what_they_do_one_by_one(data: st.DataObject, pla
     found, packet = read(kind, payload), full(kind, payload)
     if not found["plain"] or packet is None:
         return
-    device = OneLane().device
-    device.placement = placement
-    values, links = found["values"].reshape(1, -1), np.zeros(1, LINK)
-    links["athlete"], links["number"] = device.athlete.row, device.number
-    links["rank"] = STEP_RANK[device.placement]
-    item, measured = conversion.measurement(packet, device), conversion.measured(kind, values, links)
+    one, other = (OneLane().device for _ in range(2))
+    one.placement = other.placement = placement
+    messages, links = found.reshape(1), np.zeros(1, LINK)
+    links["athlete"], links["number"] = other.athlete.row, other.number
+    links["rank"] = STEP_RANK[placement]
+    item = conversion.measurement(packet, one)
+    measured = conversion.measured(kind, messages, np.zeros(1, np.intp), links, [other])
     assert bool(measured.holds[0]) == (item is not None)
     if item is not None:
         assert measured.place == item.kind
@@ -129,4 +144,4 @@ def test_plain_messages_measure_what_they_do_one_by_one(data: st.DataObject, pla
             measured.records[name].tobytes() == expected[name].tobytes()
             for name in expected.dtype.names or ()
         )
-    assert streams_of(kind, values).tolist() == [stream_of(packet)]
+    assert streams_of(kind, messages).tolist() == [stream_of(packet)]
