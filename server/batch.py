@@ -239,11 +239,11 @@ class Batch:
             at += len(found)
             records.append(found)
             events.append(theirs)
-        in_order = _joined(events)
+        in_order = joined(events)
         if sum(map(bool, map(len, events))) > 1:
             in_order = in_order.take(np.argsort(in_order["message"], kind="stable"))
         motion = np.flatnonzero(in_order["kind"] == _IMU)
-        in_their_order = _joined(packets).take(in_order["index"][motion])
+        in_their_order = joined(packets).take(in_order["index"][motion])
         in_order["index"][motion] = np.arange(len(motion))
         return Packed(self._payload, in_their_order, in_order, np.concatenate(records))
 
@@ -293,7 +293,7 @@ def _rows(tuples: list[tuple[int, ...]], dtype: "np.dtype[np.void]") -> Records:
     return rows
 
 
-def _joined(parts: list[Records]) -> Records:
+def joined(parts: list[Records]) -> Records:
     """Return records of one dtype as one array."""
     joined = np.empty(sum(map(len, parts)), parts[0].dtype)  # to concatenate compares every field's dtype
     at = 0

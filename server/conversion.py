@@ -131,27 +131,11 @@ def measured(
     if kind == lib.KF_TOPIC_HR:
         at_wrist = links["rank"] == STEP_RANK["wrist"]
         optical = np.where(np.isnan(told["optical"]), at_wrist, told["optical"] != 0)
-        bpm, sigma_bpm = told["bpm"].copy(), np.where(optical, OPTICAL_SIGMA_BPM, STRAP_SIGMA_BPM)
-        lag_s = np.full(len(values), NAN)
         touches = told["contact"] != 0
-        beating = np.flatnonzero(touches & (messages["list_count"] > 0))
-        lists, counts = messages["list"][beating].tolist(), messages["list_count"][beating].tolist()
-        stamps, timed = messages["t_ns"][beating].tolist(), (messages["told"][beating] & TIMED).tolist()
-        beside = np.nan_to_num(bpm[beating]).tolist()
-        for i, place in enumerate(beating.tolist()):
-            bpm[place], beats_sigma_bpm, lag_s[place] = _of_beats(
-                devices[rows[place]], beside[i], lists[i][: counts[i]], stamps[i] if timed[i] else None
-            )
-            if not isnan(beats_sigma_bpm):
-                least_bpm = sigma_bpm[place] if optical[place] else 0.0
-                sigma_bpm[place] = max(beats_sigma_bpm, least_bpm)
-        columns = {
-            "bpm": bpm,
-            "sigma_bpm": sigma_bpm,
-            "source": np.where(optical, Source.OPTICAL, Source.STRAP),
-            "lag_s": lag_s,
-        }
-        holds = touches & (bpm > 0)
+        columns = _heart_rates(
+            told["bpm"], optical, touches, messages, [devices[row] for row in rows.tolist()]
+        )
+        holds = touches & (columns["bpm"] > 0)
     elif kind == lib.KF_TOPIC_GNSS:
         columns = told | {"course_rad": np.radians(told["course_deg"])}
         columns |= {"lat_deg": told["lat"], "lon_deg": told["lon"]}
@@ -161,6 +145,29 @@ def measured(
         if name not in ("row", "t_ns", "device"):
             records[name] = columns[name]
     return Measured(index, records, holds)
+
+
+def _heart_rates(
+    told_bpm: NDArray[np.float64],
+    optical: NDArray[np.bool_],
+    touches: NDArray[np.bool_],
+    messages: Records,
+    devices: list[Device],
+) -> dict[str, NDArray[Any]]:
+    """Return what `_heart_rate` does of each message, (n,), whose sensor touches."""
+    bpm, sigma_bpm = told_bpm.copy(), np.where(optical, OPTICAL_SIGMA_BPM, STRAP_SIGMA_BPM)
+    lag_s = np.full(len(bpm), NAN)
+    beating = np.flatnonzero(touches & (messages["list_count"] > 0))
+    lists, counts = messages["list"][beating].tolist(), messages["list_count"][beating].tolist()
+    stamps, timed = messages["t_ns"][beating].tolist(), (messages["told"][beating] & TIMED).tolist()
+    beside_bpm = np.nan_to_num(bpm[beating]).tolist()
+    for i, place in enumerate(beating.tolist()):
+        rr_ms, t_ns = lists[i][: counts[i]], stamps[i] if timed[i] else None
+        bpm[place], beats_sigma_bpm, lag_s[place] = _of_beats(devices[place], beside_bpm[i], rr_ms, t_ns)
+        if not isnan(beats_sigma_bpm):
+            sigma_bpm[place] = max(beats_sigma_bpm, sigma_bpm[place] if optical[place] else 0.0)
+    source = np.where(optical, Source.OPTICAL, Source.STRAP)
+    return {"bpm": bpm, "sigma_bpm": sigma_bpm, "source": source, "lag_s": lag_s}
 
 
 _INDICES = {

@@ -13,8 +13,6 @@ from server.schedule import NONE, Schedule
 SEEN: Final = record("kf_seen")
 ADMITTED: Final = int(lib.KF_ADMITTED)
 FLOODING: Final = int(lib.KF_FLOODING)
-LIMIT_BURST_NS: Final = int(lib.KF_LIMIT_LOW_BURST_NS)
-KEPT: Final = int(lib.KF_SEEN)
 
 _ROOM: Final = 64
 _TIMED, _BOOT, _SEQ = int(lib.KF_FLAT_T), int(lib.KF_FLAT_BOOT), int(lib.KF_FLAT_SEQ)

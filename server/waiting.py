@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fusion._core import ffi, lib
 from fusion.core import PACKET, record
 from fusion.measurements import Records
-from server.batch import Packed, aligned
+from server.batch import Packed, aligned, joined
 from server.schedule import EVENT, RECORD_BYTES
 
 NEVER_NS: Final = 2**63 - 1
@@ -90,7 +90,8 @@ class Waiting:
         """Return what waits and a batch, as one."""
         held = self._held
         offset = aligned(packed.payload, held.payload)
-        packets, events = _joined(held.packets, packed.packets), _joined(held.events, packed.events)
+        packets = joined([held.packets, packed.packets])
+        events = joined([held.events, packed.events])
         count = len(held.packets)
         packets["offset"][:count] += np.uint64(offset)
         events["index"][count:][packed.events["kind"] == lib.KF_EVENT_IMU] += np.uint32(count)
@@ -124,9 +125,3 @@ class Waiting:
         )
         self._out = ffi.new("kf_ordered *", {"order": order, "waiting": waiting})
         self._kept = order, waiting
-
-
-def _joined(first: Records, second: Records) -> Records:
-    """Return two arrays of records as one; numpy alone goes through them field by field."""
-    whole = f"V{first.itemsize}"
-    return np.concatenate([first.view(whole), second.view(whole)]).view(first.dtype)
