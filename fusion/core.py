@@ -192,7 +192,7 @@ class CoreTable:
         """
         if packets.dtype != PACKET or packets.ndim != 1 or not packets.flags.c_contiguous:
             raise TypeError("packets must be a contiguous one-dimensional array of fusion.core.PACKET")
-        capacity = int((packets["length"] // 12).sum())
+        capacity = int(packets["length"].sum()) // 12
         summaries = np.zeros(len(packets), SUMMARY)
         if capacity > len(self._windows):
             self._windows, self._steps = untouched((capacity,), WINDOW), untouched((capacity,), STEP)

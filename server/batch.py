@@ -6,16 +6,17 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion._core import lib
+from fusion._core import ffi, lib
 from fusion.core import PACKET
 from fusion.measurements import DTYPES, Records
 from server import conversion
 from server.codecs import flat
 from server.deadlines.kinds import streams_of
-from server.envelopes import Incoming, Stretch
+from server.envelopes import Incoming
 from server.messages import Birth, Command, Death
 from server.registry import Athlete, Device
 from server.schedule import EVENT, NONE, RECORD_BYTES, Item
+from server.stretch import Stretch
 
 BINARY: Final = int(lib.KF_BINARY)
 ROWS: Final = int(lib.KF_ROWS)
@@ -25,6 +26,8 @@ _STATUS = int(lib.KF_EVENT_STATUS)
 _TIMED, _BOOT, _PONG = int(lib.KF_EVENT_TIMED), int(lib.KF_EVENT_BOOT), int(lib.KF_EVENT_PONG)
 _TRIP_US_MAX = 2**32 - 1
 _ALIGNMENT = int(lib.KF_ALIGNMENT)
+_NO_PACKETS = np.zeros(0, PACKET)
+_NO_RECORDS = np.zeros((0, RECORD_BYTES), np.uint8)
 
 
 class Order(NamedTuple):
@@ -89,7 +92,7 @@ class Batch:
         self._frames: list[tuple[Records, Records]] = []  # packets and events of chunks
         self._columns: list[tuple[NDArray[np.uint8], Records]] = []  # records and events of plain messages
         self._stretch: Stretch | None = None
-        self._stretch_at = 0
+        self._stretch_at = self._framed = 0
         self.number = 0
 
     def __bool__(self) -> bool:
@@ -113,32 +116,42 @@ class Batch:
         self._add(_IMU, device, len(self._packets), message)
         self._packets.append((core, kind, offset, len(payload), flags, boot, seq, 0))
 
-    def add_frames(self, stretch: Stretch, places: NDArray[np.intp], first: int, links: Records) -> None:
+    def add_frames(
+        self, stretch: Stretch, begin: int, end: int, first: int, links: Records
+    ) -> NDArray[np.int64]:
         """Append binary IMU packets of known devices as they lie in a stretch.
 
         Parameters
         ----------
         stretch : Stretch
-        places : (n,) intp
-            Of their frames.
+        begin, end : int
+            Of their frames: those that are known.
         first : int
             Number of the stretch's first message.
         links : (devices,) LINK
+
+        Returns
+        -------
+        (n,) int64
+            Places of the known frames that are no IMU packets.
         """
-        chosen = stretch.frames[places]
         if stretch is not self._stretch:
             self._stretch, self._stretch_at = stretch, self._append(stretch.data)
-        count = len(chosen)
-        packets, events = np.zeros(count, PACKET), np.zeros(count, EVENT)
-        events["device"] = rows = chosen["device"]
-        packets["device"] = links["core"][rows]
-        packets["kind"] = BINARY
-        packets["offset"] = chosen["payload"] + np.uint64(self._stretch_at)
-        packets["length"] = chosen["payload_length"]
-        events["kind"], events["athlete"] = _IMU, links["athlete"][rows]
-        events["message"] = first + places
-        events["arrived_ns"], events["received_ns"] = stretch.arrived_ns[places], stretch.received_ns[places]
-        self._frames.append((packets, events))
+        room = end - begin
+        packets, events, low = np.empty(room, PACKET), np.empty(room, EVENT), np.empty(room, np.int64)
+        low_count = ffi.new("size_t *")
+        count = lib.kf_stretch_take(
+            *(stretch.c, ffi.from_buffer("kf_link[]", links), begin, end),
+            *(first, self._framed, self._stretch_at),
+            ffi.from_buffer("kf_packet[]", packets),
+            ffi.from_buffer("kf_event[]", events),
+            ffi.from_buffer("int64_t[]", low),
+            low_count,
+        )
+        if count:
+            self._framed += count
+            self._frames.append((packets[:count], events[:count]))
+        return low[: low_count[0]]
 
     def add_messages(
         self,
@@ -227,25 +240,39 @@ class Batch:
 
     def pack(self) -> Packed:
         """Return all of it, packets and events in the order of their arrival."""
-        packets = [_rows(self._packets, PACKET), *(each for each, _ in self._frames)]
-        events = [_rows(self._events, EVENT), *(each for _, each in self._frames)]
-        at = len(self._packets)
-        for each, theirs in self._frames:
-            theirs["index"] = np.arange(at, at + len(each))
-            at += len(each)
-        records, at = [_records(self._items)], len(self._items)
+        if not self._events and not self._columns and len(self._frames) == 1:
+            return Packed(self._payload, *self._frames[0], _NO_RECORDS)
+        records, told = self._told()
+        parts = (
+            (_rows(self._packets, PACKET), _rows(self._events, EVENT), 0),
+            (
+                joined([each for each, _ in self._frames], PACKET),
+                joined([each for _, each in self._frames], EVENT),
+                0,
+            ),
+            (_NO_PACKETS, told, len(self._items)),
+        )
+        packets = np.empty(sum(len(each) for each, _, _ in parts), PACKET)
+        events = np.empty(sum(len(each) for _, each, _ in parts), EVENT)
+        lib.kf_merge(
+            *(ffi.new("kf_part[]", [_part(*each) for each in parts]), len(parts)),
+            ffi.from_buffer("kf_event[]", events),
+            ffi.from_buffer("kf_packet[]", packets),
+        )
+        return Packed(self._payload, packets, events, records)
+
+    def _told(self) -> tuple[NDArray[np.uint8], Records]:
+        """Return records, and the events of plain messages, whose indexes are as if there were no items."""
+        records, at = [_records(self._items)] if self._items else [], 0
         for found, theirs in self._columns:
-            theirs["index"][theirs["index"] != NONE] += np.uint32(at)
+            if at:
+                theirs["index"][theirs["index"] != NONE] += np.uint32(at)
             at += len(found)
             records.append(found)
-            events.append(theirs)
-        in_order = joined(events)
-        if sum(map(bool, map(len, events))) > 1:
-            in_order = in_order.take(np.argsort(in_order["message"], kind="stable"))
-        motion = np.flatnonzero(in_order["kind"] == _IMU)
-        in_their_order = joined(packets).take(in_order["index"][motion])
-        in_order["index"][motion] = np.arange(len(motion))
-        return Packed(self._payload, in_their_order, in_order, np.concatenate(records))
+        told = joined([theirs for _, theirs in self._columns], EVENT)
+        if len(records) == 1:
+            return records[0], told
+        return np.concatenate(records) if records else _NO_RECORDS, told
 
     def _add(
         self,
@@ -265,6 +292,10 @@ class Batch:
         self._events.append((*who, flags, measures, boot, seq, stream, *when))
 
     def _append(self, payload: Any) -> int:
+        """Append bytes; return where they begin. The first of a stretch are taken over as they are."""
+        if not self._payload and isinstance(payload, bytearray):
+            self._payload = payload
+            return 0
         return aligned(self._payload, payload)
 
 
@@ -274,6 +305,12 @@ def aligned(joined: bytearray, payload: Any) -> int:
     offset = len(joined)
     joined.extend(payload)
     return offset
+
+
+def _part(packets: Records, events: Records, first_record: int) -> dict[str, Any]:
+    """Return a kf_part; the arrays must outlive it."""
+    refs = ffi.from_buffer("kf_packet[]", packets), ffi.from_buffer("kf_event[]", events)
+    return {"packets": refs[0], "events": refs[1], "count": len(events), "first_record": first_record}
 
 
 def _records(items: list[Item]) -> NDArray[np.uint8]:
@@ -293,9 +330,11 @@ def _rows(tuples: list[tuple[int, ...]], dtype: "np.dtype[np.void]") -> Records:
     return rows
 
 
-def joined(parts: list[Records]) -> Records:
+def joined(parts: list[Records], dtype: "np.dtype[np.void]") -> Records:
     """Return records of one dtype as one array."""
-    joined = np.empty(sum(map(len, parts)), parts[0].dtype)  # to concatenate compares every field's dtype
+    if len(parts) == 1:
+        return parts[0]
+    joined = np.empty(sum(map(len, parts)), dtype)  # to concatenate compares every field's dtype
     at = 0
     for part in parts:
         joined[at : at + len(part)] = part

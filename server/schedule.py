@@ -131,7 +131,7 @@ class Schedule:
         assert self.bases <= lib.KF_BASES, "rewind_ns is at most 30 s"
         self._c.window_ns, self._c.base_room = rewind_ns, self.bases
         self._jobs, self._taken = np.zeros(_ROOM, JOB), np.zeros(_ITEM_ROOM, ITEM)
-        self._refusals = np.zeros(_ROOM, REFUSAL)
+        self._refusals, self._found = np.zeros(_ROOM, REFUSAL), np.zeros(0, _FOUND)
         self._refused: list[Records] = []
         c = self._c
         c.jobs, c.job_room = ffi.from_buffer("kf_job[]", self._jobs), _ROOM
@@ -219,12 +219,15 @@ class Schedule:
         self.lanes["jobs"][athletes] -= 1
         self._c.jobs_waiting -= count
 
-    def limit(self, events: Records) -> NDArray[np.uint8]:
-        """Return which events are taken, 1 or 0, (n,): a device that floods has IMU packets refused."""
-        admitted = np.ones(len(events), np.uint8)
+    def limit(self, events: Records) -> NDArray[np.uint8] | None:
+        """Return which events are taken, 1 or 0, (n,): a device that floods has IMU packets refused.
+
+        None: all are.
+        """
+        admitted = np.empty(len(events), np.uint8)
         links, out = ffi.from_buffer("kf_link[]", self.links), ffi.from_buffer("uint8_t[]", admitted)
-        lib.kf_limit(links, ffi.from_buffer("kf_event[]", events), len(events), out)
-        return admitted
+        refused = lib.kf_limit(links, ffi.from_buffer("kf_event[]", events), len(events), out)
+        return admitted if refused else None
 
     def run(self, events: Records, advance: Advance, records: NDArray[np.uint8]) -> Iterator[Due]:
         """Take in what arrived and yield what falls due.
@@ -240,17 +243,15 @@ class Schedule:
         """
         windows = len(advance.windows)
         self._reserve(windows + len(records))
-        first_window = np.zeros(len(advance.summaries) + 1, np.uint32)
-        np.cumsum(advance.summaries["windows"], out=first_window[1:], dtype=np.uint32)
-        found = np.empty(2 * (windows + len(events)), _FOUND)
         c = self._point()
+        if 2 * (windows + len(events)) > len(self._found):
+            self._found = np.empty(4 * (windows + len(events)), _FOUND)
+            c.found = ffi.from_buffer("kf_found[]", self._found)
         c.events = ffi.from_buffer("kf_event[]", events)
-        c.event_count, c.next_event, c.found_count, c.next_found = len(events), 0, 0, 0
+        c.event_count, c.next_event, c.next_window, c.found_count, c.next_found = len(events), 0, 0, 0, 0
         c.summaries = ffi.from_buffer("kf_summary[]", advance.summaries)
-        c.first_window = ffi.from_buffer("uint32_t[]", first_window)
         c.windows = ffi.from_buffer("kf_window[]", advance.windows)
         c.records = ffi.from_buffer("uint8_t[]", records)
-        c.found = ffi.from_buffer("kf_found[]", found)
         yield from self._all(lib.kf_schedule_run, c)
 
     def pass_time(self, utc_ns: int) -> Iterator[Due]:
@@ -267,7 +268,9 @@ class Schedule:
 
     def take_refusals(self) -> Records:
         """Return what was refused since this was last asked, (n,) REFUSAL."""
-        refusals = np.concatenate([np.zeros(0, REFUSAL), *self._refused])
+        if not self._refused:
+            return self._refusals[:0]
+        refusals = np.concatenate(self._refused)
         self._refused.clear()
         return refusals
 

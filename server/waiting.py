@@ -90,8 +90,8 @@ class Waiting:
         """Return what waits and a batch, as one."""
         held = self._held
         offset = aligned(packed.payload, held.payload)
-        packets = joined([held.packets, packed.packets])
-        events = joined([held.events, packed.events])
+        packets = joined([held.packets, packed.packets], PACKET)
+        events = joined([held.events, packed.events], EVENT)
         count = len(held.packets)
         packets["offset"][:count] += np.uint64(offset)
         events["index"][count:][packed.events["kind"] == lib.KF_EVENT_IMU] += np.uint32(count)

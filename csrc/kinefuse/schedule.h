@@ -225,12 +225,11 @@ typedef struct {
     int64_t window_ns; /* what comes late by no more than this is taken in by a rewind; 0: never */
 
     const kf_event *events;
-    const kf_summary *summaries;
-    const uint32_t *first_window; /* of each summary */
-    const kf_window *windows;
-    const uint8_t *records; /* KF_RECORD_BYTES each */
-    kf_found *found;        /* room for twice all events and windows */
-    size_t event_count, next_event, next_found, found_count;
+    const kf_summary *summaries; /* in the order of their events, */
+    const kf_window *windows;    /* and these in that of the summaries */
+    const uint8_t *records;      /* KF_RECORD_BYTES each */
+    kf_found *found;             /* room for twice all events and windows */
+    size_t event_count, next_event, next_window, next_found, found_count;
 
     kf_job *jobs;
     kf_item *taken;
