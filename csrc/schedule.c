@@ -339,3 +339,22 @@ int kf_schedule_pass(kf_schedule *s, uint32_t lane_count, int64_t utc_ns)
     s->next_lane = 0;
     return 0;
 }
+
+void kf_items_sort(const kf_item *items, size_t count, const uint32_t *record_bytes, size_t kind_count,
+                   uint8_t *records, uint32_t *counts)
+{
+    uint8_t *next[KF_KINDS];
+
+    memset(counts, 0, kind_count * sizeof *counts);
+    for (size_t i = 0; i < count; i++)
+        counts[items[i].kind]++;
+    for (size_t kind = 0; kind < kind_count; kind++) {
+        next[kind] = records;
+        records += (size_t)counts[kind] * record_bytes[kind];
+    }
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t kind = items[i].kind;
+        memcpy(next[kind], items[i].record, record_bytes[kind]);
+        next[kind] += record_bytes[kind];
+    }
+}

@@ -11,7 +11,7 @@ import numpy as np
 from fusion._core import ffi, lib
 from fusion.measurements import WINDOW as MEASURED_WINDOW
 from fusion.measurements import Records
-from fusion.structs import dtype_of
+from fusion.structs import dtype_of, joined
 from fusion.table import grown, grown_sparsely, untouched
 
 
@@ -217,7 +217,7 @@ class CoreTable:
         )
         if failed:
             raise ValueError("a packet refers to what is not there, or has no known kind")
-        return Advance(summaries, windows[: counts[0]].copy(), steps[: counts[1]].copy())
+        return Advance(summaries, joined([windows[: counts[0]]], WINDOW), joined([steps[: counts[1]]], STEP))
 
     def snapshot(self, row: int) -> bytes:
         """Return the device's state, with the rows that wait to be paired where there are any.

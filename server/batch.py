@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fusion._core import ffi, lib
 from fusion.core import PACKET
 from fusion.measurements import DTYPES, Records
+from fusion.structs import joined
 from server import conversion
 from server.codecs import flat
 from server.deadlines.kinds import streams_of
@@ -240,17 +241,15 @@ class Batch:
 
     def pack(self) -> Packed:
         """Return all of it, packets and events in the order of their arrival."""
-        if not self._events and not self._columns and len(self._frames) == 1:
-            return Packed(self._payload, *self._frames[0], _NO_RECORDS)
+        packets = joined((each for each, _ in self._frames), PACKET)
+        events = joined((each for _, each in self._frames), EVENT)
+        if not self._events and not self._columns:
+            return Packed(self._payload, packets, events, _NO_RECORDS)
         records, told = self._told()
         parts = (
-            (_rows(self._packets, PACKET), _rows(self._events, EVENT), 0),
-            (
-                joined([each for each, _ in self._frames], PACKET),
-                joined([each for _, each in self._frames], EVENT),
-                0,
-            ),
+            (packets, events, 0),
             (_NO_PACKETS, told, len(self._items)),
+            (_rows(self._packets, PACKET), _rows(self._events, EVENT), 0),
         )
         packets = np.empty(sum(len(each) for each, _, _ in parts), PACKET)
         events = np.empty(sum(len(each) for _, each, _ in parts), EVENT)
@@ -263,16 +262,13 @@ class Batch:
 
     def _told(self) -> tuple[NDArray[np.uint8], Records]:
         """Return records, and the events of plain messages, whose indexes are as if there were no items."""
-        records, at = [_records(self._items)] if self._items else [], 0
+        at = 0
         for found, theirs in self._columns:
             if at:
                 theirs["index"][theirs["index"] != NONE] += np.uint32(at)
             at += len(found)
-            records.append(found)
-        told = joined([theirs for _, theirs in self._columns], EVENT)
-        if len(records) == 1:
-            return records[0], told
-        return np.concatenate(records) if records else _NO_RECORDS, told
+        records = np.concatenate([_records(self._items), *(found for found, _ in self._columns)])
+        return records, joined((theirs for _, theirs in self._columns), EVENT)
 
     def _add(
         self,
@@ -315,6 +311,8 @@ def _part(packets: Records, events: Records, first_record: int) -> dict[str, Any
 
 def _records(items: list[Item]) -> NDArray[np.uint8]:
     """Return the records of measurements, in the room of the longest."""
+    if not items:
+        return _NO_RECORDS
     records = np.zeros((len(items), RECORD_BYTES), np.uint8)
     for kind, dtype in enumerate(DTYPES):
         places = [place for place, item in enumerate(items) if item.kind == kind]
@@ -326,17 +324,6 @@ def _records(items: list[Item]) -> NDArray[np.uint8]:
 
 def _rows(tuples: list[tuple[int, ...]], dtype: "np.dtype[np.void]") -> Records:
     rows = np.empty(len(tuples), dtype)
-    rows[:] = tuples
+    if tuples:
+        rows[:] = tuples
     return rows
-
-
-def joined(parts: list[Records], dtype: "np.dtype[np.void]") -> Records:
-    """Return records of one dtype as one array."""
-    if len(parts) == 1:
-        return parts[0]
-    joined = np.empty(sum(map(len, parts)), dtype)  # to concatenate compares every field's dtype
-    at = 0
-    for part in parts:
-        joined[at : at + len(part)] = part
-        at += len(part)
-    return joined

@@ -165,11 +165,12 @@ class Ingest:
         if self.keeps_singles:
             self._stretches.append((self._number, stretch))
         others = stretch.look(self._schedule.links)
-        messages = dict(zip(others.tolist(), stretch.messages_at(others), strict=True))
+        messages = dict(zip(others.tolist(), stretch.messages_at(others), strict=True)) if len(others) else {}
         while begin < len(stretch):
-            begin = self._read_segment(stretch, others[others >= begin], begin, messages)
+            begin = self._read_segment(stretch, others, begin, messages)
             if begin < len(stretch):  # what came in has changed who is known
                 others = stretch.look(self._schedule.links)
+                others = others[others >= begin]
         self._number += len(stretch)
         chunks.clear()
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fusion._core import ffi, lib
 from fusion.core import STATUS_NAMES, Advance, record
 from fusion.measurements import DTYPES, WINDOW, Measurements, Records
+from fusion.structs import joined
 from fusion.table import grown
 from fusion.timebase import TimeBase
 
@@ -43,6 +44,8 @@ SAMPLES_MAX: Final = int(lib.KF_HELD_MAX)
 SILENT_NS: Final = int(lib.KF_SILENT_NS)
 
 _NO_MEASUREMENTS: Final[tuple[Records, ...]] = tuple(np.zeros(0, dtype) for dtype in DTYPES)
+_BYTES: Final = [dtype.itemsize for dtype in DTYPES]
+_BYTES_C: Final = ffi.new("uint32_t[]", _BYTES)
 _FIRST_ROWS: Final = 64
 _ROOM: Final = 4 * int(lib.KF_JOBS_A_FOUND)
 _ITEM_ROOM: Final = 2 * int(lib.KF_ITEMS_A_FOUND)
@@ -78,23 +81,25 @@ class Due(NamedTuple):
         """Return several as one, in their order."""
         if len(parts) == 1:
             return parts[0]
-        jobs = np.empty(sum(len(part.jobs) for part in parts), JOB)  # to concatenate compares every field's
-        items = np.empty(sum(len(part.items) for part in parts), ITEM)  # dtype, of each part
+        jobs, items = joined((part.jobs for part in parts), JOB), joined((part.items for part in parts), ITEM)
         before = job = 0
         for part in parts:
-            count, taken = len(part.jobs), len(part.items)
-            jobs[job : job + count], items[before : before + taken] = part
-            jobs["first"][job : job + count] += before
-            before, job = before + taken, job + count
+            jobs["first"][job : job + len(part.jobs)] += before
+            before, job = before + len(part.items), job + len(part.jobs)
         return cls(jobs, items)
 
     def measurements(self) -> Measurements:
         """Return the items as the models take them in, those of each row in the order of time."""
-        kinds, arrays = self.items["kind"], list(_NO_MEASUREMENTS)
-        for kind in np.flatnonzero(np.bincount(kinds)).tolist():
-            dtype = DTYPES[kind]
-            chosen = self.items["record"][kinds == kind, : dtype.itemsize]
-            arrays[kind] = np.ascontiguousarray(chosen).reshape(-1).view(dtype)
+        records, counts = bytearray(len(self.items) * RECORD_BYTES), ffi.new("uint32_t[]", len(DTYPES))
+        lib.kf_items_sort(
+            *(ffi.from_buffer("kf_item[]", self.items), len(self.items)),
+            *(_BYTES_C, len(DTYPES), ffi.from_buffer("uint8_t[]", records), counts),
+        )
+        arrays, at = list(_NO_MEASUREMENTS), 0
+        for kind, count in enumerate(counts):
+            if count:
+                arrays[kind] = np.frombuffer(records, DTYPES[kind], count, at)
+                at += arrays[kind].nbytes
         return Measurements(*arrays)
 
 
@@ -124,7 +129,7 @@ class Schedule:
         self._athletes = self._devices = 0
         self._pool = np.zeros(0, ITEM)
         self._c = ffi.new("kf_schedule *", {"free_item": NONE, "free_page": NONE})
-        self._c.record_bytes = [dtype.itemsize for dtype in DTYPES] + [0] * (lib.KF_KINDS - len(DTYPES))
+        self._c.record_bytes = _BYTES + [0] * (lib.KF_KINDS - len(DTYPES))
         self._pages: list[Records] = []  # in blocks,
         self._blocks: Any = None  # where these lie
         self.bases = -(-rewind_ns // BASE_NS) + 2 if rewind_ns else 0
@@ -268,9 +273,7 @@ class Schedule:
 
     def take_refusals(self) -> Records:
         """Return what was refused since this was last asked, (n,) REFUSAL."""
-        if not self._refused:
-            return self._refusals[:0]
-        refusals = np.concatenate(self._refused)
+        refusals = joined(self._refused, REFUSAL)
         self._refused.clear()
         return refusals
 
@@ -280,9 +283,9 @@ class Schedule:
         while more:
             self._reserve_pages()
             more = call(*arguments)
-            due = Due(self._jobs[: c.job_count].copy(), self._taken[: c.taken_count].copy())
+            due = Due(joined([self._jobs[: c.job_count]], JOB), joined([self._taken[: c.taken_count]], ITEM))
             if c.refusal_count:
-                self._refused.append(self._refusals[: c.refusal_count].copy())
+                self._refused.append(joined([self._refusals[: c.refusal_count]], REFUSAL))
             c.job_count = c.taken_count = c.refusal_count = 0
             if len(due.jobs):
                 yield due

@@ -1,7 +1,6 @@
 """Chunks that followed each other, as one, and which of their messages need no look (csrc/arrivals.c)."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 from fusion._core import ffi, lib
 from fusion.core import record
 from fusion.measurements import Records
+from fusion.structs import joined
 from server.codecs import flat
 from server.envelopes import Chunk, Incoming, message_of
 from server.frames import FRAME
@@ -39,8 +39,7 @@ class Stretch:
         """Take chunks, at least one."""
         told = [(len(each.frames), len(each.data), each.arrived_ns, each.received_ns) for each in chunks]
         self.data = bytearray().join([each.data for each in chunks])
-        frames: list[Any] = [each.frames for each in chunks]
-        self.frames = np.frombuffer(bytearray().join(frames), FRAME)  # quicker than field by field
+        self.frames = joined((each.frames for each in chunks), FRAME)
         count = len(self.frames)
         self.arrived_ns, self.received_ns = np.empty(count, np.int64), np.empty(count, np.int64)
         self.known = np.empty(count, np.bool_)

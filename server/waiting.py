@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from fusion._core import ffi, lib
 from fusion.core import PACKET, record
 from fusion.measurements import Records
-from server.batch import Packed, aligned, joined
+from fusion.structs import joined
+from server.batch import Packed, aligned
 from server.schedule import EVENT, RECORD_BYTES
 
 NEVER_NS: Final = 2**63 - 1
