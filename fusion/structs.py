@@ -19,19 +19,24 @@ _NUMPY: Final = {
 
 def dtype_of(ffi: Any, name: str) -> np.dtype[np.void]:
     """Return the dtype of a struct that a cffi module knows, by its name."""
-    ctype = ffi.typeof(name)
+    return _record(ffi, ffi.typeof(name))
+
+
+def _record(ffi: Any, ctype: Any) -> np.dtype[np.void]:
     fields = dict(ctype.fields)
     return np.dtype(
         {
             "names": list(fields),
-            "formats": [_field_type(field.type) for field in fields.values()],
+            "formats": [_field_type(ffi, field.type) for field in fields.values()],
             "offsets": [field.offset for field in fields.values()],
             "itemsize": ffi.sizeof(ctype),
         }
     )
 
 
-def _field_type(ctype: Any) -> np.dtype[Any]:
+def _field_type(ffi: Any, ctype: Any) -> np.dtype[Any]:
+    if ctype.kind == "struct":
+        return _record(ffi, ctype)
     if ctype.kind == "array" and ctype.item.cname == "char":
         return np.dtype(("S", ctype.length))
     if ctype.kind == "array":

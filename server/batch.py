@@ -1,6 +1,5 @@
 """What a tick brought, on its way to the core: one ragged batch of IMU packets, and events in their order."""
 
-from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -8,10 +7,7 @@ from numpy.typing import NDArray
 
 from fusion._core import lib
 from fusion.core import PACKET
-from fusion.measurements import DTYPES, Records
-from server import conversion
-from server.codecs import flat
-from server.deadlines.kinds import streams_of
+from fusion.measurements import Records
 from server.envelopes import Incoming, Stretch
 from server.messages import Birth, Command, Death
 from server.registry import Athlete, Device
@@ -85,7 +81,7 @@ class Batch:
         self._payload = bytearray()
         self._packets: list[tuple[int, ...]] = []
         self._events: list[tuple[int, ...]] = []
-        self._items: list[Item] = []
+        self._items: list[bytes] = []  # records
         self._frames: list[tuple[Records, Records]] = []  # packets and events of chunks
         self._columns: list[tuple[NDArray[np.uint8], Records]] = []  # records and events of plain messages
         self._stretch: Stretch | None = None
@@ -140,48 +136,8 @@ class Batch:
         events["arrived_ns"], events["received_ns"] = stretch.arrived_ns[places], stretch.received_ns[places]
         self._frames.append((packets, events))
 
-    def add_messages(
-        self,
-        stretch: Stretch,
-        places: NDArray[np.intp],
-        messages: Records,
-        first: int,
-        links: Records,
-        devices: Sequence[Device],
-    ) -> None:
-        """Append plain low-rate messages of known devices, as they came in a stretch.
-
-        Parameters
-        ----------
-        stretch : Stretch
-        places : (n,) intp
-            Of their frames, rising.
-        messages : (n,) FLAT
-        first : int
-            Number of the stretch's first message.
-        links : (devices,) LINK
-        devices : sequence of Device
-            By row.
-        """
-        frames = stretch.frames.take(places)
-        told = messages["told"]
-        events = np.zeros(len(frames), EVENT)
-        events["kind"], events["message"] = _SAMPLE, first + places
-        events["device"] = frames["device"]
-        events["flags"] = (told & flat.TIMED != 0) * _TIMED + (told & flat.BOOT != 0) * _BOOT
-        for name in ("t_ns", "boot", "seq"):
-            events[name] = messages[name]
-        events["arrived_ns"], events["received_ns"] = stretch.arrived_ns[places], stretch.received_ns[places]
-        records = np.zeros((len(frames), RECORD_BYTES), np.uint8)
-        for kind in np.flatnonzero(np.bincount(frames["kind"])).tolist():
-            own = np.flatnonzero(frames["kind"] == kind)
-            rows, told_own = frames["device"][own], messages.take(own)
-            theirs = links.take(rows)
-            found = conversion.measured(kind, told_own, rows, theirs, devices)
-            records[own, : found.records.itemsize] = found.records.view(np.uint8).reshape(len(own), -1)
-            events["athlete"][own], events["stream"][own] = theirs["athlete"], streams_of(kind, told_own)
-            events["index"][own] = np.where(found.holds, own, NONE)
-            events["measures"][own] = np.where(found.holds, found.place, 0)
+    def add_plain(self, events: Records, records: NDArray[np.uint8]) -> None:
+        """Append plain low-rate messages: what `server.conversion.take_plain` made of them."""
         self._columns.append((records, events))
 
     def add_sample(
@@ -203,7 +159,7 @@ class Batch:
         index = NONE
         if item is not None:
             index = len(self._items)
-            self._items.append(item)
+            self._items.append(item.record)
         flags = (0 if t_ns is None else _TIMED) | (0 if boot is None else _BOOT)
         measures = 0 if item is None else item.kind
         if trip_ns is not None:
@@ -233,7 +189,8 @@ class Batch:
         for each, theirs in self._frames:
             theirs["index"] = np.arange(at, at + len(each))
             at += len(each)
-        records, at = [_records(self._items)], len(self._items)
+        records = [np.frombuffer(b"".join(self._items), np.uint8).reshape(-1, RECORD_BYTES)]
+        at = len(self._items)
         for found, theirs in self._columns:
             theirs["index"][theirs["index"] != NONE] += np.uint32(at)
             at += len(found)
@@ -274,17 +231,6 @@ def aligned(joined: bytearray, payload: Any) -> int:
     offset = len(joined)
     joined.extend(payload)
     return offset
-
-
-def _records(items: list[Item]) -> NDArray[np.uint8]:
-    """Return the records of measurements, in the room of the longest."""
-    records = np.zeros((len(items), RECORD_BYTES), np.uint8)
-    for kind, dtype in enumerate(DTYPES):
-        places = [place for place, item in enumerate(items) if item.kind == kind]
-        if places:
-            found = np.array([items[place].record for place in places], dtype)
-            records[places, : dtype.itemsize] = found.view(np.uint8).reshape(len(places), -1)
-    return records
 
 
 def _rows(tuples: list[tuple[int, ...]], dtype: "np.dtype[np.void]") -> Records:

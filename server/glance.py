@@ -58,7 +58,3 @@ class Glance:
         """Return whether a device, by row, has a low-rate message among the frames from begin to end."""
         first, last = np.searchsorted(self.places, (begin, end))
         return bool((self.stretch.frames["device"][self.places[first:last]] == device).any())
-
-    def at(self, places: NDArray[np.intp]) -> Records:
-        """Return the low-rate messages of some frames, (n,) FLAT."""
-        return self.messages.take(np.searchsorted(self.places, places))
