@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from fusion._core import ffi, lib
+from fusion.core import record
 
 Kind = Literal["normal", "missed", "extra", "ectopic", "uneven"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 assert len(KINDS) == lib.KF_BEATS_KINDS
 
 AHEAD: Final = int(lib.KF_BEATS_AHEAD)
+BEATS: Final = record("kf_beats")  # what is known of one sensor's intervals, 1824 bytes; all zeros: nothing
 
 
 class Interval(NamedTuple):
@@ -33,7 +35,7 @@ class Rate(NamedTuple):
 
 
 class Cleaner:
-    """Cleans the intervals of one sensor."""
+    """Cleans the intervals of one sensor, alone: those of all devices stand in a table (`server.beats`)."""
 
     def __init__(self) -> None:
         self._beats = ffi.new("kf_beats *")

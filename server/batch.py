@@ -1,6 +1,5 @@
 """What a tick brought, on its way to the core: one ragged batch of IMU packets, and events in their order."""
 
-from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -8,15 +7,14 @@ from numpy.typing import NDArray
 
 from fusion._core import ffi, lib
 from fusion.core import PACKET
-from fusion.measurements import DTYPES, Records
+from fusion.measurements import Records
 from fusion.structs import joined
-from server import conversion
-from server.codecs import flat
-from server.deadlines.kinds import streams_of
+from server.beats import Beats
 from server.envelopes import Incoming
 from server.messages import Birth, Command, Death
 from server.registry import Athlete, Device
-from server.schedule import EVENT, NONE, RECORD_BYTES, Item
+from server.schedule import EVENT, NONE, RECORD_BYTES, REFUSAL, Item
+from server.seen import Seen
 from server.stretch import Stretch
 
 BINARY: Final = int(lib.KF_BINARY)
@@ -27,8 +25,6 @@ _STATUS = int(lib.KF_EVENT_STATUS)
 _TIMED, _BOOT, _PONG = int(lib.KF_EVENT_TIMED), int(lib.KF_EVENT_BOOT), int(lib.KF_EVENT_PONG)
 _TRIP_US_MAX = 2**32 - 1
 _ALIGNMENT = int(lib.KF_ALIGNMENT)
-_NO_PACKETS = np.zeros(0, PACKET)
-_NO_RECORDS = np.zeros((0, RECORD_BYTES), np.uint8)
 
 
 class Order(NamedTuple):
@@ -89,16 +85,18 @@ class Batch:
         self._payload = bytearray()
         self._packets: list[tuple[int, ...]] = []
         self._events: list[tuple[int, ...]] = []
-        self._items: list[Item] = []
-        self._frames: list[tuple[Records, Records]] = []  # packets and events of chunks
-        self._columns: list[tuple[NDArray[np.uint8], Records]] = []  # records and events of plain messages
+        self._items: list[bytes] = []  # records
+        self._taken: list[
+            tuple[Records, Records, NDArray[np.uint8]]
+        ] = []  # packets, events, records of frames
+        self._packet_count = self._record_count = 0  # of these
         self._stretch: Stretch | None = None
-        self._stretch_at = self._framed = 0
+        self._stretch_at = 0
         self.number = 0
 
     def __bool__(self) -> bool:
         """Return True where there is anything to do."""
-        return bool(self._events or self._frames or self._columns or self.statuses or self.turning)
+        return bool(self._events or self._taken or self.statuses or self.turning)
 
     def add_imu(
         self,
@@ -118,85 +116,47 @@ class Batch:
         self._packets.append((core, kind, offset, len(payload), flags, boot, seq, 0))
 
     def add_frames(
-        self, stretch: Stretch, begin: int, end: int, first: int, links: Records
-    ) -> NDArray[np.int64]:
-        """Append binary IMU packets of known devices as they lie in a stretch.
+        self, stretch: Stretch, begin: int, end: int, first: int, links: Records, seen: Seen, beats: Beats
+    ) -> list[tuple[int, int]]:
+        """Append known messages of a stretch, but for low-rate ones that are too many or came before.
 
         Parameters
         ----------
         stretch : Stretch
         begin, end : int
-            Of their frames: those that are known.
+            Of its messages: those among these that are known.
         first : int
             Number of the stretch's first message.
         links : (devices,) LINK
+        seen : Seen
+        beats : Beats
 
         Returns
         -------
-        (n,) int64
-            Places of the known frames that are no IMU packets.
+        list of (int, int)
+            Device and verdict, as of `server.seen`, of each that is not taken.
         """
         if stretch is not self._stretch:
             self._stretch, self._stretch_at = stretch, self._append(stretch.data)
         room = end - begin
-        packets, events, low = np.empty(room, PACKET), np.empty(room, EVENT), np.empty(room, np.int64)
-        low_count = ffi.new("size_t *")
-        count = lib.kf_stretch_take(
-            *(stretch.c, ffi.from_buffer("kf_link[]", links), begin, end),
-            *(first, self._framed, self._stretch_at),
-            ffi.from_buffer("kf_packet[]", packets),
-            ffi.from_buffer("kf_event[]", events),
-            ffi.from_buffer("int64_t[]", low),
-            low_count,
-        )
-        if count:
-            self._framed += count
-            self._frames.append((packets[:count], events[:count]))
-        return low[: low_count[0]]
-
-    def add_messages(
-        self,
-        stretch: Stretch,
-        places: NDArray[np.intp],
-        messages: Records,
-        first: int,
-        links: Records,
-        devices: Sequence[Device],
-    ) -> None:
-        """Append plain low-rate messages of known devices, as they came in a stretch.
-
-        Parameters
-        ----------
-        stretch : Stretch
-        places : (n,) intp
-            Of their frames, rising.
-        messages : (n,) FLAT
-        first : int
-            Number of the stretch's first message.
-        links : (devices,) LINK
-        devices : sequence of Device
-            By row.
-        """
-        frames = stretch.frames.take(places)
-        told = messages["told"]
-        events = np.zeros(len(frames), EVENT)
-        events["kind"], events["message"] = _SAMPLE, first + places
-        events["device"] = frames["device"]
-        events["flags"] = (told & flat.TIMED != 0) * _TIMED + (told & flat.BOOT != 0) * _BOOT
-        for name in ("t_ns", "boot", "seq"):
-            events[name] = messages[name]
-        events["arrived_ns"], events["received_ns"] = stretch.arrived_ns[places], stretch.received_ns[places]
-        records = np.zeros((len(frames), RECORD_BYTES), np.uint8)
-        for kind in np.flatnonzero(np.bincount(frames["kind"])).tolist():
-            own = np.flatnonzero(frames["kind"] == kind)
-            rows, told_own = frames["device"][own], messages.take(own)
-            theirs = links.take(rows)
-            found = conversion.measured(kind, told_own, rows, theirs, devices)
-            records[own, : found.records.itemsize] = found.records.view(np.uint8).reshape(len(own), -1)
-            events["athlete"][own], events["stream"][own] = theirs["athlete"], streams_of(kind, told_own)
-            events["index"][own] = np.where(found.holds, own, NONE)
-            events["measures"][own] = np.where(found.holds, found.place, 0)
-        self._columns.append((records, events))
+        packets, events, refused = np.empty(room, PACKET), np.empty(room, EVENT), np.empty(room, REFUSAL)
+        records = np.empty((room, RECORD_BYTES), np.uint8)
+        c = ffi.new("kf_taken *")
+        c.packets, c.events = ffi.from_buffer("kf_packet[]", packets), ffi.from_buffer("kf_event[]", events)
+        c.records = ffi.from_buffer("kf_record[]", records)
+        c.refused = ffi.from_buffer("kf_refusal[]", refused)
+        c.next, c.first_message, c.offset = begin, first, self._stretch_at
+        c.first_packet, c.first_record = self._packet_count, self._record_count
+        tables = ffi.from_buffer("kf_link[]", links), ffi.from_buffer("kf_seen[]", seen.table)
+        while lib.kf_stretch_take(c, stretch.c, *tables, ffi.from_buffer("kf_beats[]", beats.table), end):
+            beats.give(int(stretch.frames["device"][c.next]))
+        if c.event_count:
+            self._taken.append(
+                (packets[: c.packet_count], events[: c.event_count], records[: c.record_count])
+            )
+            self._packet_count += c.packet_count
+            self._record_count += c.record_count
+        return refused[["device", "reason"]][: c.refused_count].tolist() if c.refused_count else []
 
     def add_sample(
         self,
@@ -217,7 +177,7 @@ class Batch:
         index = NONE
         if item is not None:
             index = len(self._items)
-            self._items.append(item)
+            self._items.append(item.record)
         flags = (0 if t_ns is None else _TIMED) | (0 if boot is None else _BOOT)
         measures = 0 if item is None else item.kind
         if trip_ns is not None:
@@ -241,34 +201,15 @@ class Batch:
 
     def pack(self) -> Packed:
         """Return all of it, packets and events in the order of their arrival."""
-        packets = joined((each for each, _ in self._frames), PACKET)
-        events = joined((each for _, each in self._frames), EVENT)
-        if not self._events and not self._columns:
-            return Packed(self._payload, packets, events, _NO_RECORDS)
-        records, told = self._told()
-        parts = (
-            (packets, events, 0),
-            (_NO_PACKETS, told, len(self._items)),
-            (_rows(self._packets, PACKET), _rows(self._events, EVENT), 0),
-        )
-        packets = np.empty(sum(len(each) for each, _, _ in parts), PACKET)
-        events = np.empty(sum(len(each) for _, each, _ in parts), EVENT)
-        lib.kf_merge(
-            *(ffi.new("kf_part[]", [_part(*each) for each in parts]), len(parts)),
-            ffi.from_buffer("kf_event[]", events),
-            ffi.from_buffer("kf_packet[]", packets),
-        )
-        return Packed(self._payload, packets, events, records)
-
-    def _told(self) -> tuple[NDArray[np.uint8], Records]:
-        """Return records, and the events of plain messages, whose indexes are as if there were no items."""
-        at = 0
-        for found, theirs in self._columns:
-            if at:
-                theirs["index"][theirs["index"] != NONE] += np.uint32(at)
-            at += len(found)
-        records = np.concatenate([_records(self._items), *(found for found, _ in self._columns)])
-        return records, joined((theirs for _, theirs in self._columns), EVENT)
+        packets = joined((each for each, _, _ in self._taken), PACKET)
+        events = joined((each for _, each, _ in self._taken), EVENT)
+        records = joined((*(each for _, _, each in self._taken), *self._items), np.uint8)
+        if self._events:
+            packets, events = _merged(
+                (packets, events, 0),
+                (_rows(self._packets, PACKET), _rows(self._events, EVENT), self._record_count),
+            )
+        return Packed(self._payload, packets, events, records.reshape(-1, RECORD_BYTES))
 
     def _add(
         self,
@@ -303,27 +244,27 @@ def aligned(joined: bytearray, payload: Any) -> int:
     return offset
 
 
-def _part(packets: Records, events: Records, first_record: int) -> dict[str, Any]:
-    """Return a kf_part; the arrays must outlive it."""
-    refs = ffi.from_buffer("kf_packet[]", packets), ffi.from_buffer("kf_event[]", events)
-    return {"packets": refs[0], "events": refs[1], "count": len(events), "first_record": first_record}
+def _merged(*parts: tuple[Records, Records, int]) -> tuple[Records, Records]:
+    """Return packets and events of two ways in the order of arrival.
 
-
-def _records(items: list[Item]) -> NDArray[np.uint8]:
-    """Return the records of measurements, in the room of the longest."""
-    if not items:
-        return _NO_RECORDS
-    records = np.zeros((len(items), RECORD_BYTES), np.uint8)
-    for kind, dtype in enumerate(DTYPES):
-        places = [place for place, item in enumerate(items) if item.kind == kind]
-        if places:
-            found = np.array([items[place].record for place in places], dtype)
-            records[places, : dtype.itemsize] = found.view(np.uint8).reshape(len(places), -1)
-    return records
+    Parameters
+    ----------
+    *parts : (PACKET, EVENT, int)
+        The index of the first record of each; there are two.
+    """
+    packets = np.empty(sum(len(each) for each, _, _ in parts), PACKET)
+    events = np.empty(sum(len(each) for _, each, _ in parts), EVENT)
+    parts_c = ffi.new("kf_part[2]")
+    for part, (own_packets, own_events, first_record) in zip(parts_c, parts, strict=True):
+        part.packets = ffi.from_buffer("kf_packet[]", own_packets)
+        part.events, part.count = ffi.from_buffer("kf_event[]", own_events), len(own_events)
+        part.first_record = first_record
+    refs = ffi.from_buffer("kf_event[]", events), ffi.from_buffer("kf_packet[]", packets)
+    lib.kf_merge(parts_c, parts_c + 1, *refs)
+    return packets, events
 
 
 def _rows(tuples: list[tuple[int, ...]], dtype: "np.dtype[np.void]") -> Records:
     rows = np.empty(len(tuples), dtype)
-    if tuples:
-        rows[:] = tuples
+    rows[:] = tuples
     return rows

@@ -30,14 +30,14 @@ from server.messages import ID_PATTERN, Battery, Birth, Command, Death, Packet, 
 from server.pings import Pings
 from server.registry import Athlete, Device, NotEnrolledError, Registry
 from server.schedule import Schedule
-from server.seen import ADMITTED, FLOODING
+from server.seen import FLOODING
 from server.stretch import Stretch
 
 _ID = re.compile(ID_PATTERN)
 _HAS_BOOT, _HAS_SEQ, _MEANS = int(lib.KF_HAS_BOOT), int(lib.KF_HAS_SEQ), int(lib.KF_MEANS)
 _BINARY_MAGIC = b"K"
 BIRTHS_MAX = 256
-_NUMBERS = {struct: kind for kind, struct in flat.STRUCTS.items()} | {
+_NUMBERS = flat.NUMBERS | {
     Battery: lib.KF_TOPICS,
     Pong: lib.KF_TOPICS + 1,
 }  # of the kinds of messages, each of which counts its own seq
@@ -217,29 +217,13 @@ class Ingest:
         segment = self._segment
         if segment is None:
             return
-        stretch, begin, end = segment.stretch, segment.begin, segment.end
-        segment.begin = end
-        if begin < end:
-            low = self._batch.add_frames(stretch, begin, end, self._number, self._schedule.links)
-            if len(low):
-                self._take_messages(stretch, low)
-
-    def _take_messages(self, stretch: Stretch, places: NDArray[np.intp]) -> None:
-        """Put plain low-rate messages into the batch, but for those that are too many or came before."""
-        frames, messages = stretch.frames.take(places), stretch.messages.take(places)
-        verdicts = self._registry.seen.admit(frames, messages, stretch.arrived_ns[places])
-        refused = np.flatnonzero(verdicts)
-        if len(refused):
-            for row, verdict in zip(
-                frames["device"][refused].tolist(), verdicts[refused].tolist(), strict=True
-            ):
-                reason = "flooding" if verdict == FLOODING else "duplicate"
-                self._registry.device_rows[row].name_refused(reason, 1)
-            taken = np.flatnonzero(verdicts == ADMITTED)
-            places, messages = places[taken], messages.take(taken)
-        if len(places):
-            tables = self._schedule.links, self._registry.device_rows
-            self._batch.add_messages(stretch, places, messages, self._number, *tables)
+        registry, begin, segment.begin = self._registry, segment.begin, segment.end
+        if begin == segment.end:
+            return
+        tables = self._schedule.links, registry.seen, registry.beats
+        refused = self._batch.add_frames(segment.stretch, begin, segment.end, self._number, *tables)
+        for row, verdict in refused:
+            registry.device_rows[row].name_refused("flooding" if verdict == FLOODING else "duplicate", 1)
 
     def _message(self, message: Incoming, number: int) -> None:
         self._batch.number = number
@@ -319,7 +303,7 @@ class Ingest:
         if isinstance(packet, Battery):
             device.battery = packet.level
         trip_ns = self._round_trip_ns(device, packet, message) if isinstance(packet, Pong) else None
-        item = conversion.measurement(packet, device)
+        item = conversion.measurement(packet, device, self._registry.beats)
         self._batch.add_sample(
             device,
             item,

@@ -55,7 +55,7 @@ class Item(NamedTuple):
     """One measurement: the index of its array in ``fusion.measurements.DTYPES`` and its record."""
 
     kind: int
-    record: tuple[Any, ...]  # (row, t_ns, ...); the schedule puts aligned time in
+    record: bytes  # RECORD_BYTES: row, t_ns and so on; the schedule puts aligned time in
 
 
 class Due(NamedTuple):
@@ -172,13 +172,14 @@ class Schedule:
         self.links[row] = np.zeros((), LINK)
         self.links["athlete"][row], self.links["rank"][row] = athlete, rank
         self.links["core"][row], self.links["flags"][row] = NONE, lib.KF_LINK_ONLINE
-        self.links["first_waiting"][row] = self.links["seen"][row] = NONE
+        for name in ("first_waiting", "seen", "beats"):
+            self.links[name][row] = NONE
         self.links["number"][row] = row if number is None else number
 
     def forget_device(self, row: int) -> None:
         """Make a link that of nobody; frames that were told by it are looked at one by one."""
         self.links[row] = np.zeros((), LINK)
-        for name in ("core", "first_waiting", "seen"):
+        for name in ("core", "first_waiting", "seen", "beats"):
             self.links[name][row] = NONE
         self.links["flags"][row] = lib.KF_LINK_SPECIAL
 

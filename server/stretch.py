@@ -50,6 +50,7 @@ class Stretch:
         c.known = ffi.from_buffer("uint8_t[]", self.known)
         lib.kf_stretch_join(c, ffi.new("kf_chunk[]", told), len(told))
         self.messages = flat.read(self.data, self.frames)
+        c.messages = ffi.from_buffer("kf_flat[]", self.messages)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -64,7 +65,6 @@ class Stretch:
         unknown = lib.kf_stretch_look(
             self.c,
             ffi.from_buffer("uint8_t[]", self.data),
-            ffi.from_buffer("kf_flat[]", self.messages),
             ffi.from_buffer("kf_link[]", links),
             len(links),
         )

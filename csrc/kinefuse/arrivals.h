@@ -5,10 +5,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kinefuse/beats.h"
 #include "kinefuse/devices.h"
 #include "kinefuse/flat.h"
 #include "kinefuse/frames.h"
+#include "kinefuse/measures.h"
 #include "kinefuse/schedule.h"
+#include "kinefuse/seen.h"
 
 /* [cffi] */
 
@@ -26,6 +29,7 @@ typedef struct {
 /* Chunks that followed each other, as one. The caller owns all arrays, of count each. */
 typedef struct {
     kf_publish *frames;
+    const kf_flat *messages; /* what kf_flat_read gave of the frames */
     int64_t *arrived_ns, *received_ns;
     uint8_t *known; /* 1: it needs no look */
     size_t count;
@@ -36,32 +40,31 @@ typedef struct {
 void kf_stretch_join(kf_stretch *stretch, const kf_chunk *chunks, size_t chunk_count);
 
 /* Tell which frames need no look: binary IMU packets and plain low-rate messages of devices that are known,
- * as links stand.
- *
- * inout: stretch
- * in:    bytes     joined
- *        messages  what kf_flat_read gave of the frames
- *        links     link_count
- * Returns how many need one.
- */
-size_t kf_stretch_look(kf_stretch *stretch, const uint8_t *bytes, const kf_flat *messages,
-                       const kf_link *links, size_t link_count);
+ * as links stand; bytes are joined. Returns how many need one. */
+size_t kf_stretch_look(kf_stretch *stretch, const uint8_t *bytes, const kf_link *links, size_t link_count);
 
-/* Make packets and events of the known IMU frames from begin up to end.
- *
- * in:  stretch, links
- *      first_message  number of the stretch's first
- *      first_packet   index of the first packet that is made
- *      offset         of the stretch's bytes among those to which packets refer
- * out: packets, events, low  room for end - begin each; low: places of the known low-rate frames
- *      low_count
- * Returns how many packets and events there are.
- */
-size_t kf_stretch_take(const kf_stretch *stretch, const kf_link *links, size_t begin, size_t end,
-                       uint32_t first_message, uint32_t first_packet, uint64_t offset, kf_packet *packets,
-                       kf_event *events, int64_t *low, size_t *low_count);
+/* What is made of known frames. The caller owns all arrays, of room for the frames. */
+typedef struct {
+    kf_packet *packets;
+    kf_event *events;
+    kf_record *records;
+    kf_refusal *refused; /* low-rate messages; reason: KF_FLOODING or KF_SEEN_BEFORE, event: the frame */
+    size_t packet_count, event_count, record_count, refused_count;
+    size_t next; /* frame */
+    uint32_t first_message, first_packet,
+        first_record; /* numbers of the stretch's and of these arrays' first */
+    uint64_t offset;  /* of the stretch's bytes among those to which packets refer */
+} kf_taken;
 
-#define KF_PARTS 3 /* of kf_merge, at most */
+/* Take the known frames from taken->next up to end: each becomes an event, with its packet or its record, but
+ * for low-rate messages that are too many or came before.
+ *
+ * inout: taken, links, seen, beats
+ * in:    stretch
+ * Returns 1 where the device of the next frame is to get a place among the beats first, else 0.
+ */
+int kf_stretch_take(kf_taken *taken, const kf_stretch *stretch, kf_link *links, kf_seen *seen,
+                    kf_beats *beats, size_t end);
 
 /* Events that came by one way: their messages' numbers rise, and the indexes of their packets by one. */
 typedef struct {
@@ -71,12 +74,11 @@ typedef struct {
     uint32_t first_record; /* is added to the index of samples that have a record */
 } kf_part;
 
-/* Bring parts, of which no two hold events of one message, into the order of arrival.
+/* Bring the events of two ways, which share no message, into the order of arrival.
  *
- * in:  parts
- * out: events, packets  room for those of all parts; indexes of packets rise by one
+ * out: events, packets  room for those of both; indexes of packets rise by one
  */
-void kf_merge(const kf_part *parts, size_t part_count, kf_event *events, kf_packet *packets);
+void kf_merge(const kf_part *one, const kf_part *other, kf_event *events, kf_packet *packets);
 
 /* [/cffi] */
 

@@ -90,6 +90,7 @@ typedef struct {
     uint32_t gap_seq, gap_end; /* of a gap that was taken for lost: the newest that came yet, and its end */
     uint32_t number; /* of the device among all that ever were: rows are used again, numbers are not */
     uint32_t seen;   /* its place among the kf_seen; KF_NONE: it sent no low-rate message */
+    uint32_t beats;  /* likewise among the kf_beats; KF_NONE: it told no intervals */
 } kf_link;
 
 typedef struct {

@@ -20,6 +20,7 @@ FLAT: Final = record("kf_flat")
 FRAME: Final = record("kf_publish")
 TIMED: Final = int(lib.KF_FLAT_T)
 BOOT: Final = int(lib.KF_FLAT_BOOT)
+SEQ: Final = int(lib.KF_FLAT_SEQ)
 
 # By the number that csrc/frames.c gives to the last level of a topic.
 STRUCTS: Final[dict[int, type[Packet]]] = {
@@ -31,6 +32,7 @@ STRUCTS: Final[dict[int, type[Packet]]] = {
     lib.KF_TOPIC_WHEEL: Wheel,
     lib.KF_TOPIC_FOOT: Foot,
 }
+NUMBERS: Final[dict[type, int]] = {struct: kind for kind, struct in STRUCTS.items()}
 IMU: Final = int(lib.KF_TOPIC_IMU)
 
 

@@ -51,7 +51,8 @@ static int is_known(kf_publish frame, uint8_t first, uint32_t plain, kf_link lin
     kf_stretch s = stretch_of(1);
 
     s.frames[0] = frame;
-    const size_t unknown = kf_stretch_look(&s, &first, &message, &link, 1);
+    s.messages = &message;
+    const size_t unknown = kf_stretch_look(&s, &first, &link, 1);
     const int known = s.known[0];
     HOLDS(unknown == 1 - (size_t)known);
     drop(&s);
@@ -81,89 +82,127 @@ static void who_needs_no_look_is_known_and_plain(void)
     HOLDS(!is_known(other, '{', 1, told));
 }
 
-/* Fill a stretch by chance; half of it is known. */
-static kf_stretch fill(uint64_t *dice, size_t count)
+/* A stretch by chance; half of it is known. Of heart rates each tells 60 bpm, and its place as its seq. */
+static kf_stretch fill(uint64_t *dice, size_t count, kf_flat *messages)
 {
     kf_stretch s = stretch_of(count);
 
     for (size_t i = 0; i < count; i++) {
         s.frames[i] = (kf_publish){.payload = (uint32_t)i * 10,
                                    .payload_length = 9,
-                                   .device = (uint32_t)chance(dice) % LINKS,
+                                   .device = (uint32_t)(chance(dice) % LINKS),
                                    .kind = chance(dice) % 3 ? KF_TOPIC_IMU : KF_TOPIC_HR};
+        messages[i] = (kf_flat){.values = {60, NAN, NAN},
+                                .told = KF_FLAT_SEQ,
+                                .seq = (uint32_t)(i % 8 ? i : 0), /* some come again */
+                                .list = {1000},
+                                .list_count = i % 5 == 4};
         s.arrived_ns[i] = (int64_t)i;
         s.known[i] = chance(dice) % 2;
     }
+    s.messages = messages;
     return s;
 }
 
-static void each_known_frame_is_taken_once(void)
+static void look_at(const kf_taken *t, const kf_stretch *s, const kf_link *links)
 {
-    const kf_link links[LINKS] = {{.core = 9}, {.core = 8}, {.core = 7}, {.core = 6, .athlete = 5}};
+    size_t packet = 0, record = 0;
+
+    for (size_t n = 0; n < t->event_count; n++) {
+        const kf_event *e = &t->events[n];
+        const size_t i = e->message - 1000;
+        HOLDS(n == 0 || e->message > e[-1].message);
+        HOLDS(s->known[i] && e->device == s->frames[i].device && e->athlete == links[e->device].athlete);
+        HOLDS(e->arrived_ns == (int64_t)i);
+        if (s->frames[i].kind != KF_TOPIC_IMU) {
+            HOLDS(e->kind == KF_EVENT_SAMPLE && e->seq == s->messages[i].seq && e->index == 30 + record);
+            HOLDS(t->records[record++].heart_rate.bpm == 60);
+            continue;
+        }
+        const kf_packet *p = &t->packets[packet];
+        HOLDS(e->kind == KF_EVENT_IMU && e->index == 20 + packet++);
+        HOLDS(p->device == links[e->device].core && p->offset == 400 + i * 10 && p->length == 9);
+        HOLDS(p->kind == KF_BINARY && p->way == KF_WAY_ON);
+    }
+    HOLDS(packet == t->packet_count && record == t->record_count);
+}
+
+static void each_known_frame_is_taken_or_refused_once(void)
+{
     uint64_t dice = 3;
 
     for (int round = 0; round < 500; round++) {
-        const size_t count = chance(&dice) % FRAMES_MAX, begin = count ? chance(&dice) % count : 0;
-        kf_stretch s = fill(&dice, count);
-        kf_packet *packets = block(count - begin, sizeof *packets);
-        kf_event *events = block(count - begin, sizeof *events);
-        int64_t *low = block(count - begin, sizeof *low);
-        size_t low_count = 99, motion = 0, other = 0;
+        const size_t count = chance(&dice) % FRAMES_MAX, first = count ? chance(&dice) % count : 0;
+        kf_link links[LINKS] = {{.core = 9}, {.core = 8, .seen = 1}, {.core = 7, .seen = 2}, {.athlete = 5}};
+        kf_seen *seen = block(LINKS, sizeof *seen);
+        kf_beats *beats = block(LINKS, sizeof *beats);
+        kf_flat messages[FRAMES_MAX];
+        kf_stretch s = fill(&dice, count, messages);
+        kf_taken t = {.packets = block(count - first, sizeof(kf_packet)),
+                      .events = block(count - first, sizeof(kf_event)),
+                      .records = block(count - first, sizeof(kf_record)),
+                      .refused = block(count - first, sizeof(kf_refusal)),
+                      .next = first,
+                      .first_message = 1000,
+                      .first_packet = 20,
+                      .first_record = 30,
+                      .offset = 400};
+        size_t known = 0;
 
-        const size_t taken =
-            kf_stretch_take(&s, links, begin, count, 1000, 20, 400, packets, events, low, &low_count);
-        for (size_t i = begin; i < count; i++) {
-            const kf_publish *f = &s.frames[i];
-            if (s.known[i] && f->kind != KF_TOPIC_IMU)
-                HOLDS(low[other++] == (int64_t)i);
-            if (!s.known[i] || f->kind != KF_TOPIC_IMU)
-                continue;
-            const kf_packet *p = &packets[motion];
-            const kf_event *e = &events[motion];
-            HOLDS(p->device == links[f->device].core && p->offset == 400 + i * 10 && p->length == 9);
-            HOLDS(p->kind == KF_BINARY && p->way == KF_WAY_ON);
-            HOLDS(e->device == f->device && e->athlete == links[f->device].athlete);
-            HOLDS(e->message == 1000 + i && e->index == 20 + motion && e->arrived_ns == (int64_t)i);
-            motion++;
+        links[3].seen = 3;
+        for (uint32_t i = 0; i < LINKS; i++)
+            links[i].beats = KF_NONE;
+        while (kf_stretch_take(&t, &s, links, seen, beats, count)) {
+            kf_link *link = &links[s.frames[t.next].device];
+            HOLDS(link->beats == KF_NONE && messages[t.next].list_count);
+            link->beats = (uint32_t)(link - links);
         }
-        HOLDS(motion == taken && other == low_count);
-        free(packets);
-        free(events);
-        free(low);
+        for (size_t i = first; i < count; i++)
+            known += s.known[i];
+        HOLDS(t.next == count && t.event_count + t.refused_count == known);
+        for (size_t i = 0; i < t.refused_count; i++)
+            HOLDS(t.refused[i].reason == KF_SEEN_BEFORE && t.refused[i].event % 8 == 0);
+        look_at(&t, &s, links);
+        free(t.packets);
+        free(t.events);
+        free(t.records);
+        free(t.refused);
+        free(seen);
+        free(beats);
         drop(&s);
     }
 }
 
-static void parts_merge_in_the_order_of_arrival(void)
+static void events_of_two_ways_stand_in_the_order_of_arrival(void)
 {
     uint64_t dice = 5;
 
     for (int round = 0; round < 500; round++) {
-        const size_t count = chance(&dice) % FRAMES_MAX;
-        kf_event from[KF_PARTS][FRAMES_MAX], *events = block(count, sizeof *events);
-        kf_packet made[KF_PARTS][FRAMES_MAX], *packets = block(count, sizeof *packets);
-        kf_part parts[KF_PARTS] = {
-            {from[0], made[0], 0, 0}, {from[1], made[1], 0, 5}, {from[2], made[2], 0, 0}};
-        uint32_t packet_count[KF_PARTS] = {0}, motion = 0;
+        const uint32_t count = (uint32_t)(chance(&dice) % FRAMES_MAX);
+        kf_event from[2][FRAMES_MAX], *events = block(count, sizeof *events);
+        kf_packet made[2][FRAMES_MAX], *packets = block(count, sizeof *packets);
+        kf_part parts[2] = {{from[0], made[0], 0, 0}, {from[1], made[1], 0, 5}};
+        uint32_t packet_count[2] = {0}, motion = 0;
 
         for (uint32_t i = 0; i < count; i++) {
-            const size_t p = chance(&dice) % KF_PARTS;
-            const int imu = chance(&dice) % 2;
-            made[p][packet_count[p]].offset = i;
-            from[p][parts[p].count++] = (kf_event){.kind = imu ? KF_EVENT_IMU : KF_EVENT_SAMPLE,
-                                                   .message = i,
-                                                   .index = imu     ? packet_count[p]++
-                                                            : i % 3 ? i
-                                                                    : KF_NONE,
-                                                   .device = (uint32_t)p};
+            const uint32_t p = chance(&dice) % 2;
+            kf_event e = {.kind = KF_EVENT_SAMPLE, .message = i, .index = i % 3 ? i : KF_NONE, .device = p};
+            if (chance(&dice) % 2) {
+                e.kind = KF_EVENT_IMU;
+                e.index = packet_count[p]++;
+                made[p][e.index] = (kf_packet){.offset = i};
+            }
+            from[p][parts[p].count++] = e;
         }
-        kf_merge(parts, KF_PARTS, events, packets);
+        kf_merge(&parts[0], &parts[1], events, packets);
         for (uint32_t i = 0; i < count; i++) {
             HOLDS(events[i].message == i);
-            if (events[i].kind == KF_EVENT_IMU)
-                HOLDS(events[i].index == motion && packets[motion++].offset == i);
-            else
-                HOLDS(events[i].index == (i % 3 ? i + (events[i].device == 1 ? 5 : 0) : KF_NONE));
+            if (events[i].kind == KF_EVENT_SAMPLE) {
+                HOLDS(events[i].index == (i % 3 ? i + 5 * events[i].device : KF_NONE));
+                continue;
+            }
+            HOLDS(events[i].index == motion && packets[motion].offset == i);
+            motion++;
         }
         free(events);
         free(packets);
@@ -174,7 +213,7 @@ int main(void)
 {
     CLAIM(joined_chunks_keep_their_bytes_and_their_times);
     CLAIM(who_needs_no_look_is_known_and_plain);
-    CLAIM(each_known_frame_is_taken_once);
-    CLAIM(parts_merge_in_the_order_of_arrival);
+    CLAIM(each_known_frame_is_taken_or_refused_once);
+    CLAIM(events_of_two_ways_stand_in_the_order_of_arrival);
     return 0;
 }
