@@ -2,8 +2,6 @@
 
 from typing import Final
 
-import numpy as np
-
 from fusion._core import ffi, lib
 from fusion.core import record
 from fusion.measurements import (
@@ -24,7 +22,6 @@ from server.registry import STEP_RANK, Device
 from server.schedule import NONE, Item
 
 _NAN: Final = float("nan")
-_NOBODY: Final = np.zeros(0, np.intp)
 _TOLD: Final = {
     HeartRate: "kf_told_hr",
     Gnss: "kf_told_gnss",
