@@ -18,6 +18,18 @@
 #define KF_X86 /* with vector paths, chosen when the program runs */
 #endif
 
+/* Have size bytes brought near: rows of tables of devices are far apart, and each is touched once a tick. */
+static inline void kf_prefetch(const void *at, size_t size)
+{
+#ifdef __GNUC__
+    for (size_t i = 0; i < size; i += 64)
+        __builtin_prefetch((const char *)at + i);
+#else
+    (void)at;
+    (void)size;
+#endif
+}
+
 /* Sensors present, and sensors clipped, in a sample. */
 #define KF_BIT_ACCEL 1u
 #define KF_BIT_GYRO 2u
@@ -404,6 +416,7 @@ void kf_lane_rewind(kf_schedule *s, uint32_t row);
 void kf_lane_advance(kf_schedule *s, uint32_t row, int64_t t_ns, kf_cause why);
 
 /* kept.c: what a lane keeps for rewinds, the oldest first; add takes a page at most */
+void kf_kept_prefetch(const kf_schedule *s, const kf_lane *lane);
 void kf_kept_add(kf_schedule *s, kf_lane *lane, const kf_item *item);
 int64_t kf_kept_oldest(const kf_schedule *s, const kf_lane *lane); /* its time; there is one */
 void kf_kept_drop(kf_schedule *s, kf_lane *lane);                  /* the oldest */

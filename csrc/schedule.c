@@ -243,6 +243,25 @@ static void order(kf_schedule *s, const kf_event *e)
         kf_lane_rewind(s, e->athlete);
 }
 
+/* Have the rows of an event that comes soon brought near, and of one that comes sooner what its lane holds. */
+static void look_ahead(const kf_schedule *s)
+{
+    const kf_event *e = &s->events[s->next_event];
+    const size_t left = s->event_count - s->next_event;
+
+    if (left > 8 && e[8].device != KF_NONE) {
+        kf_prefetch(&s->links[e[8].device], sizeof *s->links);
+        kf_prefetch(&s->clocks[e[8].device], sizeof *s->clocks);
+        kf_prefetch(&s->lanes[e[8].athlete], sizeof *s->lanes);
+    }
+    if (left > 4) {
+        const kf_lane *lane = &s->lanes[e[4].athlete];
+        if (lane->last != KF_NONE)
+            kf_prefetch(&s->items[lane->last], sizeof *s->items);
+        kf_kept_prefetch(s, lane);
+    }
+}
+
 /* Sort what was found in one message by time; what has one time stays in its order. */
 static void sort_found(kf_found *found, size_t count)
 {
@@ -278,6 +297,7 @@ static void read_message(kf_schedule *s)
     const uint32_t message = e->message;
     const size_t first = s->next_event;
 
+    look_ahead(s);
     s->found_count = s->next_found = 0;
     if (e->kind >= KF_EVENT_ORDER) {
         order(s, e);

@@ -110,6 +110,10 @@ size_t kf_streams_take(const kf_supervision *s, const kf_clock *clocks, const kf
     *begun = 0;
     for (size_t i = begin; i < count; i++) {
         const kf_event *e = &events[i];
+        if (count - i > 6 && e[6].device != KF_NONE) {
+            kf_prefetch(streams_of(s, e[6].device), s->kinds * sizeof *s->streams);
+            kf_prefetch(&s->devices[e[6].device], sizeof *s->devices);
+        }
         if (e->kind == KF_EVENT_IMU) {
             *begun += hear_motion(s, clocks, e, &summaries[e->index]);
         } else if (e->kind == KF_EVENT_SAMPLE && !e->stream) {

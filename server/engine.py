@@ -229,7 +229,7 @@ class Engine:
     def _begun(self, due: Due) -> Due:
         """Open the workouts that a first measurement opens; return the other jobs."""
         begin = due.jobs["kind"] == _BEGIN
-        if not begin.any():
+        if not np.count_nonzero(begin):
             return due
         for job in due.jobs[begin]:
             athlete = self.registry.athlete_rows[job["athlete"]]
