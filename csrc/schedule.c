@@ -243,7 +243,8 @@ static void order(kf_schedule *s, const kf_event *e)
         kf_lane_rewind(s, e->athlete);
 }
 
-/* Have the rows of an event that comes soon brought near, and of one that comes sooner what its lane holds. */
+/* Have the rows of an event that comes soon brought near, and of one that comes sooner what its lane holds.
+ */
 static void look_ahead(const kf_schedule *s)
 {
     const kf_event *e = &s->events[s->next_event];
