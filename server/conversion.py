@@ -68,7 +68,7 @@ def measurement(packet: Packet, device: Device, beats: Beats) -> Item | None:
     if intervals_ms:
         if not beats.has(device.row):
             beats.give(device.row)
-        own = ffi.from_buffer("kf_beats[]", beats.table) + beats.of(device.row)
+        own = beats.c + beats.of(device.row)
     link = ffi.from_buffer("kf_link[]", device.schedule.links) + device.row
     measured = ffi.new("kf_record *")
     place = lib.kf_measure(own, link, kind, message, intervals_ms, len(intervals_ms), measured)
@@ -109,8 +109,8 @@ def take_plain(
     verdicts, done = np.empty(count, np.uint8), ffi.new("size_t[2]")
     while lib.kf_take_plain(
         ffi.from_buffer("kf_link[]", links, require_writable=True),
-        ffi.from_buffer("kf_seen[]", seen.table, require_writable=True),
-        ffi.from_buffer("kf_beats[]", beats.table, require_writable=True),
+        seen.c,
+        beats.c,
         ffi.from_buffer("kf_publish[]", stretch.frames),
         first,
         ffi.from_buffer("int64_t[]", glance.places),

@@ -146,7 +146,7 @@ class Taking:
             athlete = Athlete(f"a{row}", row + 5, "")
             self.schedule.add_device(row, athlete.row, STEP_RANK[placement], row + 7)
             self.devices.append(Device(f"d{row}", row, row + 7, athlete, placement, self.schedule))
-        self.seen, self.beats, self.twin = Seen(self.schedule), Beats(self.schedule), Conversion()
+        self.seen, self.beats, self.twin = Seen(self.schedule, 2), Beats(self.schedule, 2), Conversion()
         for row in range(2):
             self.seen.give(row)
 
