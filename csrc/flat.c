@@ -309,14 +309,16 @@ size_t kf_flat_read(const uint8_t *bytes, const kf_publish *frames, size_t count
 
     for (size_t i = 0; i < count; i++) {
         const kf_publish *frame = &frames[i];
+
+        out[i].plain = 0;
+        if (frame->kind >= KF_TOPICS || kinds[frame->kind].count == 0 ||
+            frame->payload_length > KF_FLAT_BYTES_MAX)
+            continue;
         cursor c = {bytes + frame->payload, bytes + frame->payload + frame->payload_length};
 
         out[i] = (kf_flat){0};
         for (uint32_t field = 0; field < KF_FLAT_FIELDS; field++)
             out[i].values[field] = NAN;
-        if (frame->kind >= KF_TOPICS || kinds[frame->kind].count == 0 ||
-            frame->payload_length > KF_FLAT_BYTES_MAX)
-            continue;
         if (take_object(&c, &kinds[frame->kind], &out[i])) {
             out[i].plain = 1;
             plain++;

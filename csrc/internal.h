@@ -427,6 +427,9 @@ void kf_steps_take(kf_device *device, int64_t t_ns, double up, double dt_s, kf_s
 void kf_sample_take(kf_device *device, const kf_sample *s, kf_sink *sink);
 void kf_sample_turn(kf_device *device, const kf_sample *s, kf_sink *sink);
 
+/* Whether a device may be quiet after a message (measures.c). */
+bool kf_may_rest(uint32_t kind, const kf_flat *message);
+
 /* Whether a packet keeps to a rate (limit.c): expected_ns is when the next one would come. */
 bool kf_conforms(int64_t *expected_ns, int64_t arrived_ns, int64_t each_ns, int64_t burst_ns);
 

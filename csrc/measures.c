@@ -134,7 +134,7 @@ uint32_t kf_measure(kf_beats *beats, const kf_link *link, uint32_t kind, const k
 }
 
 /* Whether a device that sends on change only may be quiet after this message. */
-static bool may_rest(uint32_t kind, const kf_flat *message)
+bool kf_may_rest(uint32_t kind, const kf_flat *message)
 {
     TOLD(kf_told_cadence, message); /* the two that any rate is told by */
 
@@ -150,50 +150,4 @@ static bool may_rest(uint32_t kind, const kf_flat *message)
     default:
         return false;
     }
-}
-
-static uint32_t flags_of(uint32_t told)
-{
-    return (told & KF_FLAT_T ? KF_EVENT_TIMED : 0u) | (told & KF_FLAT_BOOT ? KF_EVENT_BOOT : 0u);
-}
-
-int kf_take_plain(kf_link *links, kf_seen *seen, kf_beats *beats, const kf_publish *frames,
-                  uint32_t first_message, const int64_t *places, const kf_flat *messages,
-                  const int64_t *chosen, const int64_t *arrived_ns, const int64_t *received_ns, size_t count,
-                  kf_event *events, kf_record *records, uint8_t *verdicts, size_t *done)
-{
-    for (; done[0] < count; done[0]++) {
-        const kf_flat *message = &messages[chosen[done[0]]];
-        const int64_t place = places[chosen[done[0]]];
-        const uint32_t kind = frames[place].kind;
-        kf_link *link = &links[frames[place].device];
-        const uint32_t at = (uint32_t)done[1];
-        kf_beats *own = NULL;
-
-        if (kind == KF_TOPIC_HR && message->list_count) {
-            if (link->beats == KF_NONE)
-                return 1;
-            own = &beats[link->beats];
-        }
-        verdicts[done[0]] = (uint8_t)kf_admit(link, seen, kind, message, arrived_ns[done[0]]);
-        if (verdicts[done[0]] != KF_ADMITTED)
-            continue;
-        const uint32_t measures =
-            kf_measure(own, link, kind, message, message->list, message->list_count, &records[at]);
-        events[at] = (kf_event){.kind = KF_EVENT_SAMPLE,
-                                .message = first_message + (uint32_t)place,
-                                .device = frames[place].device,
-                                .athlete = link->athlete,
-                                .index = measures == KF_NONE ? KF_NONE : at,
-                                .flags = flags_of(message->told),
-                                .measures = measures == KF_NONE ? 0 : measures,
-                                .boot = message->boot,
-                                .seq = message->seq,
-                                .stream = 2 * kind + may_rest(kind, message),
-                                .t_ns = message->t_ns,
-                                .arrived_ns = arrived_ns[done[0]],
-                                .received_ns = received_ns[done[0]]};
-        done[1]++;
-    }
-    return 0;
 }

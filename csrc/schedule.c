@@ -144,7 +144,9 @@ static void find_motion(kf_schedule *s, size_t event)
     const kf_summary *summary = &s->summaries[e->index];
     kf_link *link = &s->links[e->device];
     kf_clock *clock = &s->clocks[e->device];
+    const size_t first_window = s->next_window;
 
+    s->next_window += summary->windows;
     if (summary->status != KF_OK)
         refuse(s, event, summary->status);
     if (summary->status != KF_OK && summary->status < KF_LATE)
@@ -162,7 +164,7 @@ static void find_motion(kf_schedule *s, size_t event)
         link->rate_hz = summary->samples ? summary->rate_hz : link->rate_hz;
     }
     for (uint32_t i = 0; i < summary->windows; i++) {
-        const uint32_t window = s->first_window[e->index] + i;
+        const uint32_t window = (uint32_t)first_window + i;
         find(s, kf_clock_align(clock, s->windows[window].t_ns), event, window);
     }
     find(s, kf_clock_align(clock, summary->t_last_ns), event, KF_NONE);
@@ -336,4 +338,23 @@ int kf_schedule_pass(kf_schedule *s, uint32_t lane_count, int64_t utc_ns)
     }
     s->next_lane = 0;
     return 0;
+}
+
+void kf_items_sort(const kf_item *items, size_t count, const uint32_t *record_bytes, size_t kind_count,
+                   uint8_t *records, uint32_t *counts)
+{
+    uint8_t *next[KF_KINDS];
+
+    memset(counts, 0, kind_count * sizeof *counts);
+    for (size_t i = 0; i < count; i++)
+        counts[items[i].kind]++;
+    for (size_t kind = 0; kind < kind_count; kind++) {
+        next[kind] = records;
+        records += (size_t)counts[kind] * record_bytes[kind];
+    }
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t kind = items[i].kind;
+        memcpy(next[kind], items[i].record, record_bytes[kind]);
+        next[kind] += record_bytes[kind];
+    }
 }

@@ -1,8 +1,10 @@
 """Structs of C as numpy dtypes, from the compiler's own offsets."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 _NUMPY: Final = {
     "uint8_t": np.uint8,
@@ -32,6 +34,14 @@ def _record(ffi: Any, ctype: Any) -> np.dtype[np.void]:
             "itemsize": ffi.sizeof(ctype),
         }
     )
+
+
+def joined(parts: Iterable[Any], dtype: DTypeLike) -> NDArray[Any]:
+    """Return arrays of one dtype, or their bytes, as one, (n,): a copy, also of a single one.
+
+    As bytes: numpy joins and copies records field by field, at ten times the cost of a few.
+    """
+    return np.frombuffer(bytearray().join(parts), dtype)
 
 
 def _field_type(ffi: Any, ctype: Any) -> np.dtype[Any]:

@@ -6,7 +6,6 @@ from fusion._core import ffi, lib
 from server.places import Places
 from server.schedule import Schedule
 
-ADMITTED: Final = int(lib.KF_ADMITTED)
 FLOODING: Final = int(lib.KF_FLOODING)
 
 _TIMED, _BOOT, _SEQ = int(lib.KF_FLAT_T), int(lib.KF_FLAT_BOOT), int(lib.KF_FLAT_SEQ)

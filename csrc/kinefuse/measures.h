@@ -130,24 +130,6 @@ typedef union {
 uint32_t kf_measure(kf_beats *beats, const kf_link *link, uint32_t kind, const kf_flat *message,
                     const double *list_ms, size_t list_count, kf_record *record);
 
-/* Take plain messages of live devices that have a place among the seen, but for those that are too many or
- * came before, as they came in a stretch.
- *
- * inout: links, seen, beats
- * in:    frames                           of the stretch
- *        first_message                    the number of its first one
- *        places, messages                 of the frames of low-rate messages, and what these say
- *        chosen, arrived_ns, received_ns  count: which of them, rising, and when they came
- * out:   events, records                  of those that are taken, one behind the other
- *        verdicts                         count: KF_ADMITTED, KF_FLOODING or KF_SEEN_BEFORE
- * inout: done                             how many of the chosen are done, and how many of these are taken
- * Returns 1 where the device of the next one is to get a place among the beats first, else 0.
- */
-int kf_take_plain(kf_link *links, kf_seen *seen, kf_beats *beats, const kf_publish *frames,
-                  uint32_t first_message, const int64_t *places, const kf_flat *messages,
-                  const int64_t *chosen, const int64_t *arrived_ns, const int64_t *received_ns, size_t count,
-                  kf_event *events, kf_record *records, uint8_t *verdicts, size_t *done);
-
 /* [/cffi] */
 
 #endif

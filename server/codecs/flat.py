@@ -42,12 +42,12 @@ def fields(struct: type[Packet]) -> dict[str, int]:
     return {each.encode_name: place for place, each in enumerate(_plain(struct))}
 
 
-def read(data: bytes, frames: Records) -> Records:
+def read(data: bytes | bytearray, frames: Records) -> Records:
     """Read messages.
 
     Parameters
     ----------
-    data : bytes
+    data : bytes-like
         Into which frames refer.
     frames : (n,) FRAME
         Of any kinds.

@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 from fusion._core import lib
 from fusion.timebase import TimeBase
 from server import conversion
+from server.batch import Batch
 from server.beats import Beats
 from server.codecs import flat, samples
 from server.deadlines.kinds import stream_of
-from server.envelopes import Chunk, Stretch
+from server.envelopes import Chunk
 from server.errors import DecodeError
-from server.glance import Glance
 from server.messages import HeartRate, Packet
 from server.registry import STEP_RANK, Athlete, Device
 from server.schedule import NONE, Item, Schedule
 from server.seen import Seen
+from server.stretch import Stretch
 from tests.support.conversion_twin import Conversion
 from tests.support.scheduled import item_of
 
@@ -173,20 +174,23 @@ class Taking:
         frames["device"], frames["kind"] = [row for row, _, _ in told], [kind for _, kind, _ in told]
         frames["payload_length"] = lengths = [len(payload) for _, _, payload in told]
         frames["payload"] = np.cumsum([0, *lengths])[:-1]
-        glance = Glance.of(Stretch.of([Chunk(data, frames, arrived_ns, 3)]))
-        places = np.arange(len(told))
-        taken = conversion.take_plain(glance, places, 10, self.schedule.links, self.seen, self.beats)
-        assert len(taken.events) + len(taken.refused) == len(told)
+        stretch, batch = Stretch([Chunk(data, frames, arrived_ns, 3)]), Batch()
+        assert not len(stretch.look(self.schedule.links))
+        refused = batch.add_frames(stretch, 0, len(told), 10, self.schedule.links, self.seen, self.beats)
+        packed = batch.pack()
+        assert len(packed.events) + len(refused) == len(told)
+        assert np.array_equal(
+            packed.events["index"][packed.events["index"] != NONE], range(len(packed.records))
+        )
         found: list[Took] = [None for _ in told]
-        for at, event in enumerate(taken.events):
+        for event in packed.events:
             place = int(event["message"]) - 10
-            row, said = told[place][0], glance.messages[place]
+            row, said = told[place][0], stretch.messages[place]
             assert (event["device"], event["athlete"]) == (row, row + 5)
             assert (event["t_ns"], event["boot"], event["seq"]) == (said["t_ns"], said["boot"], said["seq"])
             assert (event["arrived_ns"], event["received_ns"]) == (arrived_ns, 3)
-            assert event["index"] in (at, NONE)
-            holds = event["index"] == at
-            item = Item(int(event["measures"]), taken.records[at].tobytes()) if holds else None
+            record = None if event["index"] == NONE else packed.records[event["index"]].tobytes()
+            item = None if record is None else Item(int(event["measures"]), record)
             found[place] = int(event["stream"]), item
         return found
 
