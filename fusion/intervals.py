@@ -9,14 +9,12 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from fusion._core import ffi, lib
-from fusion.core import record
 
 Kind = Literal["normal", "missed", "extra", "ectopic", "uneven"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 assert len(KINDS) == lib.KF_BEATS_KINDS
 
 AHEAD: Final = int(lib.KF_BEATS_AHEAD)
-BEATS: Final = record("kf_beats")  # what is known of one sensor's intervals, 1824 bytes; all zeros: nothing
 
 
 class Interval(NamedTuple):

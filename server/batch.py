@@ -147,8 +147,8 @@ class Batch:
         c.refused = ffi.from_buffer("kf_refusal[]", refused)
         c.next, c.first_message, c.offset = begin, first, self._stretch_at
         c.first_packet, c.first_record = self._packet_count, self._record_count
-        tables = ffi.from_buffer("kf_link[]", links), ffi.from_buffer("kf_seen[]", seen.table)
-        while lib.kf_stretch_take(c, stretch.c, *tables, ffi.from_buffer("kf_beats[]", beats.table), end):
+        tables = ffi.from_buffer("kf_link[]", links), seen.c, beats.c
+        while lib.kf_stretch_take(c, stretch.c, *tables, end):
             beats.give(int(stretch.frames["device"][c.next]))
         if c.event_count:
             self._taken.append(

@@ -61,7 +61,7 @@ def measurement(packet: Packet, device: Device, beats: Beats) -> Item | None:
     if intervals_ms:
         if not beats.has(device.row):
             beats.give(device.row)
-        own = ffi.from_buffer("kf_beats[]", beats.table) + beats.of(device.row)
+        own = beats.c + beats.of(device.row)
     link = ffi.from_buffer("kf_link[]", device.schedule.links) + device.row
     measured = ffi.new("kf_record *")
     place = lib.kf_measure(own, link, kind, message, intervals_ms, len(intervals_ms), measured)

@@ -4,10 +4,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from fusion._core import ffi
+from fusion.core import record
 from fusion.measurements import Records
+from fusion.table import untouched
 from server.schedule import NONE, Schedule
-
-_ROOM: Final = 64
 
 
 class Places:
@@ -15,8 +16,10 @@ class Places:
 
     Attributes
     ----------
-    table : (capacity,) structured
-        Moves where a place is given.
+    table : (limit,) structured
+        A place costs memory from when it is given on.
+    c : cffi pointer
+        To the first place; the table stays where it is.
 
     Parameters
     ----------
@@ -24,14 +27,18 @@ class Places:
         Whose links tell the place of each device.
     field : str
         Of the links, NONE: the device has no place.
-    dtype : dtype
-        All zeros is an empty place.
+    struct : str
+        Of the core, a place's; all zeros is an empty one.
+    limit : int
+        Most devices.
     """
 
-    def __init__(self, schedule: Schedule, field: str, dtype: "np.dtype[Any]") -> None:
-        self.table: Records = np.zeros(0, dtype)
+    def __init__(self, schedule: Schedule, field: str, struct: str, limit: int) -> None:
+        self.table: Records = untouched((limit,), record(struct))
+        self.c: Final[Any] = ffi.from_buffer(f"{struct}[]", self.table)
         self._schedule, self._field = schedule, field
         self._free: list[int] = []
+        self._given = 0  # places that ever were
 
     def has(self, row: int) -> bool:
         """Return whether a device has a place."""
@@ -42,11 +49,10 @@ class Places:
         return int(self._schedule.links[self._field][row])
 
     def give(self, row: int) -> None:
-        """Give a device a place, which is empty."""
+        """Give a device that has none a place."""
         if not self._free:
-            size = len(self.table)
-            self.table.resize(size + _ROOM, refcheck=False)  # in place, as a rule: see Schedule
-            self._free.extend(range(size + _ROOM - 1, size - 1, -1))
+            self._free.append(self._given)
+            self._given += 1
         self._schedule.links[self._field][row] = self._free.pop()
 
     def forget(self, row: int) -> None:

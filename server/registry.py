@@ -152,7 +152,8 @@ class Registry:
         self._streams = streams
         self._table = table
         self._schedule = schedule
-        self.seen, self.beats = Seen(schedule), Beats(schedule)
+        limit = config.server.devices_max
+        self.seen, self.beats = Seen(schedule, limit), Beats(schedule, limit)
         self._on_athlete = on_athlete
         self.since_ns = np.zeros(64, np.int64)  # UTC at which each row was given, VACANT_NS: it is nobody's
         self._vacant: list[int] = []

@@ -3,11 +3,9 @@
 from typing import Final
 
 from fusion._core import ffi, lib
-from fusion.core import record
 from server.places import Places
 from server.schedule import Schedule
 
-SEEN: Final = record("kf_seen")
 FLOODING: Final = int(lib.KF_FLOODING)
 
 _TIMED, _BOOT, _SEQ = int(lib.KF_FLAT_T), int(lib.KF_FLAT_BOOT), int(lib.KF_FLAT_SEQ)
@@ -20,10 +18,12 @@ class Seen(Places):
     ----------
     schedule : Schedule
         Whose links tell the place of each device.
+    limit : int
+        Most devices.
     """
 
-    def __init__(self, schedule: Schedule) -> None:
-        super().__init__(schedule, "seen", SEEN)
+    def __init__(self, schedule: Schedule, limit: int) -> None:
+        super().__init__(schedule, "seen", "kf_seen", limit)
         self._message = ffi.new("kf_flat *")
 
     def admits(self, row: int, arrived_ns: int) -> bool:
@@ -47,4 +47,4 @@ class Seen(Places):
         message.told = (
             (0 if t_ns is None else _TIMED) | (0 if boot is None else _BOOT) | (0 if seq is None else _SEQ)
         )
-        return bool(lib.kf_saw(ffi.from_buffer("kf_seen[]", self.table) + self.of(row), kind, message))
+        return bool(lib.kf_saw(self.c + self.of(row), kind, message))
