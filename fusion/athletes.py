@@ -16,7 +16,6 @@ from fusion.checkpoints import Checkpoints
 from fusion.history import History
 from fusion.measurements import Estimates, Measurements, Records, Source, Sport, due
 from fusion.metrics import METRICS, ascent, distance, energy, floors, gap, moving
-from fusion.metrics.metric import estimates
 from fusion.models import altitude, choice, consistency, position, receivers, step_length
 from fusion.rounds import rounds
 from fusion.state import STATE, TOTALS, zeros
@@ -26,6 +25,7 @@ from fusion.table import Picked, grown
 STATE_VERSION = 7
 ZONES_DEFAULT = (0.6, 0.7, 0.8, 0.9)
 SEXES = ("unknown", "female", "male")
+_NAMES = tuple(metric.name for metric in METRICS)
 
 _HEADER = struct.Struct("<4sHHII")  # magic, version, reserved, bytes of the track, of the heights
 _MAGIC = b"KFAT"
@@ -263,7 +263,7 @@ class Athletes:
         ):
             if len(records):
                 kernel(self.state, records)
-        return estimates(METRICS, self._kernels.live.block(self.state, due(rows, due_ns)))
+        return Estimates(_NAMES, self._kernels.live.block(self.state, due(rows, due_ns)))
 
     def _bodies(self, windows: Records) -> Records:
         """Take the windows in; return those of the devices that speak for their athletes."""

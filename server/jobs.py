@@ -6,6 +6,7 @@ steps beside whom.
 
 from collections import Counter, deque
 from collections.abc import Callable, Container
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +14,13 @@ from numpy.typing import NDArray
 from fusion._core import lib
 from fusion.athletes import Athletes
 from fusion.measurements import Estimates
+from fusion.telling import Names
 from server import publications
 from server.batch import Order
 from server.deadlines import Deadlines
 from server.envelopes import Outgoing
 from server.messages import Cause
 from server.overload import LIVE_EVERY, MODES, Ladder
-from server.publications import MetricColumns
 from server.registry import Athlete, Registry
 from server.rewinds import Rewinds
 from server.schedule import NONE, STEP_NS, Due, Schedule
@@ -297,7 +298,7 @@ class Jobs:
         self._deadlines.history.doing.steps += len(rows)
         self._publish(due, estimates, utc_ns)
 
-    def _told_now(self, due: Due) -> list[int]:
+    def _told_now(self, due: Due) -> NDArray[np.uint32]:
         """Return the places of those whose update is published, in this mode."""
         jobs = due.jobs
         told = jobs["kind"] == _STEP
@@ -307,28 +308,39 @@ class Jobs:
             turn = (jobs["due_ns"] // STEP_NS + jobs["athlete"]) % every == 0
             self.given_up["live"] += int(np.count_nonzero(told & ~recorded & ~turn))
             told &= recorded | turn
-        places: list[int] = np.flatnonzero(told).tolist()
-        return places
+        return np.flatnonzero(told).astype(np.uint32)
 
     def _publish(self, due: Due, estimates: Estimates, utc_ns: int) -> None:
         places = self._told_now(due)
-        if not places:
+        if not len(places):
             return
-        columns = MetricColumns(estimates, due.jobs["due_ns"].copy())
-        jobs, devices, mode = due.jobs[places], self._registry.device_rows, self._ladder.mode
-        athletes = [self._registry.athlete_rows[row] for row in jobs["athlete"].tolist()]
-        states = self._workouts.states(athletes, jobs["due_ns"].copy())
-        ages_ns: list[int] = []
-        for place, athlete, state, job in zip(places, athletes, states, jobs.tolist(), strict=True):
-            _, _, device, boot, seq, _, _, _, due_ns, received_ns = job
-            cause = None if device == NONE else Cause(devices[device].id, boot, seq)
-            payload = publications.live(athlete.id, due_ns, cause, state, columns.at(place), mode)
-            if not athlete.recorded:
-                ages_ns.append(utc_ns - due_ns)
-            topic = f"{self._root}/athletes/{athlete.id}/live"
-            # A recording comes as fast as it is played: how long it waits says nothing of the server.
-            self._out.append(Outgoing(topic, payload, caused_ns=0 if athlete.recorded else received_ns))
-        self._deadlines.observe_many("sensor_age", np.array(ages_ns, np.int64))
+        registry = self._registry
+        names = Names(registry.athlete_ids, registry.device_ids, self._workouts.states)
+        payloads = publications.lives(estimates, due.jobs, places, names, self._ladder.mode)
+        for i in (i for i, payload in enumerate(payloads) if not payload):
+            payloads[i] = self._live(due.jobs[places[i]], estimates, int(places[i]))
+        jobs = due.jobs[places]
+        rows = jobs["athlete"]
+        is_live = self._schedule.lanes["flags"][rows] & lib.KF_LANE_RECORDED == 0
+        # A recording comes as fast as it is played: how long it waits says nothing of the server.
+        caused_ns = np.where(is_live, jobs["received_ns"], 0)
+        self._deadlines.observe_many("sensor_age", utc_ns - jobs["due_ns"][is_live])
+        athletes, root = registry.athlete_rows, self._root
+        topics = [f"{root}/athletes/{athletes[row].id}/live" for row in rows.tolist()]
+        self._out += map(Outgoing, topics, payloads, repeat(0), repeat(False), caused_ns.tolist())
+
+    def _live(self, job: np.void, estimates: Estimates, place: int) -> bytes:
+        """Return an update that is beyond the core."""
+        athlete, device, due_ns = (
+            self._registry.athlete_rows[job["athlete"]],
+            job["device"],
+            int(job["due_ns"]),
+        )
+        cause = None
+        if device != NONE:
+            cause = Cause(self._registry.device_rows[device].id, int(job["boot"]), int(job["seq"]))
+        state, metrics = self._workouts.state(athlete, due_ns), publications.metrics(estimates, place, due_ns)
+        return publications.live(athlete.id, due_ns, cause, state, metrics, self._ladder.mode)
 
 
 def _turns(athletes: NDArray[np.uint32]) -> NDArray[np.intp]:
