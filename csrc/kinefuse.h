@@ -27,6 +27,7 @@
 #include "kinefuse/flat.h"      /* low-rate messages in columns */
 #include "kinefuse/seen.h"      /* which low-rate messages are taken */
 #include "kinefuse/kernel.h"    /* models: recorded functions, run for many rows */
+#include "kinefuse/bases.h"     /* what rows of a table were some time ago */
 #include "kinefuse/beats.h"     /* RR intervals */
 #include "kinefuse/live.h"      /* metrics as text */
 #include "kinefuse/streams.h"   /* what each device sends, and how long it may be silent */

@@ -6,7 +6,7 @@
 
 #define NUMBER_MAX 24 /* bytes of a number */
 #define NS_PER_MS 1000000
-#define WRITE(p, literal) write_text(p, literal, sizeof literal - 1)
+#define WRITE(p, literal) write_text(p, (literal), sizeof(literal) - 1)
 
 static const double POWERS[] = {1e0, 1e1, 1e2, 1e3, 1e4};
 
@@ -189,7 +189,8 @@ void kf_tell(const kf_live *live, const uint32_t *places, size_t count, char *te
     size_t end = 0;
 
     for (size_t i = 0; i < count; i++) {
-        pen p = {text + end, text + end + room};
+        char *begin = text + end;
+        pen p = {begin, begin + room};
 
         write_live(&p, live, places[i]);
         end = p.at == NULL ? end : (size_t)(p.at - text);

@@ -90,7 +90,9 @@ class Athletes:
         self._heights = History(altitude.STATES, 6, altitude.transition)
         self.checkpoints: Checkpoints | None = None
         if bases:
-            self.checkpoints = Checkpoints(bases, ("track_slot", self._track), ("climb_slot", self._heights))
+            self._blank(0, Profile())  # nobody's yet
+            histories = ("track_slot", self._track), ("climb_slot", self._heights)
+            self.checkpoints = Checkpoints(bases, self.state.often[0].tobytes(), *histories)
 
     def __len__(self) -> int:
         return self._count - len(self._vacant)

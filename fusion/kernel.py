@@ -63,21 +63,16 @@ class Kernel:
         """Run the function; return what it tells, (outputs, n), float64 as the bits that they are."""
         if not isinstance(table, Table):
             table = Table(table, np.zeros(len(table), []), table.dtype)
-        rows, seldom = table.often, table.seldom
         if table.dtype != self._row or records.dtype != self._record:
             raise TypeError("table and records must be of the kernel's dtypes")
-        if not all(array.flags.c_contiguous for array in (rows, seldom, records)):
-            raise TypeError("table and records must be contiguous")
+        if not records.flags.c_contiguous:
+            raise TypeError("records must be contiguous")
         told = np.empty((len(self.kinds), len(records)), dtype=np.int64)
         count = len(records)
         order = np.empty(3 * count + 1, dtype=np.uint32)
-        c = self._table
-        c.rows = ffi.from_buffer("uint8_t[]", rows, require_writable=True)
-        c.seldom = ffi.from_buffer("uint8_t[]", seldom, require_writable=True)
-        c.row_bytes, c.seldom_bytes, c.row_count = rows.itemsize, seldom.itemsize, len(rows)
         failed: int = lib.kf_run(
             self._kernel,
-            self._table,
+            table.c,
             ffi.from_buffer("uint8_t[]", records),
             self._record.itemsize,
             count,
@@ -138,7 +133,6 @@ class Kernel:
             code[at] = _encoded(one, operands, register.get(i, 0), recording, starts)
         self._code, self._constants = code, np.array(values, dtype=np.int64)
         self._registers = ffi.new("kf_value[]", max(count, 1) * int(lib.KF_BLOCK))
-        self._table = ffi.new("kf_table *")
         self._kernel = ffi.new(
             "kf_kernel *",
             {

@@ -289,9 +289,11 @@ class Jobs:
 
     def _step(self, due: Due, utc_ns: int) -> None:
         self._schedule.done(due.jobs["athlete"], len(due.jobs))
-        if self._rewinds is not None:
-            due = self._rewinds.prepare(due)
         rows, due_ns = due.jobs["athlete"].astype(np.intp), due.jobs["due_ns"].copy()
+        if self._rewinds is not None:
+            ready = self._rewinds.prepare(due, rows, due_ns)
+            if not ready.all():
+                due, rows, due_ns = due.of(ready), rows[ready], due_ns[ready]
         estimates = self._table.step(rows, due_ns, due.measurements())
         if self._rewinds is not None:
             self._rewinds.keep(due.jobs, rows, due_ns)
