@@ -9,7 +9,7 @@
 
 #include "internal.h"
 
-#define WORD sizeof(uint64_t)
+#define WORD 8u /* bytes */
 
 static const uint8_t *often_of(const kf_table *table, int64_t row)
 {
@@ -172,7 +172,8 @@ static const uint8_t *unpack(uint8_t *bytes, const uint8_t *blank, size_t size, 
     const uint8_t *at = packed + (words + 1) / 2;
 
     for (size_t i = 0; i < words; i++) {
-        const unsigned code = packed[i / 2] >> (i % 2 * 4) & 15u, count = code > WORD ? code - WORD : code;
+        const unsigned code = ((unsigned)packed[i / 2] >> (i % 2 * 4)) & 15u;
+        const unsigned count = code > WORD ? code - WORD : code;
         uint64_t word = 0, other = 0;
 
         for (unsigned k = 0; k < count; k++)

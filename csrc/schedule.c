@@ -337,3 +337,23 @@ int kf_schedule_pass(kf_schedule *s, uint32_t lane_count, int64_t utc_ns)
     s->next_lane = 0;
     return 0;
 }
+
+void kf_items_by_kind(const kf_item *items, size_t count, const uint32_t *record_bytes, uint8_t *records,
+                      uint32_t *counts)
+{
+    uint8_t *at[KF_KINDS];
+
+    memset(counts, 0, KF_KINDS * sizeof *counts);
+    for (size_t i = 0; i < count; i++)
+        counts[items[i].kind]++;
+    for (size_t kind = 0; kind < KF_KINDS; kind++) {
+        at[kind] = records;
+        records += (size_t)counts[kind] * record_bytes[kind];
+    }
+    for (size_t i = 0; i < count; i++) {
+        const size_t kind = items[i].kind;
+
+        memcpy(at[kind], items[i].record, record_bytes[kind]);
+        at[kind] += record_bytes[kind];
+    }
+}

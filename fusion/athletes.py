@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fusion import design, intake, timer
 from fusion.checkpoints import Checkpoints
 from fusion.history import History
+from fusion.kernel import Pass, run
 from fusion.measurements import Estimates, Measurements, Records, Source, Sport, due
 from fusion.metrics import METRICS, ascent, distance, energy, floors, gap, moving
 from fusion.models import altitude, choice, consistency, position, receivers, step_length
@@ -251,12 +252,11 @@ class Athletes:
             By metric name, n values each in the order of ``rows``.
         """
         self.stepped[rows] = True
-        chosen = self._bodies(m.windows)
-        m = m._replace(gnss=self._receivers(m.gnss), baro=self._barometers(m.baro))
-        self._altitudes(chosen, m)
-        if len(m.gnss):
-            self._positions(m.gnss, rows, due_ns)
-        each = self._kernels
+        each, passes = self._kernels, []
+        if len(m.gnss) or len(m.baro):
+            self._histories(m, rows, due_ns)
+        elif len(m.windows):
+            passes = [Pass(each.window, m.windows), Pass(each.increment, m.windows, only=0)]
         for kernel, records in (
             (each.speed, m.speeds),
             (each.power, m.power),
@@ -264,8 +264,17 @@ class Athletes:
             (each.cadence, m.cadence),
         ):
             if len(records):
-                kernel(self.state, records)
-        return Estimates(_NAMES, self._kernels.live.block(self.state, due(rows, due_ns)))
+                passes.append(Pass(kernel, records))
+        passes.append(Pass(each.live, due(rows, due_ns)))
+        return Estimates(_NAMES, run(self.state, passes)[-1])
+
+    def _histories(self, m: Measurements, rows: NDArray[np.intp], due_ns: NDArray[np.int64]) -> None:
+        """Take in fixes and pressures, which end in histories, and the windows between them."""
+        chosen = self._bodies(m.windows)
+        m = m._replace(gnss=self._receivers(m.gnss), baro=self._barometers(m.baro))
+        self._altitudes(chosen, m)
+        if len(m.gnss):
+            self._positions(m.gnss, rows, due_ns)
 
     def _bodies(self, windows: Records) -> Records:
         """Take the windows in; return those of the devices that speak for their athletes."""

@@ -43,6 +43,9 @@ SAMPLES_MAX: Final = int(lib.KF_HELD_MAX)
 SILENT_NS: Final = int(lib.KF_SILENT_NS)
 
 _NO_MEASUREMENTS: Final[tuple[Records, ...]] = tuple(np.zeros(0, dtype) for dtype in DTYPES)
+_RECORD_BYTES_OF: Final = ffi.new(
+    "uint32_t[]", [dtype.itemsize for dtype in DTYPES] + [0] * (lib.KF_KINDS - len(DTYPES))
+)
 _FIRST_ROWS: Final = 64
 _ROOM: Final = 4 * int(lib.KF_JOBS_A_FOUND)
 _ITEM_ROOM: Final = 2 * int(lib.KF_ITEMS_A_FOUND)
@@ -90,11 +93,21 @@ class Due(NamedTuple):
 
     def measurements(self) -> Measurements:
         """Return the items as the models take them in, those of each row in the order of time."""
-        kinds, arrays = self.items["kind"], list(_NO_MEASUREMENTS)
-        for kind in np.flatnonzero(np.bincount(kinds)).tolist():
-            dtype = DTYPES[kind]
-            chosen = self.items["record"][kinds == kind, : dtype.itemsize]
-            arrays[kind] = np.ascontiguousarray(chosen).reshape(-1).view(dtype)
+        items, arrays = self.items, list(_NO_MEASUREMENTS)
+        records, counts = np.empty(len(items) * RECORD_BYTES, np.uint8), np.empty(lib.KF_KINDS, np.uint32)
+        lib.kf_items_by_kind(
+            ffi.from_buffer("kf_item[]", items),
+            len(items),
+            _RECORD_BYTES_OF,
+            ffi.from_buffer("uint8_t[]", records),
+            ffi.from_buffer("uint32_t[]", counts),
+        )
+        begin = 0
+        for kind, count in enumerate(counts.tolist()):
+            if count:
+                end = begin + count * DTYPES[kind].itemsize
+                arrays[kind] = records[begin:end].view(DTYPES[kind])
+                begin = end
         return Measurements(*arrays)
 
 
@@ -124,7 +137,7 @@ class Schedule:
         self._athletes = self._devices = 0
         self._pool = np.zeros(0, ITEM)
         self._c = ffi.new("kf_schedule *", {"free_item": NONE, "free_page": NONE})
-        self._c.record_bytes = [dtype.itemsize for dtype in DTYPES] + [0] * (lib.KF_KINDS - len(DTYPES))
+        self._c.record_bytes = list(_RECORD_BYTES_OF)
         self._pages: list[Records] = []  # in blocks,
         self._blocks: Any = None  # where these lie
         self.bases = -(-rewind_ns // BASE_NS) + 2 if rewind_ns else 0

@@ -262,6 +262,15 @@ void kf_lane_settle(kf_schedule *schedule, uint32_t row);
 void kf_schedule_free(kf_schedule *schedule, uint32_t first, uint32_t count);
 void kf_kept_free(kf_schedule *schedule, uint32_t first, uint32_t count);
 
+/* Sort the records of items by their kinds, each kind's behind those of the one before.
+ *
+ * in:  items, record_bytes  count; of each kind
+ * out: records              room for count of KF_RECORD_BYTES
+ *      counts               of each kind
+ */
+void kf_items_by_kind(const kf_item *items, size_t count, const uint32_t *record_bytes, uint8_t *records,
+                      uint32_t *counts);
+
 /* [/cffi] */
 
 #endif
