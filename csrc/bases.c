@@ -3,7 +3,7 @@
  * Most of a row is of models that its devices never feed: there it is as a blank one. So a row is packed as
  * what differs from a blank one, words of eight bytes, XORed: of each word a code of four bits, and the bytes
  * between its zeros. 0 to 8 are so many low bytes, 9 to 15 one to seven high ones: whole numbers have zeros
- * above, doubles below.
+ * above, doubles below. (Hosts are little-endian: decode.c.)
  */
 #include <string.h>
 
@@ -24,12 +24,15 @@ static const uint8_t *seldom_of(const kf_table *table, int64_t row)
 /* Whether something in bytes, whole words, is not zero. */
 static bool is_used(const uint8_t *bytes, size_t size)
 {
-    uint64_t word, any = 0;
+    uint64_t words[8], any = 0;
+    size_t i = 0;
 
-    for (size_t i = 0; i < size && any == 0; i += WORD) {
-        memcpy(&word, bytes + i, WORD);
-        any |= word;
+    for (; i + sizeof words <= size && any == 0; i += sizeof words) {
+        memcpy(words, bytes + i, sizeof words);
+        any = words[0] | words[1] | words[2] | words[3] | words[4] | words[5] | words[6] | words[7];
     }
+    for (; i < size && any == 0; i += WORD)
+        memcpy(&any, bytes + i, WORD);
     return any != 0;
 }
 
@@ -127,25 +130,24 @@ static size_t place_for(const int64_t *held_ns, size_t count, int64_t t_ns)
     return oldest;
 }
 
-/* Write a word's bytes between its zeros, and return its code. */
+/* Write a word's bytes between its zeros, and return its code. What is written behind them is anything. */
 static unsigned pack_word(uint64_t word, uint8_t **at)
 {
-    unsigned first = 0, end = WORD;
+    unsigned low = 0, high = 0;
 
     if (word == 0)
         return 0;
-    while (word >> (8 * (end - 1)) == 0)
-        end--;
-    while ((word >> (8 * first) & 0xff) == 0)
-        first++;
-    const bool high = WORD - first < end;
-    const unsigned count = high ? WORD - first : end;
+    while (word >> (56 - 8 * high) == 0)
+        high++;
+    while ((word >> (8 * low) & 0xff) == 0)
+        low++;
+    const bool is_high = low > high;
+    const unsigned count = WORD - (is_high ? low : high);
 
-    if (high)
-        word >>= 8 * first;
-    for (unsigned i = 0; i < count; i++)
-        *(*at)++ = (uint8_t)(word >> (8 * i));
-    return high ? WORD + count : count;
+    word >>= is_high ? 8 * low : 0;
+    memcpy(*at, &word, WORD);
+    *at += count;
+    return is_high ? WORD + count : count;
 }
 
 /* Pack words as they differ from others; blank NULL: from zeros. Returns where the packed ones end. */
@@ -176,8 +178,8 @@ static const uint8_t *unpack(uint8_t *bytes, const uint8_t *blank, size_t size, 
         const unsigned count = code > WORD ? code - WORD : code;
         uint64_t word = 0, other = 0;
 
-        for (unsigned k = 0; k < count; k++)
-            word |= (uint64_t)*at++ << (8 * k);
+        memcpy(&word, at, count);
+        at += count;
         if (code > WORD)
             word <<= 8 * (WORD - count);
         if (blank != NULL)
@@ -212,7 +214,7 @@ size_t kf_packed_bytes(const kf_table *state)
 {
     const size_t bytes = state->row_bytes + state->seldom_bytes;
 
-    return bytes + bytes / WORD / 2 + 2;
+    return bytes + bytes / WORD / 2 + 2 + WORD;
 }
 
 void kf_bases_unpack(const kf_bases *bases, const kf_table *state, size_t row, const uint8_t *packed,

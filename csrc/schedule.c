@@ -338,6 +338,13 @@ int kf_schedule_pass(kf_schedule *s, uint32_t lane_count, int64_t utc_ns)
     return 0;
 }
 
+void kf_schedule_done(kf_schedule *schedule, const uint32_t *athletes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        schedule->lanes[athletes[i]].jobs--;
+    schedule->jobs_waiting -= count;
+}
+
 void kf_items_by_kind(const kf_item *items, size_t count, const uint32_t *record_bytes, uint8_t *records,
                       uint32_t *counts)
 {

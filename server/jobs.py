@@ -5,7 +5,7 @@ steps beside whom.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
 from itertools import repeat
 
 import numpy as np
@@ -83,7 +83,7 @@ class Jobs:
         self._waiting: dict[int, None] = {}  # whose turn to end did not come, who waits longest first
 
     @property
-    def rewound(self) -> Container[int]:
+    def rewound(self) -> Collection[int]:
         """Return the rows of athletes whose models are of some time ago just now."""
         return () if self._rewinds is None else self._rewinds.going
 
@@ -154,8 +154,9 @@ class Jobs:
             busy = remaining
             if not busy and turn + 1 >= len(rounds):
                 break
-        for _ in range(ROUNDS_MAX):
-            self._go_on()
+        if self.rewound:
+            for _ in range(ROUNDS_MAX):
+                self._go_on()
         return self._out
 
     def finish(self, athlete: Athlete) -> list[Outgoing]:
@@ -220,9 +221,8 @@ class Jobs:
         """Give up the steps of athletes who have no open workout."""
         athletes = due.jobs["athlete"]
         idle = self._schedule.lanes["flags"][athletes] & lib.KF_LANE_OPEN == 0
-        count = int(np.count_nonzero(idle))
-        self._schedule.done(athletes[idle], count)
-        self.given_up["steps"] += count
+        self._schedule.done(athletes[idle])
+        self.given_up["steps"] += int(np.count_nonzero(idle))
         return due.of(~idle)
 
     def _ends(self, row: int, job: Due) -> bool:
@@ -237,7 +237,7 @@ class Jobs:
         """Take the first bases of athletes."""
         assert self._rewinds is not None, "the lanes tell of bases only where there are some"
         for job in jobs:
-            self._schedule.done(job.jobs["athlete"], 1)
+            self._schedule.done(job.jobs["athlete"].copy())
         self._rewinds.begin(jobs)
 
     def _start(self, row: int, job: Due) -> bool:
@@ -256,7 +256,7 @@ class Jobs:
 
     def _give_up(self, row: int) -> None:
         """Give up a rewind: a late command stays where it is, so no base before that is right."""
-        self._schedule.done(row, 1)
+        self._schedule.done(np.array([row], np.uint32))
         self.given_up["rewinds"] += 1
         self.settle(self._registry.athlete_rows[row])
 
@@ -266,7 +266,7 @@ class Jobs:
             return
         for athlete, events in self._rewinds.go_on():
             row = athlete.row
-            self._schedule.done(row, 1)
+            self._schedule.done(np.array([row], np.uint32))
             self._queues[row].popleft()
             if not self._queues[row]:
                 del self._queues[row]
@@ -281,15 +281,16 @@ class Jobs:
     def _obey(self, athlete: Athlete, job: Due) -> None:
         order = self._orders.pop(int(job.jobs["index"][0]))
         self.ordered[athlete.row] -= 1
-        self._schedule.done(athlete.row, 1)
+        self._schedule.done(job.jobs["athlete"].copy())
         reply, events = self._workouts.obey(athlete, order.command, int(job.jobs["due_ns"][0]))
         self._tell_lane(athlete)
         self._out += [publications.workout(self._root, athlete.id, event) for event in events]
         self._out.append(publications.reply(self._root, athlete.id, reply))
 
     def _step(self, due: Due, utc_ns: int) -> None:
-        self._schedule.done(due.jobs["athlete"], len(due.jobs))
-        rows, due_ns = due.jobs["athlete"].astype(np.intp), due.jobs["due_ns"].copy()
+        athletes, due_ns = due.jobs["athlete"].copy(), due.jobs["due_ns"].copy()
+        self._schedule.done(athletes)
+        rows = athletes.astype(np.intp)
         if self._rewinds is not None:
             ready = self._rewinds.prepare(due, rows, due_ns)
             if not ready.all():
@@ -321,12 +322,13 @@ class Jobs:
         payloads = publications.lives(estimates, due.jobs, places, names, self._ladder.mode)
         for i in (i for i, payload in enumerate(payloads) if not payload):
             payloads[i] = self._live(due.jobs[places[i]], estimates, int(places[i]))
-        jobs = due.jobs[places]
-        rows = jobs["athlete"]
-        is_live = self._schedule.lanes["flags"][rows] & lib.KF_LANE_RECORDED == 0
-        # A recording comes as fast as it is played: how long it waits says nothing of the server.
-        caused_ns = np.where(is_live, jobs["received_ns"], 0)
-        self._deadlines.observe_many("sensor_age", utc_ns - jobs["due_ns"][is_live])
+        jobs = due.jobs if len(places) == len(due.jobs) else due.jobs[places]
+        rows, caused_ns, ages_ns = jobs["athlete"], jobs["received_ns"], utc_ns - jobs["due_ns"]
+        recorded = self._schedule.lanes["flags"][rows] & lib.KF_LANE_RECORDED
+        if recorded.any():
+            # A recording comes as fast as it is played: how long it waits says nothing of the server.
+            caused_ns, ages_ns = np.where(recorded, 0, caused_ns), ages_ns[recorded == 0]
+        self._deadlines.observe_many("sensor_age", ages_ns)
         athletes, root = registry.athlete_rows, self._root
         topics = [f"{root}/athletes/{athletes[row].id}/live" for row in rows.tolist()]
         self._out += map(Outgoing, topics, payloads, repeat(0), repeat(False), caused_ns.tolist())

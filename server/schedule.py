@@ -227,10 +227,9 @@ class Schedule:
         """Make a lane as one to which no measurement has come."""
         lib.kf_lane_forget(self._point(), athlete)
 
-    def done(self, athletes: Any, count: int) -> None:
-        """Say that a job of each of these athletes is done."""
-        self.lanes["jobs"][athletes] -= 1
-        self._c.jobs_waiting -= count
+    def done(self, athletes: NDArray[np.uint32]) -> None:
+        """Say that a job of each of these athletes is done, (n,)."""
+        lib.kf_schedule_done(self._point(), ffi.from_buffer("uint32_t[]", athletes), len(athletes))
 
     def limit(self, events: Records) -> NDArray[np.uint8]:
         """Return which events are taken, 1 or 0, (n,): a device that floods has IMU packets refused."""

@@ -262,6 +262,9 @@ void kf_lane_settle(kf_schedule *schedule, uint32_t row);
 void kf_schedule_free(kf_schedule *schedule, uint32_t first, uint32_t count);
 void kf_kept_free(kf_schedule *schedule, uint32_t first, uint32_t count);
 
+/* Note that a job of each of these athletes is done. */
+void kf_schedule_done(kf_schedule *schedule, const uint32_t *athletes, size_t count);
+
 /* Sort the records of items by their kinds, each kind's behind those of the one before.
  *
  * in:  items, record_bytes  count; of each kind
