@@ -338,6 +338,16 @@ int kf_schedule_pass(kf_schedule *s, uint32_t lane_count, int64_t utc_ns)
     return 0;
 }
 
+int kf_schedule_single(const kf_schedule *schedule, const kf_job *jobs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if ((jobs[i].kind != KF_JOB_STEP && jobs[i].kind != KF_JOB_REDO) ||
+            schedule->lanes[jobs[i].athlete].jobs != 1)
+            return 0;
+    }
+    return 1;
+}
+
 void kf_schedule_done(kf_schedule *schedule, const uint32_t *athletes, size_t count)
 {
     for (size_t i = 0; i < count; i++)

@@ -191,7 +191,10 @@ class Jobs:
         due, self._due, self._steps_left = self._steps_left + self._due, [], []
         if not due:
             return []
-        steps = self._queued(Due.joined(due))
+        steps = Due.joined(due)
+        if self._ladder.level < _ORIENTATION_ONLY and self._schedule.are_single(steps.jobs):
+            return [steps]  # as nearly always
+        steps = self._queued(steps)
         if self._ladder.level >= _ORIENTATION_ONLY:
             steps = self._without_idle(steps)
         if not len(steps.jobs):

@@ -227,6 +227,10 @@ class Schedule:
         """Make a lane as one to which no measurement has come."""
         lib.kf_lane_forget(self._point(), athlete)
 
+    def are_single(self, jobs: Records) -> bool:
+        """Return whether each of these jobs is a step, and the only one that waits of its athlete."""
+        return bool(lib.kf_schedule_single(self._point(), ffi.from_buffer("kf_job[]", jobs), len(jobs)))
+
     def done(self, athletes: NDArray[np.uint32]) -> None:
         """Say that a job of each of these athletes is done, (n,)."""
         lib.kf_schedule_done(self._point(), ffi.from_buffer("uint32_t[]", athletes), len(athletes))

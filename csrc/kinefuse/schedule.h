@@ -262,6 +262,10 @@ void kf_lane_settle(kf_schedule *schedule, uint32_t row);
 void kf_schedule_free(kf_schedule *schedule, uint32_t first, uint32_t count);
 void kf_kept_free(kf_schedule *schedule, uint32_t first, uint32_t count);
 
+/* Return 1 where each of these jobs is a step, made again or not, and the only job that waits of its athlete.
+ */
+int kf_schedule_single(const kf_schedule *schedule, const kf_job *jobs, size_t count);
+
 /* Note that a job of each of these athletes is done. */
 void kf_schedule_done(kf_schedule *schedule, const uint32_t *athletes, size_t count);
 
