@@ -303,20 +303,26 @@ static bool comes_after(const uint8_t *record, const uint8_t *other)
     return row > of || (row == of && time_of(record) > time_of(other));
 }
 
-/* Put the places of records in the order of rows, and of times in each row; what is alike stays in its order.
- * Returns where they stand: in `places` or in `spare`, count each. */
-static uint32_t *sorted(const uint8_t *records, size_t bytes, size_t count, uint32_t *places, uint32_t *spare)
+/* Put the places of records that are taken in the order of rows, and of times in each row; what is alike
+ * stays in its order. `count` becomes that of those that are taken. Returns where they stand: in `places` or
+ * in `spare`. */
+static uint32_t *sorted(const kf_pass *pass, size_t *count, uint32_t *places, uint32_t *spare)
 {
+    const uint8_t *records = pass->records;
+    const size_t bytes = pass->record_bytes;
+    size_t n = 0;
     bool in_order = true;
 
-    for (size_t i = 0; i < count; i++) {
-        places[i] = (uint32_t)i;
-        in_order &= !i || !comes_after(records + (i - 1) * bytes, records + i * bytes);
+    for (size_t i = 0; i < pass->count; i++) {
+        if (pass->only != NULL && pass->only[i].i == 0)
+            continue;
+        in_order &= !n || !comes_after(records + places[n - 1] * bytes, records + i * bytes);
+        places[n++] = (uint32_t)i;
     }
-    for (size_t width = 1; !in_order && width < count; width *= 2) {
-        for (size_t low = 0; low < count; low += 2 * width) {
-            const size_t middle = low + width < count ? low + width : count;
-            const size_t high = low + 2 * width < count ? low + 2 * width : count;
+    for (size_t width = 1; !in_order && width < n; width *= 2) {
+        for (size_t low = 0; low < n; low += 2 * width) {
+            const size_t middle = low + width < n ? low + width : n;
+            const size_t high = low + 2 * width < n ? low + 2 * width : n;
             size_t a = low, c = middle;
             for (size_t i = low; i < high; i++) {
                 const bool left = a < middle && (c == high || !comes_after(records + places[a] * bytes,
@@ -328,21 +334,20 @@ static uint32_t *sorted(const uint8_t *records, size_t bytes, size_t count, uint
         places = spare;
         spare = swapped;
     }
+    *count = n;
     return places;
 }
 
 /* Sort records into rounds: the first of each row, the second of each, and so on. `order` gets their places,
- * `ends` (count + 1) where each round ends; `work` has room for count. Returns 0, or what kf_run returns.
+ * `ends` (one more) where each round ends; `work` has room for all. Returns how many are taken.
  */
-static int rounds(const uint8_t *records, size_t bytes, size_t count, size_t row_count, uint32_t *order,
-                  uint32_t *ends, uint32_t *work)
+static size_t rounds(const kf_pass *pass, uint32_t *order, uint32_t *ends, uint32_t *work)
 {
-    size_t turn = 0;
+    const uint8_t *records = pass->records;
+    const size_t bytes = pass->record_bytes;
+    size_t turn = 0, count = 0;
 
-    for (size_t i = 0; i < count; i++)
-        if (row_of(records + i * bytes) < 0 || (uint64_t)row_of(records + i * bytes) >= row_count)
-            return -1;
-    if (sorted(records, bytes, count, work, order) == order)
+    if (sorted(pass, &count, work, order) == order)
         memcpy(work, order, count * sizeof *work);
     memset(ends, 0, (count + 1) * sizeof *ends);
     for (size_t i = 0; i < count; i++) {
@@ -356,19 +361,17 @@ static int rounds(const uint8_t *records, size_t bytes, size_t count, size_t row
         turn = i && row_of(records + work[i] * bytes) == row_of(records + work[i - 1] * bytes) ? turn + 1 : 0;
         order[ends[turn]++] = work[i];
     }
-    return 0;
+    return count;
 }
 
-int kf_run(const kf_kernel *kernel, const kf_table *table, const uint8_t *records, size_t record_bytes,
-           size_t count, uint32_t *order, kf_value *registers, kf_value *told)
+static void run_pass(const kf_pass *pass, const kf_table *table, uint32_t *order)
 {
-    kf_value(*lanes)[KF_BLOCK] = (kf_value(*)[KF_BLOCK])registers;
-    uint32_t *ends = order + count;
-    const int refused = rounds(records, record_bytes, count, table->row_count, order, ends, ends + count + 1);
+    const kf_kernel *kernel = pass->kernel;
+    kf_value(*lanes)[KF_BLOCK] = (kf_value(*)[KF_BLOCK])pass->registers;
+    uint32_t *ends = order + pass->count;
+    const size_t count = rounds(pass, order, ends, ends + pass->count + 1);
     const size_t widest = count < KF_BLOCK ? count : KF_BLOCK;
 
-    if (refused)
-        return refused;
     for (size_t c = 0; c < kernel->constant_count; c++) {
         for (size_t i = 0; i < widest; i++)
             lanes[c][i] = kernel->constants[c];
@@ -383,12 +386,33 @@ int kf_run(const kf_kernel *kernel, const kf_table *table, const uint8_t *record
             const size_t place = order[done + i];
 
             at.places[i] = place;
-            at.records[i] = records + place * record_bytes;
+            at.records[i] = pass->records + place * pass->record_bytes;
             at.rows[i] = table->rows + (size_t)row_of(at.records[i]) * table->row_bytes;
             at.seldom[i] = table->seldom + (size_t)row_of(at.records[i]) * table->seldom_bytes;
         }
-        run_block(kernel, &at, lanes, count, told);
+        run_block(kernel, &at, lanes, pass->count, pass->told);
         done += at.count;
     }
+}
+
+static bool has_rows(const kf_pass *pass, const kf_table *table)
+{
+    for (size_t i = 0; i < pass->count; i++) {
+        const int64_t row = row_of(pass->records + i * pass->record_bytes);
+
+        if (row < 0 || (uint64_t)row >= table->row_count)
+            return false;
+    }
+    return true;
+}
+
+int kf_run(const kf_pass *passes, size_t pass_count, const kf_table *table, uint32_t *order)
+{
+    for (size_t i = 0; i < pass_count; i++) {
+        if (!has_rows(&passes[i], table))
+            return -1;
+    }
+    for (size_t i = 0; i < pass_count; i++)
+        run_pass(&passes[i], table, order);
     return 0;
 }

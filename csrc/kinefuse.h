@@ -27,6 +27,7 @@
 #include "kinefuse/flat.h"      /* low-rate messages in columns */
 #include "kinefuse/seen.h"      /* which low-rate messages are taken */
 #include "kinefuse/kernel.h"    /* models: recorded functions, run for many rows */
+#include "kinefuse/bases.h"     /* what rows of a table were some time ago */
 #include "kinefuse/beats.h"     /* RR intervals */
 #include "kinefuse/measures.h"  /* what low-rate messages measure */
 #include "kinefuse/arrivals.h"  /* from frames to packets and events in the order of arrival */

@@ -361,21 +361,39 @@ int kf_schedule_pass(kf_schedule *s, uint32_t lane_count, int64_t utc_ns)
     return 0;
 }
 
-void kf_items_sort(const kf_item *items, size_t count, const uint32_t *record_bytes, size_t kind_count,
-                   uint8_t *records, uint32_t *counts)
+int kf_schedule_single(const kf_schedule *schedule, const kf_job *jobs, size_t count)
 {
-    uint8_t *next[KF_KINDS];
+    for (size_t i = 0; i < count; i++) {
+        if ((jobs[i].kind != KF_JOB_STEP && jobs[i].kind != KF_JOB_REDO) ||
+            schedule->lanes[jobs[i].athlete].jobs != 1)
+            return 0;
+    }
+    return 1;
+}
 
-    memset(counts, 0, kind_count * sizeof *counts);
+void kf_schedule_done(kf_schedule *schedule, const uint32_t *athletes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        schedule->lanes[athletes[i]].jobs--;
+    schedule->jobs_waiting -= count;
+}
+
+void kf_items_by_kind(const kf_item *items, size_t count, const uint32_t *record_bytes, uint8_t *records,
+                      uint32_t *counts)
+{
+    uint8_t *at[KF_KINDS];
+
+    memset(counts, 0, KF_KINDS * sizeof *counts);
     for (size_t i = 0; i < count; i++)
         counts[items[i].kind]++;
-    for (size_t kind = 0; kind < kind_count; kind++) {
-        next[kind] = records;
+    for (size_t kind = 0; kind < KF_KINDS; kind++) {
+        at[kind] = records;
         records += (size_t)counts[kind] * record_bytes[kind];
     }
     for (size_t i = 0; i < count; i++) {
-        const uint32_t kind = items[i].kind;
-        memcpy(next[kind], items[i].record, record_bytes[kind]);
-        next[kind] += record_bytes[kind];
+        const size_t kind = items[i].kind;
+
+        memcpy(at[kind], items[i].record, record_bytes[kind]);
+        at[kind] += record_bytes[kind];
     }
 }

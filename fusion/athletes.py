@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from fusion import design, intake, timer
 from fusion.checkpoints import Checkpoints
 from fusion.history import History
+from fusion.kernel import Pass, run
 from fusion.measurements import Estimates, Measurements, Records, Source, Sport, due
 from fusion.metrics import METRICS, ascent, distance, energy, floors, gap, moving
-from fusion.metrics.metric import estimates
 from fusion.models import altitude, choice, consistency, position, receivers, step_length
 from fusion.rounds import rounds
 from fusion.state import STATE, TOTALS, zeros
@@ -26,6 +26,7 @@ from fusion.table import Picked, grown
 STATE_VERSION = 7
 ZONES_DEFAULT = (0.6, 0.7, 0.8, 0.9)
 SEXES = ("unknown", "female", "male")
+_NAMES = tuple(metric.name for metric in METRICS)
 
 _HEADER = struct.Struct("<4sHHII")  # magic, version, reserved, bytes of the track, of the heights
 _MAGIC = b"KFAT"
@@ -90,7 +91,9 @@ class Athletes:
         self._heights = History(altitude.STATES, 6, altitude.transition)
         self.checkpoints: Checkpoints | None = None
         if bases:
-            self.checkpoints = Checkpoints(bases, ("track_slot", self._track), ("climb_slot", self._heights))
+            self._blank(0, Profile())  # nobody's yet
+            histories = ("track_slot", self._track), ("climb_slot", self._heights)
+            self.checkpoints = Checkpoints(bases, self.state.often[0].tobytes(), *histories)
 
     def __len__(self) -> int:
         return self._count - len(self._vacant)
@@ -249,12 +252,11 @@ class Athletes:
             By metric name, n values each in the order of ``rows``.
         """
         self.stepped[rows] = True
-        chosen = self._bodies(m.windows)
-        m = m._replace(gnss=self._receivers(m.gnss), baro=self._barometers(m.baro))
-        self._altitudes(chosen, m)
-        if len(m.gnss):
-            self._positions(m.gnss, rows, due_ns)
-        each = self._kernels
+        each, passes = self._kernels, []
+        if len(m.gnss) or len(m.baro):
+            self._histories(m, rows, due_ns)
+        elif len(m.windows):
+            passes = [Pass(each.window, m.windows), Pass(each.increment, m.windows, only=0)]
         for kernel, records in (
             (each.speed, m.speeds),
             (each.power, m.power),
@@ -262,8 +264,17 @@ class Athletes:
             (each.cadence, m.cadence),
         ):
             if len(records):
-                kernel(self.state, records)
-        return estimates(METRICS, self._kernels.live.block(self.state, due(rows, due_ns)))
+                passes.append(Pass(kernel, records))
+        passes.append(Pass(each.live, due(rows, due_ns)))
+        return Estimates(_NAMES, run(self.state, passes)[-1])
+
+    def _histories(self, m: Measurements, rows: NDArray[np.intp], due_ns: NDArray[np.int64]) -> None:
+        """Take in fixes and pressures, which end in histories, and the windows between them."""
+        chosen = self._bodies(m.windows)
+        m = m._replace(gnss=self._receivers(m.gnss), baro=self._barometers(m.baro))
+        self._altitudes(chosen, m)
+        if len(m.gnss):
+            self._positions(m.gnss, rows, due_ns)
 
     def _bodies(self, windows: Records) -> Records:
         """Take the windows in; return those of the devices that speak for their athletes."""

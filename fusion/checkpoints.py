@@ -3,20 +3,20 @@
 A base is all that is known of a row at an aligned time: the row itself, and how far its histories had come.
 Bases of a row are taken every ten seconds or so, by whoever steps it; the newest few are kept, packed: most
 of a row is of models that this athlete's devices never feed. The row as it was before its newest step is kept
-as it is: that step can be taken back alone.
+as it is: that step can be taken back alone. The C core copies and packs (csrc/bases.c).
 """
 
-from zlib import compress, decompress
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fusion._core import ffi, lib
 from fusion.history import History, Place
-from fusion.state import zeros
+from fusion.state import OFTEN, zeros
 from fusion.table import Table, grown
 
 NONE_NS = np.iinfo(np.int64).min
-LEVEL = 1  # of compression: 0.7 of 1.2 kB are left, and a higher one gains little
 
 
 class Checkpoints:
@@ -26,11 +26,14 @@ class Checkpoints:
     ----------
     count : int
         Bases that are kept of a row.
+    blank : bytes
+        The first part of a row of whom nothing is known: rows are packed as they differ from it.
     histories : tuple of (str, History)
         Each with the column of the table that holds its slots.
     """
 
-    def __init__(self, count: int, *histories: tuple[str, History]) -> None:
+    def __init__(self, count: int, blank: bytes, *histories: tuple[str, History]) -> None:
+        assert len(histories) == lib.KF_HISTORIES, "the core goes through these"
         self._histories = histories
         self._t_ns = np.full((0, count), NONE_NS)
         self._packed: list[list[bytes]] = []  # the rows, a list for each
@@ -39,43 +42,53 @@ class Checkpoints:
         self._places = np.zeros(
             (0, count + 1, len(histories), 3), np.int64
         )  # whose place is the last of each
-        for _, history in histories:
+        self._blank = ffi.from_buffer("uint8_t[]", blank)
+        self._c = ffi.new("kf_bases *", {"base_count": count, "blank": self._blank})
+        assert OFTEN.fields is not None, "a row has fields"
+        for i, (column, history) in enumerate(histories):
             history.keeps = True
+            history.c.slot_at = OFTEN.fields[column][1]
+            self._c.histories[i] = history.c
 
     def keep(self, state: Table, rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> None:
         """Take a base of each row, at its time, in the place of its oldest."""
         self._reserve(state)
-        held_ns = self._t_ns[rows]
-        again = held_ns == t_ns[:, None]
-        at = np.where(again.any(axis=1), again.argmax(axis=1), held_ns.argmin(axis=1))
-        self._t_ns[rows, at] = t_ns
-        for row, place in zip(rows.tolist(), at.tolist(), strict=True):
-            self._packed[row][place] = compress(state.row_bytes(row), LEVEL)
-        self._put_places(state, rows, at)
+        count = len(rows)
+        packed = np.empty(count * lib.kf_packed_bytes(state.c), np.uint8)
+        at, ends = np.empty(count, np.uint32), np.empty(count, np.uint64)
+        room, out = ffi.from_buffer("uint8_t[]", packed), ffi.from_buffer("uint64_t[]", ends)
+        places = ffi.from_buffer("uint32_t[]", at)
+        lib.kf_bases_keep(self._c, state.c, *_told(rows, t_ns), count, places, room, out)
+        begin, written = 0, ffi.buffer(room)
+        for row, place, end in zip(rows.tolist(), at.tolist(), ends.tolist(), strict=True):
+            self._packed[row][place] = written[begin:end]
+            begin = end
         for i, (_, history) in enumerate(self._histories):
             for row in history.droppers(rows):
                 history.forget(row, self._place(row, int(self._oldest(row)), i))
 
-    def before_step(self, state: Table, rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> None:
-        """Take note of what rows are before a step to ``t_ns``, (n,)."""
-        self._reserve(state)
-        self._newest_ns[rows] = t_ns
-        self._before.take(rows, state)
-        self._put_places(state, rows, -1)
+    def before_step(
+        self, state: Table, rows: NDArray[np.intp], t_ns: NDArray[np.int64], again: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Make rows ready for a step to ``t_ns``, (n,): take note of what they are, or take that step back.
 
-    def take_back(self, state: Table, rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Take back the newest step of rows; False where that did not go to ``t_ns``, (n,)."""
-        known: NDArray[np.bool_] = self._newest_ns[rows] == t_ns
-        rows = rows[known]
-        slots = [state[column][rows] for column, _ in self._histories]
-        state.take(rows, self._before)
-        for i, ((column, history), there) in enumerate(zip(self._histories, slots, strict=True)):
-            state[column][rows] = there
-            before = self._places[rows, -1, i].T
-            moved = (history.place(there) != before).any(axis=0) & ((there >= 0) | (before[0] >= 0))
-            for row in rows[moved].tolist():
-                history.wind_back(state[column], row, self._place(row, -1, i))
-        return known
+        Returns
+        -------
+        (n,) bool
+            False where a step is to be made ``again`` that was not the newest.
+        """
+        self._reserve(state)
+        verdicts = np.empty(len(rows), np.uint8)
+        out = ffi.from_buffer("uint8_t[]", verdicts)
+        lib.kf_bases_before(
+            self._c, state.c, *_told(rows, t_ns), ffi.from_buffer("uint8_t[]", again), len(rows), out
+        )
+        for place in np.flatnonzero(verdicts > lib.KF_READY).tolist():
+            row = int(rows[place])
+            for i, (column, history) in enumerate(self._histories):
+                if verdicts[place] & lib.KF_MOVED << i:
+                    history.wind_back(state[column], row, self._place(row, -1, i))
+        return np.not_equal(verdicts, 0)
 
     def has(self, row: int, t_ns: int) -> bool:
         """Return whether a base of a row is of ``t_ns``."""
@@ -91,7 +104,8 @@ class Checkpoints:
         """Make a row what it was at a base that it `has`; return the times of its later bases, now gone."""
         at = int(np.flatnonzero(self._t_ns[row] == t_ns)[0])
         slots = [int(state[column][row]) for column, _ in self._histories]
-        state.put_bytes(row, decompress(self._packed[row][at]))
+        packed = self._packed[row][at]
+        lib.kf_bases_unpack(self._c, state.c, row, ffi.from_buffer("uint8_t[]", packed), len(packed))
         for i, ((column, history), slot) in enumerate(zip(self._histories, slots, strict=True)):
             state[column][row] = slot
             history.wind_back(state[column], row, self._place(row, at, i))
@@ -108,10 +122,6 @@ class Checkpoints:
     def _place(self, row: int, at: int, history: int) -> Place:
         return Place(*self._places[row, at, history].tolist())
 
-    def _put_places(self, state: Table, rows: NDArray[np.intp], at: NDArray[np.intp] | int) -> None:
-        for i, (column, history) in enumerate(self._histories):
-            self._places[rows, at, i] = history.place(state[column][rows]).T
-
     def _reserve(self, state: Table) -> None:
         """Have room for every row of the table."""
         before, count = len(self._t_ns), len(state)
@@ -122,3 +132,13 @@ class Checkpoints:
         self._before.grow(count)
         self._t_ns[before:] = self._newest_ns[before:] = NONE_NS
         self._packed += [[b""] * self._t_ns.shape[1] for _ in range(before, count)]
+        c = self._c
+        c.t_ns = ffi.from_buffer("int64_t[]", self._t_ns)
+        c.newest_ns = ffi.from_buffer("int64_t[]", self._newest_ns)
+        c.places = ffi.from_buffer("kf_place[]", self._places)
+        c.before = self._before.c
+
+
+def _told(rows: NDArray[np.intp], t_ns: NDArray[np.int64]) -> tuple[Any, Any]:
+    """Return rows and times as C takes them."""
+    return ffi.from_buffer("int64_t[]", rows), ffi.from_buffer("int64_t[]", t_ns)

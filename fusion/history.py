@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion import design
+from fusion._core import ffi
 from fusion.measurements import Records
 from fusion.table import grown
 
@@ -36,7 +37,7 @@ class Smoothed(NamedTuple):
 
 
 class Place(NamedTuple):
-    """How far a row's history had come: what `History.wind_back` goes back to."""
+    """As kf_place: how far a row's history had come: what `History.wind_back` goes back to."""
 
     tenure: int  # of the slot: which of all that were ever opened; -1: the row had none
     dropped: int  # entries that were flushed by then; without a slot, how many slots had been opened
@@ -84,12 +85,12 @@ class History:
             ("way", np.float64, (way,)),
         ]
         self._entries = np.zeros((0, ENTRIES_MAX), dtype=np.dtype(entry))
-        self._count = np.zeros(0, dtype=np.intp)
+        self._count = np.zeros(0, dtype=np.int64)
         self._row = np.zeros(0, dtype=np.intp)  # whose each slot is
         self._tenure = np.zeros(0, dtype=np.int64)
         self._flushed = np.zeros(0, dtype=np.int64)  # entries of each slot
         self._free: list[int] = []
-        self._tenures = 0
+        self.c: Any = ffi.new("kf_history *")  # as C takes it
         self.keeps = False  # what is dropped
         self._dropped: dict[int, list[Dropped]] = {}  # of rows, oldest first
 
@@ -103,10 +104,11 @@ class History:
                 for table in (self._entries, self._count, self._row, self._tenure, self._flushed)
             )
             self._free = list(range(size + extra - 1, size - 1, -1))
+            self._point()
         slot = self._free.pop()
         self._count[slot], self._row[slot] = 0, row
-        self._tenure[slot], self._flushed[slot] = self._tenures, 0
-        self._tenures += 1
+        self._tenure[slot], self._flushed[slot] = self.c.tenures, 0
+        self.c.tenures += 1
         column[row] = slot
         return slot
 
@@ -195,13 +197,10 @@ class History:
         self._dropped.setdefault(int(self._row[slot]), []).append(gone)
         self._flushed[slot] += count
 
-    def place(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return the places of rows by their slots, (3, n): the fields of `Place`."""
-        nowhere = np.array([[-1], [self._tenures], [0]])
-        if not len(self._count):
-            return nowhere + np.zeros(len(slots), np.int64)
-        there = np.array([self._tenure[slots], self._flushed[slots], self._count[slots]], np.int64)
-        return np.where(slots >= 0, there, nowhere)
+    def _point(self) -> None:
+        """Tell C where the tables lie."""
+        for name, table in (("tenure", self._tenure), ("flushed", self._flushed), ("held", self._count)):
+            setattr(self.c, name, ffi.from_buffer("int64_t[]", table))
 
     def droppers(self, rows: NDArray[np.intp]) -> list[int]:
         """Return those of rows of which something dropped is still kept."""

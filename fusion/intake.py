@@ -108,9 +108,10 @@ def _cadence(s: Fields, m: Fields) -> list[Any]:
 
 
 def _live(s: Fields, due: Fields) -> list[Any]:
-    """Tell every metric at the moment that is due."""
+    """Tell every metric at the moment that is due, and the open workout's elapsed and moving time, s."""
     moving.by_clock(s, due["t_ns"])
-    return evaluate(METRICS, s, due["t_ns"])
+    elapsed_s, moving_s, _ = _totals(s, due)
+    return [*evaluate(METRICS, s, due["t_ns"]), elapsed_s, moving_s]
 
 
 def _totals(s: Fields, at: Fields) -> list[Any]:

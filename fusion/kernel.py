@@ -8,7 +8,7 @@ bits, but for those of exp, where numpy's own differs from libm's on some machin
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,35 @@ from fusion.table import Fields, Picked, Table
 Function = Callable[[Fields, Fields], Sequence[Any]]
 
 _OPERATION = record("kf_operation")
+
+
+class Pass(NamedTuple):
+    """A kernel, and the records that it is run for.
+
+    ``only`` is the place of a pass before it, whose first output tells which of the same records are taken.
+    """
+
+    kernel: "Kernel"
+    records: Records
+    only: int | None = None
+
+
+def run(table: Table, passes: Sequence[Pass]) -> list[NDArray[np.int64]]:
+    """Run kernels one after the other in one call; return what each tells, as `Kernel.block` does."""
+    told = []
+    c = ffi.new("kf_pass[]", len(passes))
+    for one, (kernel, records, only) in zip(c, passes, strict=True):
+        count = len(records)
+        block = np.empty((len(kernel.kinds), count), np.int64)
+        kernel.fill(one, table, records)
+        one.told = ffi.from_buffer("kf_value[]", block)
+        if only is not None:
+            one.only = c[only].told
+        told.append(block)
+    order = np.empty(3 * max(len(one.records) for one in passes) + 1, np.uint32)
+    if lib.kf_run(c, len(passes), table.c, ffi.from_buffer("uint32_t[]", order)):
+        raise IndexError("a record is of a row that is not there")
+    return told
 
 
 class Kernel:
@@ -63,31 +92,17 @@ class Kernel:
         """Run the function; return what it tells, (outputs, n), float64 as the bits that they are."""
         if not isinstance(table, Table):
             table = Table(table, np.zeros(len(table), []), table.dtype)
-        rows, seldom = table.often, table.seldom
+        return run(table, [Pass(self, records)])[0]
+
+    def fill(self, c: Any, table: Table, records: Records) -> None:
+        """Fill a kf_pass in, but for what it tells."""
         if table.dtype != self._row or records.dtype != self._record:
             raise TypeError("table and records must be of the kernel's dtypes")
-        if not all(array.flags.c_contiguous for array in (rows, seldom, records)):
-            raise TypeError("table and records must be contiguous")
-        told = np.empty((len(self.kinds), len(records)), dtype=np.int64)
-        count = len(records)
-        order = np.empty(3 * count + 1, dtype=np.uint32)
-        c = self._table
-        c.rows = ffi.from_buffer("uint8_t[]", rows, require_writable=True)
-        c.seldom = ffi.from_buffer("uint8_t[]", seldom, require_writable=True)
-        c.row_bytes, c.seldom_bytes, c.row_count = rows.itemsize, seldom.itemsize, len(rows)
-        failed: int = lib.kf_run(
-            self._kernel,
-            self._table,
-            ffi.from_buffer("uint8_t[]", records),
-            self._record.itemsize,
-            count,
-            ffi.from_buffer("uint32_t[]", order),
-            self._registers,
-            ffi.from_buffer("kf_value[]", told),
-        )
-        if failed:
-            raise IndexError("a record is of a row that is not there")
-        return told
+        if not records.flags.c_contiguous:
+            raise TypeError("records must be contiguous")
+        c.kernel, c.registers = self._kernel, self._registers
+        c.records = ffi.from_buffer("uint8_t[]", records)
+        c.record_bytes, c.count = self._record.itemsize, len(records)
 
     def by_columns(self, table: Table | Records, records: Records) -> list[NDArray[Any]]:
         """Do what a call does, in numpy, round by round."""
@@ -138,7 +153,6 @@ class Kernel:
             code[at] = _encoded(one, operands, register.get(i, 0), recording, starts)
         self._code, self._constants = code, np.array(values, dtype=np.int64)
         self._registers = ffi.new("kf_value[]", max(count, 1) * int(lib.KF_BLOCK))
-        self._table = ffi.new("kf_table *")
         self._kernel = ffi.new(
             "kf_kernel *",
             {

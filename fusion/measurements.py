@@ -148,9 +148,9 @@ class Estimate(NamedTuple):
     value: NDArray[np.float64]  # (n,) NaN where there is none
     sigma: NDArray[np.float64]  # (n,) one standard deviation, the value's unit
     t_ns: NDArray[np.int64]  # (n,) aligned time of the newest measurement it rests on
-    source: NDArray[np.int32]  # (n,) Source
+    source: NDArray[np.int64]  # (n,) Source
     quality: NDArray[np.float64]  # (n,) probability that the error is within the metric's tolerance
-    reason: NDArray[np.int32]  # (n,) Reason
+    reason: NDArray[np.int64]  # (n,) Reason
 
 
 class Estimates(Mapping[str, Estimate]):
@@ -160,20 +160,21 @@ class Estimates(Mapping[str, Estimate]):
     ----------
     names : tuple of str
         The k metrics.
-    value, sigma, t_ns, source, quality, reason : (k, n)
-        As in `Estimate`, a row for each metric.
+    told : (6 k + 2, n) int64
+        All values, sigmas, qualities, times, sources and reasons, float64 as the bits that they are; behind
+        them the elapsed and the moving time of the open workout, s.
     """
 
-    def __init__(self, names: tuple[str, ...], *columns: NDArray[Any]) -> None:
-        self.names = names
-        self.value, self.sigma, self.t_ns, self.source, self.quality, self.reason = columns
+    def __init__(self, names: tuple[str, ...], told: NDArray[np.int64]) -> None:
+        self.names, self.told = names, told
 
     def __getitem__(self, name: str) -> Estimate:
         if name not in self.names:
             raise KeyError(name)
-        at = self.names.index(name)
-        columns = (self.value, self.sigma, self.t_ns, self.source, self.quality, self.reason)
-        return Estimate(*(column[at] for column in columns))
+        at, k = self.names.index(name), len(self.names)
+        value, sigma, quality, t_ns, source, reason = self.told[at : 6 * k : k]
+        value, sigma, quality = (column.view(np.float64) for column in (value, sigma, quality))
+        return Estimate(value, sigma, t_ns, source, quality, reason)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)

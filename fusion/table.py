@@ -11,6 +11,7 @@ from typing import Any, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from fusion._core import ffi
 from fusion.measurements import Records
 
 
@@ -84,7 +85,18 @@ class Table:
         self.often, self.seldom, self.dtype = often, seldom, dtype
         self._columns: dict[Any, NDArray[Any]] = {}
         self._often = frozenset(often.dtype.names or ())
-        self._zeros = bytes(seldom.dtype.itemsize)
+        self._c: Any = None
+
+    @property
+    def c(self) -> Any:
+        """Return the table as C takes it, kf_table; it stands until the table grows."""
+        if self._c is None:
+            often, seldom = self.often, self.seldom
+            if not (often.flags.c_contiguous and seldom.flags.c_contiguous):
+                raise TypeError("a table must be contiguous")
+            held = [ffi.from_buffer("uint8_t[]", part, require_writable=True) for part in (often, seldom)]
+            self._c = ffi.new("kf_table *", (*held, often.itemsize, seldom.itemsize, len(often)))
+        return self._c
 
     def __len__(self) -> int:
         return len(self.often)
@@ -122,39 +134,16 @@ class Table:
         seldom = grown_sparsely(self._words(), rows)
         self.often, self.seldom = grown(self.often, rows), seldom.view(self.seldom.dtype).reshape(rows)
         self._columns.clear()
-
-    def take(self, rows: NDArray[np.intp], other: "Table") -> None:
-        """Make rows what they are in a table of the same fields."""
-        _raw(self.often)[rows] = _raw(other.often)[rows]
-        rows = rows[self._used(rows) | other._used(rows)]
-        if len(rows):
-            _raw(self.seldom)[rows] = _raw(other.seldom)[rows]
-
-    def row_bytes(self, row: int) -> bytes:
-        """Return all that a row is."""
-        often: bytes = self.often[row].tobytes()
-        seldom: bytes = self.seldom[row].tobytes()
-        return often + seldom if seldom != self._zeros else often
+        self._c = None
 
     def clear(self, row: int) -> None:
         """Make all fields of a row zero."""
-        self.put_bytes(row, bytes(self.often.itemsize))
-
-    def put_bytes(self, row: int, block: bytes) -> None:
-        """Make a row what `row_bytes` returned."""
-        size = self.often.itemsize
-        _raw(self.often)[row] = np.frombuffer(block, np.dtype((np.void, size)), 1)[0]
-        if len(block) > size:
-            _raw(self.seldom)[row] = np.frombuffer(block, _raw(self.seldom).dtype, 1, size)[0]
-        elif self.seldom[row].tobytes() != self._zeros:
-            self.seldom[row] = np.zeros((), self.seldom.dtype)
+        self.often[row : row + 1].view(np.uint8)[:] = 0
+        if self._words()[row].any():
+            self._words()[row] = 0
 
     def _part(self, rows: slice) -> "Table":
         return Table(self.often[rows], self.seldom[rows], self.dtype)
-
-    def _used(self, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Return of which rows something is not zero in the second array."""
-        return np.asarray(self._words()[rows].any(axis=1))
 
     def _words(self) -> NDArray[np.uint64]:
         return self.seldom.view(np.uint64).reshape(len(self), self.seldom.itemsize // 8)
@@ -179,11 +168,6 @@ class Row:
         differs = column[self._row] != value
         if differs.any() if isinstance(differs, np.ndarray) else differs:
             column[self._row] = value
-
-
-def _raw(table: Records) -> NDArray[np.void]:
-    """Return rows as bytes: so they are copied at once, not field by field."""
-    return table.view(np.dtype((np.void, table.dtype.itemsize)))
 
 
 class Picked:

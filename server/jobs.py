@@ -5,7 +5,8 @@ steps beside whom.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +14,13 @@ from numpy.typing import NDArray
 from fusion._core import lib
 from fusion.athletes import Athletes
 from fusion.measurements import Estimates
+from fusion.telling import Names
 from server import publications
 from server.batch import Order
 from server.deadlines import Deadlines
 from server.envelopes import Outgoing
 from server.messages import Cause
 from server.overload import LIVE_EVERY, MODES, Ladder
-from server.publications import MetricColumns
 from server.registry import Athlete, Registry
 from server.rewinds import Rewinds
 from server.schedule import NONE, STEP_NS, Due, Schedule
@@ -82,7 +83,7 @@ class Jobs:
         self._waiting: dict[int, None] = {}  # whose turn to end did not come, who waits longest first
 
     @property
-    def rewound(self) -> Container[int]:
+    def rewound(self) -> Collection[int]:
         """Return the rows of athletes whose models are of some time ago just now."""
         return () if self._rewinds is None else self._rewinds.going
 
@@ -153,8 +154,9 @@ class Jobs:
             busy = remaining
             if not busy and turn + 1 >= len(rounds):
                 break
-        for _ in range(ROUNDS_MAX):
-            self._go_on()
+        if self.rewound:
+            for _ in range(ROUNDS_MAX):
+                self._go_on()
         return self._out
 
     def finish(self, athlete: Athlete) -> list[Outgoing]:
@@ -189,7 +191,10 @@ class Jobs:
         due, self._due, self._steps_left = self._steps_left + self._due, [], []
         if not due:
             return []
-        steps = self._queued(Due.joined(due))
+        steps = Due.joined(due)
+        if self._ladder.level < _ORIENTATION_ONLY and self._schedule.are_single(steps.jobs):
+            return [steps]  # as nearly always
+        steps = self._queued(steps)
         if self._ladder.level >= _ORIENTATION_ONLY:
             steps = self._without_idle(steps)
         if not len(steps.jobs):
@@ -219,9 +224,8 @@ class Jobs:
         """Give up the steps of athletes who have no open workout."""
         athletes = due.jobs["athlete"]
         idle = self._schedule.lanes["flags"][athletes] & lib.KF_LANE_OPEN == 0
-        count = int(np.count_nonzero(idle))
-        self._schedule.done(athletes[idle], count)
-        self.given_up["steps"] += count
+        self._schedule.done(athletes[idle])
+        self.given_up["steps"] += int(np.count_nonzero(idle))
         return due.of(~idle)
 
     def _ends(self, row: int, job: Due) -> bool:
@@ -236,7 +240,7 @@ class Jobs:
         """Take the first bases of athletes."""
         assert self._rewinds is not None, "the lanes tell of bases only where there are some"
         for job in jobs:
-            self._schedule.done(job.jobs["athlete"], 1)
+            self._schedule.done(job.jobs["athlete"].copy())
         self._rewinds.begin(jobs)
 
     def _start(self, row: int, job: Due) -> bool:
@@ -255,7 +259,7 @@ class Jobs:
 
     def _give_up(self, row: int) -> None:
         """Give up a rewind: a late command stays where it is, so no base before that is right."""
-        self._schedule.done(row, 1)
+        self._schedule.done(np.array([row], np.uint32))
         self.given_up["rewinds"] += 1
         self.settle(self._registry.athlete_rows[row])
 
@@ -265,7 +269,7 @@ class Jobs:
             return
         for athlete, events in self._rewinds.go_on():
             row = athlete.row
-            self._schedule.done(row, 1)
+            self._schedule.done(np.array([row], np.uint32))
             self._queues[row].popleft()
             if not self._queues[row]:
                 del self._queues[row]
@@ -280,24 +284,27 @@ class Jobs:
     def _obey(self, athlete: Athlete, job: Due) -> None:
         order = self._orders.pop(int(job.jobs["index"][0]))
         self.ordered[athlete.row] -= 1
-        self._schedule.done(athlete.row, 1)
+        self._schedule.done(job.jobs["athlete"].copy())
         reply, events = self._workouts.obey(athlete, order.command, int(job.jobs["due_ns"][0]))
         self._tell_lane(athlete)
         self._out += [publications.workout(self._root, athlete.id, event) for event in events]
         self._out.append(publications.reply(self._root, athlete.id, reply))
 
     def _step(self, due: Due, utc_ns: int) -> None:
-        self._schedule.done(due.jobs["athlete"], len(due.jobs))
+        athletes, due_ns = due.jobs["athlete"].copy(), due.jobs["due_ns"].copy()
+        self._schedule.done(athletes)
+        rows = athletes.astype(np.intp)
         if self._rewinds is not None:
-            due = self._rewinds.prepare(due)
-        rows, due_ns = due.jobs["athlete"].astype(np.intp), due.jobs["due_ns"].copy()
+            ready = self._rewinds.prepare(due, rows, due_ns)
+            if not ready.all():
+                due, rows, due_ns = due.of(ready), rows[ready], due_ns[ready]
         estimates = self._table.step(rows, due_ns, due.measurements())
         if self._rewinds is not None:
             self._rewinds.keep(due.jobs, rows, due_ns)
         self._deadlines.history.doing.steps += len(rows)
         self._publish(due, estimates, utc_ns)
 
-    def _told_now(self, due: Due) -> list[int]:
+    def _told_now(self, due: Due) -> NDArray[np.uint32]:
         """Return the places of those whose update is published, in this mode."""
         jobs = due.jobs
         told = jobs["kind"] == _STEP
@@ -307,28 +314,40 @@ class Jobs:
             turn = (jobs["due_ns"] // STEP_NS + jobs["athlete"]) % every == 0
             self.given_up["live"] += int(np.count_nonzero(told & ~recorded & ~turn))
             told &= recorded | turn
-        places: list[int] = np.flatnonzero(told).tolist()
-        return places
+        return np.flatnonzero(told).astype(np.uint32)
 
     def _publish(self, due: Due, estimates: Estimates, utc_ns: int) -> None:
         places = self._told_now(due)
-        if not places:
+        if not len(places):
             return
-        columns = MetricColumns(estimates, due.jobs["due_ns"].copy())
-        jobs, devices, mode = due.jobs[places], self._registry.device_rows, self._ladder.mode
-        athletes = [self._registry.athlete_rows[row] for row in jobs["athlete"].tolist()]
-        states = self._workouts.states(athletes, jobs["due_ns"].copy())
-        ages_ns: list[int] = []
-        for place, athlete, state, job in zip(places, athletes, states, jobs.tolist(), strict=True):
-            _, _, device, boot, seq, _, _, _, due_ns, received_ns = job
-            cause = None if device == NONE else Cause(devices[device].id, boot, seq)
-            payload = publications.live(athlete.id, due_ns, cause, state, columns.at(place), mode)
-            if not athlete.recorded:
-                ages_ns.append(utc_ns - due_ns)
-            topic = f"{self._root}/athletes/{athlete.id}/live"
+        registry = self._registry
+        names = Names(registry.athlete_ids, registry.device_ids, self._workouts.states)
+        payloads = publications.lives(estimates, due.jobs, places, names, self._ladder.mode)
+        for i in (i for i, payload in enumerate(payloads) if not payload):
+            payloads[i] = self._live(due.jobs[places[i]], estimates, int(places[i]))
+        jobs = due.jobs if len(places) == len(due.jobs) else due.jobs[places]
+        rows, caused_ns, ages_ns = jobs["athlete"], jobs["received_ns"], utc_ns - jobs["due_ns"]
+        recorded = self._schedule.lanes["flags"][rows] & lib.KF_LANE_RECORDED
+        if recorded.any():
             # A recording comes as fast as it is played: how long it waits says nothing of the server.
-            self._out.append(Outgoing(topic, payload, caused_ns=0 if athlete.recorded else received_ns))
-        self._deadlines.observe_many("sensor_age", np.array(ages_ns, np.int64))
+            caused_ns, ages_ns = np.where(recorded, 0, caused_ns), ages_ns[recorded == 0]
+        self._deadlines.observe_many("sensor_age", ages_ns)
+        athletes, root = registry.athlete_rows, self._root
+        topics = [f"{root}/athletes/{athletes[row].id}/live" for row in rows.tolist()]
+        self._out += map(Outgoing, topics, payloads, repeat(0), repeat(False), caused_ns.tolist())
+
+    def _live(self, job: np.void, estimates: Estimates, place: int) -> bytes:
+        """Return an update that is beyond the core."""
+        athlete, device, due_ns = (
+            self._registry.athlete_rows[job["athlete"]],
+            job["device"],
+            int(job["due_ns"]),
+        )
+        cause = None
+        if device != NONE:
+            cause = Cause(self._registry.device_rows[device].id, int(job["boot"]), int(job["seq"]))
+        state, metrics = self._workouts.state(athlete, due_ns), publications.metrics(estimates, place, due_ns)
+        return publications.live(athlete.id, due_ns, cause, state, metrics, self._ladder.mode)
 
 
 def _turns(athletes: NDArray[np.uint32]) -> NDArray[np.intp]:

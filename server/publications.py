@@ -1,19 +1,18 @@
 """What the engine sends out: messages built from the estimates of a step."""
 
 from functools import cache
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.measurements import Estimates, Reason, Source
-from fusion.telling import AGE_DECIMALS, QUALITY_DECIMALS, SIGMA_DECIMALS, Teller
+from fusion.measurements import Estimates, Reason, Records, Source
+from fusion.telling import AGE_DECIMALS, QUALITY_DECIMALS, SIGMA_DECIMALS, Names, Teller
 from server.envelopes import Outgoing
 from server.messages import Cause, Live, Metric, Reply, Workout, WorkoutState
 from server.messages import Reason as ReasonName
-
-Metrics = dict[str, Metric] | msgspec.Raw
+from server.workouts import SPORTS, STATES
 
 _ENCODER = msgspec.json.Encoder()
 _SOURCES = tuple(source.name.lower() for source in Source)
@@ -30,54 +29,27 @@ def encode(message: msgspec.Struct) -> bytes:
     return _ENCODER.encode(message)
 
 
-class MetricColumns:
-    """The estimates of a step, read off athlete by athlete.
+def lives(
+    estimates: Estimates, jobs: Records, places: NDArray[np.uint32], names: Names, mode: str
+) -> list[bytes]:
+    """Return payloads of ``athletes/{athlete}/live`` as the core writes them.
 
     Parameters
     ----------
     estimates : Estimates
-        k metrics of n athletes.
-    due_ns : (n,) int64
-        What they are estimates for.
+        Of n jobs.
+    jobs : (n,) server.schedule.JOB
+    places : (k,)
+        Of the jobs that are told of.
+    names : Names
+    mode : str
+
+    Returns
+    -------
+    list of bytes
+        One for each place; empty where a number is beyond the core, and `live` is to write it.
     """
-
-    def __init__(self, estimates: Estimates, due_ns: NDArray[np.int64]) -> None:
-        self._estimates, self._due_ns = estimates, due_ns
-        self._told = _teller(estimates.names)(estimates, due_ns)
-
-    def at(self, place: int) -> Metrics:
-        """Return the metrics of the athlete at ``place``, as they are published."""
-        told = self._told[place]
-        return msgspec.Raw(told) if told else self.structs(place)
-
-    def structs(self, place: int) -> dict[str, Metric]:
-        """Return the same as structs: every number rounded by Python, with all of its digits."""
-        metrics: dict[str, Metric] = {}
-        for name, one in self._estimates.items():
-            if one.reason[place]:
-                metrics[name] = _WITHOUT[one.reason[place]]
-                continue
-            number = float(one.value[place])
-            age_s = max(0, int(self._due_ns[place] - one.t_ns[place])) * 1e-9
-            metrics[name] = Metric(
-                value=round(number) if name in _WHOLE else round(number, _DECIMALS.get(name, 2)),
-                sigma=round(float(one.sigma[place]), SIGMA_DECIMALS),
-                age_s=round(age_s, AGE_DECIMALS),
-                source=_SOURCES[one.source[place]],
-                quality=round(float(one.quality[place]), QUALITY_DECIMALS),
-            )
-        return metrics
-
-
-@cache
-def _teller(names: tuple[str, ...]) -> Teller:
-    """Return what writes these metrics as `encode` would."""
-    return Teller(
-        decimals=[0 if name in _WHOLE else _DECIMALS.get(name, 2) for name in names],
-        opening=[f'"{name}":{{"value":'.encode() for name in names],
-        sources=[f',"source":"{source}","quality":'.encode() for source in _SOURCES],
-        reasons=[encode(one).removeprefix(b'{"value":') for one in _WITHOUT],
-    )
+    return _teller(estimates.names)(estimates, jobs, places, names, f',"mode":"{mode}"}}'.encode())
 
 
 def live(
@@ -85,11 +57,43 @@ def live(
     due_ns: int,
     cause: Cause | None,
     workout: WorkoutState | None,
-    metrics: Metrics,
+    metrics: dict[str, Metric],
     mode: str,
 ) -> bytes:
-    """Return the payload of ``athletes/{athlete}/live``."""
-    return encode(Live(due_ns // 1_000_000, athlete, cause, workout, cast(Any, metrics), mode))
+    """Return one such payload: every number rounded by Python, with all of its digits."""
+    return encode(Live(due_ns // 1_000_000, athlete, cause, workout, metrics, mode))
+
+
+def metrics(estimates: Estimates, place: int, due_ns: int) -> dict[str, Metric]:
+    """Return the metrics of the athlete at a place, for ``due_ns``."""
+    told: dict[str, Metric] = {}
+    for name, one in estimates.items():
+        if one.reason[place]:
+            told[name] = _WITHOUT[one.reason[place]]
+            continue
+        number = float(one.value[place])
+        age_s = max(0, due_ns - int(one.t_ns[place])) * 1e-9
+        told[name] = Metric(
+            value=round(number) if name in _WHOLE else round(number, _DECIMALS.get(name, 2)),
+            sigma=round(float(one.sigma[place]), SIGMA_DECIMALS),
+            age_s=round(age_s, AGE_DECIMALS),
+            source=_SOURCES[one.source[place]],
+            quality=round(float(one.quality[place]), QUALITY_DECIMALS),
+        )
+    return told
+
+
+@cache
+def _teller(names: tuple[str, ...]) -> Teller:
+    """Return what writes updates of these metrics as `live` would."""
+    return Teller(
+        decimals=[0 if name in _WHOLE else _DECIMALS.get(name, 2) for name in names],
+        opening=[f'"{name}":{{"value":'.encode() for name in names],
+        sources=[f',"source":"{source}","quality":'.encode() for source in _SOURCES],
+        reasons=[encode(one).removeprefix(b'{"value":') for one in _WITHOUT],
+        states=[state.encode() for state in STATES],
+        sports=[sport.encode() for sport in SPORTS],
+    )
 
 
 def workout(root: str, athlete: str, event: Workout) -> Outgoing:

@@ -3,6 +3,7 @@
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -147,6 +148,7 @@ class Registry:
         self.device_rows: list[Device] = []  # a vacant row still has the device that is forgotten
         self.athlete_rows: list[Athlete] = []  # likewise
         self.hashes = np.zeros(64, np.int64)  # of their ids
+        self.device_ids, self.athlete_ids = np.zeros((2, 64), f"S{lib.KF_ID_BYTES}")  # of each row
         self._core = core
         self._timebase = timebase
         self._streams = streams
@@ -239,6 +241,8 @@ class Registry:
         device.set_recorded(False)
         if worn_with is not None:
             worn_with.speaks_for += 1
+        self.device_ids = _with_room(self.device_ids, row)
+        self.device_ids[row] = device_id
         self.devices[device_id] = self.by_number[number] = device
         if row == len(self.device_rows):
             self.device_rows.append(device)
@@ -298,7 +302,8 @@ class Registry:
         self._schedule.add_athlete(row, athlete_id)
         name = config.name if config is not None and config.name else athlete_id
         athlete = Athlete(athlete_id, row, name)
-        self.hashes = _with_room(self.hashes, row)
+        self.hashes, self.athlete_ids = _with_room(self.hashes, row), _with_room(self.athlete_ids, row)
+        self.athlete_ids[row] = athlete_id
         self.hashes[row] = crc32(athlete_id.encode())
         self.athletes[athlete_id] = athlete
         if row == len(self.athlete_rows):
@@ -309,8 +314,8 @@ class Registry:
         return athlete
 
 
-def _with_room(column: NDArray[np.int64], row: int) -> NDArray[np.int64]:
-    return column if row < len(column) else np.concatenate([column, np.zeros(row + 1, np.int64)])
+def _with_room(column: NDArray[Any], row: int) -> NDArray[Any]:
+    return column if row < len(column) else np.concatenate([column, np.zeros(row + 1, column.dtype)])
 
 
 def _profile(config: AthleteConfig | None) -> Profile:

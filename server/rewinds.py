@@ -76,18 +76,12 @@ class Rewinds:
         if chosen.any():
             self._bases.keep(self._table.state, rows[chosen], due_ns[chosen])
 
-    def prepare(self, due: Due) -> Due:
-        """Make rows ready for their steps, and return these: what is made again is taken back before.
+    def prepare(self, due: Due, rows: NDArray[np.intp], due_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Make rows ready for their steps: what is made again is taken back before.
 
-        A step that is to be made again, but was given up, is not among them.
+        Return which are, (n,); a step that is to be made again, but was given up, is not among them.
         """
-        rows, due_ns = due.jobs["athlete"].astype(np.intp), due.jobs["due_ns"].copy()
-        again = due.jobs["kind"] == _REDO
-        ready = ~again
-        self._bases.before_step(self._table.state, rows[ready], due_ns[ready])
-        if again.any():
-            ready[again] = self._bases.take_back(self._table.state, rows[again], due_ns[again])
-        return due if ready.all() else due.of(ready)
+        return self._bases.before_step(self._table.state, rows, due_ns, due.jobs["kind"] == _REDO)
 
     def can_start(self, job: Due) -> bool:
         """Return False where the step to go back to was given up, or more was done since than is known."""

@@ -44,8 +44,9 @@ SAMPLES_MAX: Final = int(lib.KF_HELD_MAX)
 SILENT_NS: Final = int(lib.KF_SILENT_NS)
 
 _NO_MEASUREMENTS: Final[tuple[Records, ...]] = tuple(np.zeros(0, dtype) for dtype in DTYPES)
-_BYTES: Final = [dtype.itemsize for dtype in DTYPES]
-_BYTES_C: Final = ffi.new("uint32_t[]", _BYTES)
+_RECORD_BYTES_OF: Final = ffi.new(
+    "uint32_t[]", [dtype.itemsize for dtype in DTYPES] + [0] * (lib.KF_KINDS - len(DTYPES))
+)
 _FIRST_ROWS: Final = 64
 _ROOM: Final = 4 * int(lib.KF_JOBS_A_FOUND)
 _ITEM_ROOM: Final = 2 * int(lib.KF_ITEMS_A_FOUND)
@@ -90,16 +91,21 @@ class Due(NamedTuple):
 
     def measurements(self) -> Measurements:
         """Return the items as the models take them in, those of each row in the order of time."""
-        records, counts = bytearray(len(self.items) * RECORD_BYTES), ffi.new("uint32_t[]", len(DTYPES))
-        lib.kf_items_sort(
-            *(ffi.from_buffer("kf_item[]", self.items), len(self.items)),
-            *(_BYTES_C, len(DTYPES), ffi.from_buffer("uint8_t[]", records), counts),
+        items, arrays = self.items, list(_NO_MEASUREMENTS)
+        records, counts = np.empty(len(items) * RECORD_BYTES, np.uint8), np.empty(lib.KF_KINDS, np.uint32)
+        lib.kf_items_by_kind(
+            ffi.from_buffer("kf_item[]", items),
+            len(items),
+            _RECORD_BYTES_OF,
+            ffi.from_buffer("uint8_t[]", records),
+            ffi.from_buffer("uint32_t[]", counts),
         )
-        arrays, at = list(_NO_MEASUREMENTS), 0
-        for kind, count in enumerate(counts):
+        begin = 0
+        for kind, count in enumerate(counts.tolist()):
             if count:
-                arrays[kind] = np.frombuffer(records, DTYPES[kind], count, at)
-                at += arrays[kind].nbytes
+                end = begin + count * DTYPES[kind].itemsize
+                arrays[kind] = records[begin:end].view(DTYPES[kind])
+                begin = end
         return Measurements(*arrays)
 
 
@@ -129,7 +135,7 @@ class Schedule:
         self._athletes = self._devices = 0
         self._pool = np.zeros(0, ITEM)
         self._c = ffi.new("kf_schedule *", {"free_item": NONE, "free_page": NONE})
-        self._c.record_bytes = _BYTES + [0] * (lib.KF_KINDS - len(DTYPES))
+        self._c.record_bytes = list(_RECORD_BYTES_OF)
         self._pages: list[Records] = []  # in blocks,
         self._blocks: Any = None  # where these lie
         self.bases = -(-rewind_ns // BASE_NS) + 2 if rewind_ns else 0
@@ -220,10 +226,13 @@ class Schedule:
         """Make a lane as one to which no measurement has come."""
         lib.kf_lane_forget(self._point(), athlete)
 
-    def done(self, athletes: Any, count: int) -> None:
-        """Say that a job of each of these athletes is done."""
-        self.lanes["jobs"][athletes] -= 1
-        self._c.jobs_waiting -= count
+    def are_single(self, jobs: Records) -> bool:
+        """Return whether each of these jobs is a step, and the only one that waits of its athlete."""
+        return bool(lib.kf_schedule_single(self._point(), ffi.from_buffer("kf_job[]", jobs), len(jobs)))
+
+    def done(self, athletes: NDArray[np.uint32]) -> None:
+        """Say that a job of each of these athletes is done, (n,)."""
+        lib.kf_schedule_done(self._point(), ffi.from_buffer("uint32_t[]", athletes), len(athletes))
 
     def limit(self, events: Records) -> NDArray[np.uint8] | None:
         """Return which events are taken, 1 or 0, (n,): a device that floods has IMU packets refused.

@@ -2,13 +2,15 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fusion._core import lib
 from fusion.athletes import Athletes
 from fusion.measurements import Sport as SportCode
+from fusion.table import grown
+from fusion.telling import TOTAL_DECIMALS, WORKOUT
 from server.messages import Command, Lap, Reply, Sport, Summary, Totals, Workout, WorkoutState
 from server.registry import Athlete
 
@@ -17,6 +19,11 @@ LAPS_MAX = 1_000
 DONE_NS = 60_000_000_000  # what was done is known for so long, for rewinds
 DONE_MAX = 256
 OLD_KEPT = 16  # and of what is older the newest: where a recording has a hole a rewind goes back across it
+
+# As WORKOUT numbers them.
+SPORTS: tuple[str, ...] = get_args(Sport)
+STATES = ("", "ended", "running", "paused")
+assert (STATES[lib.KF_NO_WORKOUT], STATES[lib.KF_WORKOUT_ENDED]) == ("", "ended")
 
 
 @dataclass(slots=True)
@@ -57,10 +64,16 @@ class Workouts:
 
     A workout starts by itself with an athlete's first measurement, unless the last one was stopped by a
     command: then only ``start`` opens the next, since the sensors go on after the athlete has finished.
+
+    Attributes
+    ----------
+    states : (capacity,) fusion.telling.WORKOUT
+        Where each athlete's workout stands, for what is told once a second.
     """
 
     def __init__(self, table: Athletes) -> None:
         self._table = table
+        self.states = np.zeros(64, WORKOUT)
         self._workouts: dict[str, _Open] = {}
         self._held_back: set[str] = set()
         self._starting: set[str] = set()
@@ -93,23 +106,41 @@ class Workouts:
         self._starting.discard(athlete.id)
         for known in (self._workouts, self._replies, self._sports, self._done, self._dropped_ns):
             known.pop(athlete.id, None)
+        self._put_state(athlete)
 
     def queued(self, athlete: Athlete, command: Command) -> None:
         """A command waits for its turn: while that is ``start``, nothing else opens a workout."""
         if command.action == "start":
             self._starting.add(athlete.id)
 
-    def states(self, athletes: list[Athlete], t_ns: NDArray[np.int64]) -> list[WorkoutState | None]:
-        """Return where athletes' workouts stand at aligned times, (n,), None where there never was one."""
-        rows = np.array([athlete.row for athlete in athletes], np.intp)
-        elapsed_s, moving_s, _ = (column.tolist() for column in self._table.totals_of(rows, t_ns))
-        states = []
-        for athlete, elapsed, moving in zip(athletes, elapsed_s, moving_s, strict=True):
-            current = self._workouts.get(athlete.id)
-            if current is not None and current.state.state != "ended":
-                current.state.elapsed_s, current.state.moving_s = round(elapsed, 3), round(moving, 3)
-            states.append(None if current is None else current.state)
-        return states
+    def state(self, athlete: Athlete, t_ns: int) -> WorkoutState | None:
+        """Return where an athlete's workout stands at an aligned time, None where there never was one."""
+        current = self._workouts.get(athlete.id)
+        if current is None:
+            return None
+        state = current.state
+        if state.state != "ended":
+            totals = self._table.totals(athlete.row, t_ns)
+            state.elapsed_s = round(totals["elapsed_s"], TOTAL_DECIMALS)
+            state.moving_s = round(totals["moving_s"], TOTAL_DECIMALS)
+        return state
+
+    def _put_state(self, athlete: Athlete) -> None:
+        """Write down where an athlete's workout stands, which has changed."""
+        current, row = self._workouts.get(athlete.id), athlete.row
+        if row >= len(self.states):
+            self.states = grown(self.states, max(row + 1, 2 * len(self.states)))
+        self.states[row] = np.zeros((), WORKOUT)
+        if current is None:
+            return
+        state, told = current.state, self.states[row]
+        told["id_ms"] = int(state.id.removeprefix(f"{athlete.id}-"))
+        told["elapsed_s"], told["moving_s"], told["revision"] = (
+            state.elapsed_s,
+            state.moving_s,
+            state.revision,
+        )
+        told["state"], told["sport"] = STATES.index(state.state), SPORTS.index(state.sport)
 
     def begin(self, athlete: Athlete, t_ns: int) -> Workout:
         """Open a workout by its first measurement, at aligned time ``t_ns``."""
@@ -125,6 +156,7 @@ class Workouts:
         state = WorkoutState(workout_id or f"{athlete.id}-{start_ms}", "running", sport, 0.0, 0.0, 0)
         self._workouts[athlete.id] = _Open(state, t_ns)
         self._held_back.discard(athlete.id)
+        self._put_state(athlete)
         return Workout(start_ms, athlete.id, "started", state)
 
     def obey(self, athlete: Athlete, command: Command, t_ns: int) -> tuple[Reply, list[Workout]]:
@@ -160,6 +192,7 @@ class Workouts:
         state.state = "ended"
         state.elapsed_s = values["elapsed_s"]
         state.moving_s = values["moving_s"]
+        self._put_state(athlete)
         reasons: dict[str, Any] = dict(summary.reasons)
         told = Summary(
             sport=state.sport,
@@ -226,6 +259,7 @@ class Workouts:
             totals, laps, summary = now
             at_ms = t_ns // 1_000_000 if each.ended is None else each.ended.t_ms
             events.append(Workout(at_ms, athlete.id, "revised", each.state, laps, summary, totals))
+        self._put_state(athlete)
         return events
 
     def _revisable(self, athlete: Athlete) -> list[_Open]:
@@ -252,12 +286,14 @@ class Workouts:
         (self._held_back.add if before.held_back else self._held_back.discard)(athlete.id)
         if before.workout is None:
             self._workouts.pop(athlete.id, None)
+            self._put_state(athlete)
             return
         current = self._workouts[athlete.id] = before.workout
         current.state.state = before.state  # type: ignore[assignment]  # as it was
         current.laps = current.laps[: before.laps]
         if before.state != "ended":
             current.ended = None
+        self._put_state(athlete)
 
     def _start_at_ns(self, athlete: Athlete, t_ns: int) -> int:
         """What has a start's time belongs to its workout, but behind another command of that time."""
@@ -310,9 +346,10 @@ class Workouts:
         else:
             self._table.resume(athlete.row, t_ns)
             current.state.state = "running"
+        self._put_state(athlete)
         return "", [self._event(athlete, event, t_ns)]
 
     def _event(self, athlete: Athlete, event: Any, t_ns: int) -> Workout:
-        (state,) = self.states([athlete], np.array([t_ns]))
+        state = self.state(athlete, t_ns)
         assert state is not None, "an event is of a workout"
         return Workout(t_ns // 1_000_000, athlete.id, event, state, list(self._workouts[athlete.id].laps))

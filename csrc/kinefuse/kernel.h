@@ -88,18 +88,26 @@ typedef struct {
     size_t row_count;
 } kf_table;
 
-/* Run a kernel for records that each begin with their row of the table, int32, and have the time, int64, at
- * byte 8. In the order of time, each finds its row as the one before has left it.
+/* A kernel, and the records that it is run for. They each begin with their row of the table, int32, and have
+ * the time, int64, at byte 8. */
+typedef struct {
+    const kf_kernel *kernel;
+    kf_value *registers;    /* room for register_count KF_BLOCK */
+    const uint8_t *records; /* count of record_bytes */
+    size_t record_bytes, count;
+    const kf_value *only; /* of each record: 0 where it is left out, as an earlier pass told; NULL: none is */
+    kf_value *told;       /* an array of count for each output; of what is left out nothing is told */
+} kf_pass;
+
+/* Run kernels one after the other. In the order of time, each record finds its row as the one before has left
+ * it.
  *
- * inout: table      a place beyond row_bytes is so far beyond in `seldom`
- * in:    records    count of record_bytes
- * work:  order      room for 3 count + 1
- *        registers  room for register_count KF_BLOCK
- * out:   told       an array of count for each output
+ * inout: table   a place beyond row_bytes is so far beyond in `seldom`
+ * in:    passes  pass_count
+ * work:  order   room for 3 n + 1 of the pass with the most records
  * Returns 0; or, having touched no row, -1 where a record is of a row that is not there.
  */
-int kf_run(const kf_kernel *kernel, const kf_table *table, const uint8_t *records, size_t record_bytes,
-           size_t count, uint32_t *order, kf_value *registers, kf_value *told);
+int kf_run(const kf_pass *passes, size_t pass_count, const kf_table *table, uint32_t *order);
 
 /* [/cffi] */
 

@@ -258,19 +258,25 @@ int kf_schedule_rewind(kf_schedule *schedule, uint32_t row);
 /* Forget what a rewind would need: the models' state was changed by something that is no job. */
 void kf_lane_settle(kf_schedule *schedule, uint32_t row);
 
-/* Sort what items hold by its kind; those of one kind stay in their order.
- *
- * in:  items         count
- *      record_bytes  of each kind, kind_count
- * out: records       room for count * KF_RECORD_BYTES: those of each kind stand together, without room
- * between counts        of each kind
- */
-void kf_items_sort(const kf_item *items, size_t count, const uint32_t *record_bytes, size_t kind_count,
-                   uint8_t *records, uint32_t *counts);
-
 /* Put count items of the pool, or pages, from first on, into the list of free ones. */
 void kf_schedule_free(kf_schedule *schedule, uint32_t first, uint32_t count);
 void kf_kept_free(kf_schedule *schedule, uint32_t first, uint32_t count);
+
+/* Return 1 where each of these jobs is a step, made again or not, and the only job that waits of its athlete.
+ */
+int kf_schedule_single(const kf_schedule *schedule, const kf_job *jobs, size_t count);
+
+/* Note that a job of each of these athletes is done. */
+void kf_schedule_done(kf_schedule *schedule, const uint32_t *athletes, size_t count);
+
+/* Sort the records of items by their kinds, each kind's behind those of the one before.
+ *
+ * in:  items, record_bytes  count; of each kind
+ * out: records              room for count of KF_RECORD_BYTES
+ *      counts               of each kind
+ */
+void kf_items_by_kind(const kf_item *items, size_t count, const uint32_t *record_bytes, uint8_t *records,
+                      uint32_t *counts);
 
 /* [/cffi] */
 

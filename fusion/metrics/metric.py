@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.measurements import Estimates, Reason
+from fusion.measurements import Reason
 from fusion.table import Fields
 
 Floats = NDArray[np.float64]
@@ -110,12 +110,3 @@ def evaluate(metrics: tuple[Metric, ...], state: Fields, due_ns: NDArray[np.int6
         quality, source = np.where(none, 0.0, quality), np.where(none, 0, raw.source)
         columns.append((value, sigma, quality, raw.t_ns, source, reason))
     return [column for kind in zip(*columns, strict=True) for column in kind]
-
-
-def estimates(metrics: tuple[Metric, ...], block: NDArray[np.int64]) -> Estimates:
-    """Return what `evaluate` told to a kernel (fusion/kernel.py), by name."""
-    k, n = len(metrics), block.shape[1]
-    value, sigma, quality = block[: 3 * k].view(np.float64).reshape(3, k, n)
-    source, reason = block[4 * k :].astype(np.int32).reshape(2, k, n)
-    names = tuple(metric.name for metric in metrics)
-    return Estimates(names, value, sigma, block[3 * k : 4 * k], source, quality, reason)

@@ -7,9 +7,12 @@ import numpy as np
 
 from fusion.athletes import Athletes
 from fusion.measurements import Measurements, Source, Sport
+from fusion.telling import ID_BYTES, WORKOUT, Names
 from server import publications
 from server.codecs import imu, imu_json, samples
-from server.messages import Cause, Gnss, HeartRate, ImuJson, WorkoutState
+from server.messages import Gnss, HeartRate, ImuJson
+from server.schedule import JOB
+from server.workouts import STATES
 from simulators.benchmark.measure import Cost, best_us
 
 T0_NS = 1_700_000_000_000_000_000
@@ -70,13 +73,14 @@ def _live(n: int) -> tuple[Callable[[], list[bytes]], object]:
         heart_rates=[(row, due_ns[0], 0, 140.0, 1.0, Source.STRAP, np.nan) for row in rows],
     )
     estimates = athletes.step(rows, due_ns, m)
-    cause, state = Cause("watch", 1, 9), WorkoutState("w", "running", "run", 1.0, 1.0, 0)
+    jobs = np.zeros(n, JOB)
+    jobs["athlete"], jobs["due_ns"], jobs["boot"], jobs["seq"] = rows, due_ns, 1, 9
+    workouts = np.zeros(n, WORKOUT)
+    workouts["state"], workouts["id_ms"] = STATES.index("running"), T0_NS // 1_000_000
+    names = Names(np.full(n, b"athlete", f"S{ID_BYTES}"), np.array([b"watch"], f"S{ID_BYTES}"), workouts)
+    places = np.arange(n, dtype=np.uint32)
 
     def run() -> list[bytes]:
-        columns = publications.MetricColumns(estimates, due_ns)
-        return [
-            publications.live("athlete", int(due_ns[place]), cause, state, columns.at(place), "full")
-            for place in range(n)
-        ]
+        return publications.lives(estimates, jobs, places, names, "full")
 
     return run, json.loads(run()[0])

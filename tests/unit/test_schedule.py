@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fusion._core import lib
@@ -131,7 +132,7 @@ def test_jobs_that_are_done_make_room_again() -> None:
     one = lane()
     one.feed(T0, T0 + 5 * S)
     waiting = one.schedule.jobs_waiting
-    one.schedule.done(0, 1)
+    one.schedule.done(np.zeros(1, np.uint32))
     assert one.schedule.jobs_waiting == waiting - 1
     assert one.schedule.lanes["jobs"][0] == waiting - 1
 

@@ -50,26 +50,13 @@ def test_all_fields_lie_in_one_of_two_parts() -> None:
     assert state.STATE.fields["pos_x"][1] == often.itemsize + seldom.fields["pos_x"][1]
 
 
-@pytest.mark.parametrize("there", [[], [1]])
-@pytest.mark.parametrize("here", [[], [0], [1, 2]])
-def test_rows_become_those_of_another_table(here: list[int], there: list[int]) -> None:
-    table, other = filled(3, used=here), filled(3, used=there)
-    other["height_m"] = 1.8
-    rows = np.array([2, 1])
-    table.take(rows, other)
-    assert same(table[1:3], other[1:3])
-    assert table["height_m"][0] == 0.0
-    assert (table["pos_x"][0] == (5.0 if 0 in here else 0.0)).all()
-
-
-@pytest.mark.parametrize("used", [[], [1]])
-@pytest.mark.parametrize("before", [[], [0]])
-def test_a_row_comes_back_from_its_bytes(used: list[int], before: list[int]) -> None:
-    table, other = filled(2, used=used), filled(2, used=before)
-    block = table.row_bytes(1)
-    assert len(block) == (state.STATE if used else state.OFTEN).itemsize
-    other.put_bytes(0, block)
-    assert same(other[0:1], table[1:2])
+def test_a_row_that_is_cleared_is_zero_and_its_neighbours_are_not() -> None:
+    table = filled(3, used=[0, 1])
+    before = table.copy()
+    for row in (1, 2):
+        table.clear(row)
+    assert not any(table[1:].often.tobytes() + table[1:].seldom.tobytes())
+    assert same(table[:1], before[:1])
 
 
 def test_a_table_that_grows_keeps_its_rows() -> None:
