@@ -30,6 +30,7 @@
 #include "kinefuse/beats.h"     /* RR intervals */
 #include "kinefuse/live.h"      /* metrics as text */
 #include "kinefuse/streams.h"   /* what each device sends, and how long it may be silent */
+#include "kinefuse/health.h"    /* how devices are, as text */
 #include "kinefuse/histogram.h" /* times of stages */
 /* clang-format on */
 
