@@ -11,6 +11,7 @@ from msgspec import Struct
 from fusion._core import ffi, lib
 from fusion.athletes import Athletes
 from fusion.core import record
+from fusion.intervals import Kind
 from fusion.table import grown
 from fusion.timebase import TimeBase
 from server.athlete_health import FusionHealth
@@ -162,12 +163,14 @@ class Health:
     def of(self, devices: Sequence[Device], utc_ns: int) -> list[bytes]:
         """Return how devices are at ``utc_ns``, as it is published, and take note that it was told."""
         self._reserve()
-        given = list(chain.from_iterable(map(_given, devices)))
+        rows = np.array([device.row for device in devices], np.uint32)
+        intervals = self._registry.beats.found(rows.astype(np.intp))
+        given = list(chain.from_iterable(map(_given, devices, intervals)))
         room = sum(map(len, given)) + len(devices) * self._device_bytes()
         text, ends = bytearray(room), ffi.new("uint64_t[]", len(devices))
         lib.kf_health_tell(
             self._tables(),
-            ffi.new("uint32_t[]", [device.row for device in devices]),
+            ffi.from_buffer("uint32_t[]", rows),
             len(devices),
             utc_ns,
             b"".join(given),
@@ -193,13 +196,13 @@ class Health:
         return dict(total)
 
 
-def _given(device: Device) -> tuple[bytes, bytes, bytes]:
+def _given(device: Device, intervals: dict[Kind, int]) -> tuple[bytes, bytes, bytes]:
     """Return what of a device stands in no table: who it is, what few have, and its intervals."""
     who = _encode(_Who(device.id, device.athlete.id, device.model, device.placement))
     beside = _NOTHING_BESIDE
     if device.counted or device.battery is not None:
         beside = _encode(_Beside(device.refused, device.battery))
-    return who, beside, _encode(device.cleaner.found) if device.cleaner else b"{}"
+    return who, beside, _encode(intervals)
 
 
 def _names(names: Sequence[str]) -> _Names:

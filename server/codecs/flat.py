@@ -20,6 +20,7 @@ FLAT: Final = record("kf_flat")
 FRAME: Final = record("kf_publish")
 TIMED: Final = int(lib.KF_FLAT_T)
 BOOT: Final = int(lib.KF_FLAT_BOOT)
+SEQ: Final = int(lib.KF_FLAT_SEQ)
 
 # By the number that csrc/frames.c gives to the last level of a topic.
 STRUCTS: Final[dict[int, type[Packet]]] = {
@@ -31,6 +32,7 @@ STRUCTS: Final[dict[int, type[Packet]]] = {
     lib.KF_TOPIC_WHEEL: Wheel,
     lib.KF_TOPIC_FOOT: Foot,
 }
+NUMBERS: Final[dict[type, int]] = {struct: kind for kind, struct in STRUCTS.items()}
 IMU: Final = int(lib.KF_TOPIC_IMU)
 
 
@@ -40,12 +42,12 @@ def fields(struct: type[Packet]) -> dict[str, int]:
     return {each.encode_name: place for place, each in enumerate(_plain(struct))}
 
 
-def read(data: bytes, frames: Records) -> Records:
+def read(data: bytes | bytearray, frames: Records) -> Records:
     """Read messages.
 
     Parameters
     ----------
-    data : bytes
+    data : bytes-like
         Into which frames refer.
     frames : (n,) FRAME
         Of any kinds.

@@ -93,7 +93,7 @@ def health_of(engine: Engine, device: Device, utc_ns: int) -> DeviceHealth:
             )
             for kind, stream in streams_of(engine.streams, device.row, utc_ns).items()
         },
-        intervals=device.cleaner.found if device.cleaner else {},
+        intervals=engine.registry.beats.found(np.array([device.row], np.intp))[0],
     )
 
 
