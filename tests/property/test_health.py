@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusion._core import lib
-from fusion.intervals import Cleaner
+from fusion.intervals import KINDS
 from server.config import Config
 from server.deadlines.rules import STATES
 from server.engine import Engine
@@ -19,6 +19,7 @@ from tests.support import health_twin as twin
 NOW_NS = 1_764_585_664_362_463_201
 S = 1_000_000_000
 DEVICES = 3
+N = len(KINDS)
 HALVES = st.integers(-(10**7), 10**7).map(lambda units: units / 2)  # of the last decimal: ties
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 LAST_NS = st.one_of(st.just(0), st.integers(NOW_NS - 30 * S, NOW_NS + S), st.integers(0, 2 * NOW_NS))
@@ -88,8 +89,11 @@ class Drawn:
             st.one_of(st.none(), st.dictionaries(TEXT, st.integers(0, 9)).map(Counter))
         )
         if data.draw(st.booleans()):
-            device.cleaner = Cleaner()
-            device.cleaner.rate(data.draw(st.lists(st.floats(300.0, 2000.0), max_size=30)))
+            beats = engine.registry.beats
+            beats.give(row)
+            beats.table["found"][beats.of(row)] = data.draw(
+                st.lists(st.integers(0, 99), min_size=N, max_size=N)
+            )
 
 
 @given(st.data())

@@ -70,6 +70,7 @@ def health_of(engine: Engine, device: Device, utc_ns: int) -> DeviceHealth:
     """Return how a device is."""
     link = engine.schedule.links[device.row]
     arrived_ns = int(link["arrived_ns"])
+    (found,) = engine.registry.beats.found(np.array([device.row], np.intp))
     clock, stamp_ns = engine.timebase.clock(device.row), int(engine.timebase.state["newest_ns"][device.row])
     return DeviceHealth(
         t_ms=utc_ns // 1_000_000,
@@ -93,7 +94,7 @@ def health_of(engine: Engine, device: Device, utc_ns: int) -> DeviceHealth:
             )
             for kind, stream in streams_of(engine.streams, device.row, utc_ns).items()
         },
-        intervals=engine.registry.beats.found(np.array([device.row], np.intp))[0],
+        intervals={str(kind): count for kind, count in found.items()},
     )
 
 
