@@ -20,7 +20,6 @@ FLAT: Final = record("kf_flat")
 FRAME: Final = record("kf_publish")
 TIMED: Final = int(lib.KF_FLAT_T)
 BOOT: Final = int(lib.KF_FLAT_BOOT)
-SEQ: Final = int(lib.KF_FLAT_SEQ)
 
 # By the number that csrc/frames.c gives to the last level of a topic.
 STRUCTS: Final[dict[int, type[Packet]]] = {
