@@ -33,6 +33,7 @@
 #include "kinefuse/arrivals.h"  /* from frames to packets and events in the order of arrival */
 #include "kinefuse/live.h"      /* metrics as text */
 #include "kinefuse/streams.h"   /* what each device sends, and how long it may be silent */
+#include "kinefuse/health.h"    /* how devices are, as text */
 #include "kinefuse/histogram.h" /* times of stages */
 /* clang-format on */
 

@@ -124,17 +124,14 @@ class TimeBase:
 
     def clock(self, row: int) -> ClockState:
         """Return what is known of the clock of ``row``."""
-        return self.clocks(np.array([row], np.intp))[0]
-
-    def clocks(self, rows: NDArray[np.intp]) -> list[ClockState]:
-        """Return what is known of the clocks of these rows, (n,)."""
-        state = self.state[rows]
-        newest_ns = state["newest_ns"].copy()
-        offset_ns = np.where(state["phase"] == LIVE, self.align_many(rows, newest_ns) - newest_ns, 0)
-        skew_ppm = np.where(state["phase"] == LIVE, state["skew"] * 1e6, 0.0)
-        sigma_ns = [lib.kf_clock_sigma_ns(self._clock(row)) for row in rows.tolist()]
-        counts = (state[name].tolist() for name in ("jumps", "wraps", "trip_ns"))
-        return list(map(ClockState, offset_ns.tolist(), sigma_ns, skew_ppm.tolist(), *counts))
+        clock, state = self._clock(row), self.state[row]
+        newest_ns, is_live = int(state["newest_ns"]), state["phase"] == LIVE
+        return ClockState(
+            self.align(row, newest_ns) - newest_ns if is_live else 0,
+            lib.kf_clock_sigma_ns(clock),
+            float(state["skew"]) * 1e6 if is_live else 0.0,
+            *(int(state[name]) for name in ("jumps", "wraps", "trip_ns")),
+        )
 
     def snapshot(self, row: int) -> bytes:
         """Return all that is remembered of a clock."""

@@ -139,8 +139,10 @@ def _fits(state: Fields) -> NDArray[np.int8]:
     """Return how well each model of each row fits, (n, k): index of FITS, or -1 where it is not known."""
     columns = []
     for name, model in consistency.MODELS.items():
-        nis = state[model.field]
-        low, high = consistency.bounds(state, name)
-        fit = np.where(nis > high, 1, np.where(nis < low, 2, 0))
-        columns.append(np.where(consistency.known(state, name), fit, _UNKNOWN))
+        known = consistency.known(state, name)
+        fit = np.full(len(known), _UNKNOWN, np.int8)
+        if known.any():
+            nis, (low, high) = state[model.field], consistency.bounds(state, name)
+            fit = np.where(known, np.where(nis > high, 1, np.where(nis < low, 2, 0)), fit)
+        columns.append(fit)
     return np.stack(columns, axis=1).astype(np.int8)

@@ -13,7 +13,7 @@ import itertools
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import aiomqtt
@@ -25,6 +25,7 @@ from server.envelopes import Arrivals, Chunk, Incoming
 from server.errors import BrokerError, ConfigError
 from server.frames import Splitter, Topics
 from server.reader import Reader
+from server.sendable import Bundle, Publication, Sendable, encoded
 
 WINDOW = 20  # publications of QoS 1 on their way at once; what brokers allow by default
 CONNECT_S_MAX = 4.0
@@ -39,49 +40,6 @@ LostError = aiomqtt.MqttError
 
 _library_log = logging.getLogger(f"{__name__}.library")
 _library_log.setLevel(logging.CRITICAL)  # its warnings are our counters
-
-
-class Publication(NamedTuple):
-    """A message to send; ``put_ns`` is when it was put into the outbox, ``caused_ns`` its cause's arrival."""
-
-    topic: str
-    payload: bytes
-    qos: int
-    retain: bool
-    put_ns: int
-    caused_ns: int = 0
-
-    @property
-    def causes_ns(self) -> tuple[int, ...]:
-        """As those of `Bundle`."""
-        return (self.caused_ns,)
-
-
-class Bundle(NamedTuple):
-    """Messages of QoS 0 that are frames already, one behind the other, with the arrivals of their causes."""
-
-    frames: bytes
-    causes_ns: tuple[int, ...]
-    put_ns: int
-    qos: int = 0
-    retain: bool = False
-
-    def publications(self) -> list[Publication]:
-        """Return the messages one by one."""
-        splitter = Splitter(Topics(), frames.PAYLOAD_BYTES_MAX)
-        messages: list[Incoming] = []
-        rest = self.frames
-        while rest:
-            split = splitter.split(rest, 0, len(rest))
-            messages += Chunk(rest, split.frames, 0, 0).messages()
-            rest = rest[split.consumed :]
-        return [
-            Publication(each.topic, each.payload, 0, each.retained, self.put_ns, caused_ns)
-            for each, caused_ns in zip(messages, self.causes_ns, strict=True)
-        ]
-
-
-Sendable = Publication | Bundle
 
 
 class Will(NamedTuple):
@@ -155,10 +113,11 @@ class BoundedConnection(Connection):
 
     async def send(self, publications: Sequence[Sendable]) -> None:
         """Send publications of QoS 0; return once they have gone to the socket."""
-        joined = b"".join(_encoded(publications))
+        rest = self._client.write(b"".join(encoded(publications)))
+        if not rest:
+            return
         written = asyncio.Event()
-        # A view: paho cuts off what is sent, which copies bytes.
-        self._client.queue(frames.PUBLISH, memoryview(joined), 0, contract.Written(written.set))
+        self._client.queue(frames.PUBLISH, rest, 0, contract.Written(written.set))
         try:
             async with asyncio.timeout(WRITE_S_MAX):
                 await written.wait()
@@ -352,6 +311,18 @@ class _Client(aiomqtt.Client):
         """Let paho write a packet after all that it was given before."""
         self._client._packet_queue(command, cast("bytes", packet), 0, qos, info)
 
+    def write(self, data: bytes) -> memoryview:
+        """Write what the socket takes at once; return the rest, which is to be queued before all else.
+
+        To have paho wait for the socket and write costs more than to write, and mostly there is room. What is
+        wrong with the socket paho finds with the rest.
+        """
+        view, sent = memoryview(data), 0  # a view: paho cuts off what is sent, which copies bytes
+        if not self._client.want_write():
+            with contextlib.suppress(OSError, ValueError):
+                sent = self._client._sock_send(cast("bytes", view))
+        return view[sent:]
+
     def forget(self) -> None:
         """Take note of how the connection ended, where nobody was waiting for its end any more."""
         if self._disconnected.done():
@@ -384,19 +355,6 @@ class _Queue(asyncio.Queue[aiomqtt.Message]):
     def put_nowait(self, item: aiomqtt.Message) -> None:
         """Pass the message on."""
         self._arrive(item)
-
-
-def _encoded(publications: Sequence[Sendable]) -> Iterator[bytes]:
-    """Yield the frames of publications of QoS 0."""
-    plain: list[tuple[str, bytes, bool]] = []
-    for each in publications:
-        if isinstance(each, Bundle):
-            yield frames.publish(plain)
-            yield each.frames
-            plain = []
-        else:
-            plain.append((each.topic, each.payload, each.retain))
-    yield frames.publish(plain)
 
 
 async def _abandon(client: aiomqtt.Client) -> None:

@@ -1,33 +1,67 @@
 """How devices, athletes' fusion and the server itself are: what came, was lost, or was refused and why."""
 
-from collections.abc import Container
-from math import isfinite
-from typing import Any
+from collections.abc import Container, Sequence
+from itertools import accumulate, chain, pairwise
+from typing import Any, Final, NamedTuple, get_args
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
+from msgspec import Struct
 
-from fusion._core import lib
+from fusion._core import ffi, lib
 from fusion.athletes import Athletes
-from fusion.timebase import ClockState, TimeBase
+from fusion.core import record
+from fusion.intervals import Kind
+from fusion.table import grown
+from fusion.timebase import TimeBase
 from server.athlete_health import FusionHealth
-from server.clock_kind import kind
 from server.deadlines import Streams
+from server.deadlines.rules import STATES
 from server.envelopes import Outgoing
 from server.ingest import Ingest
-from server.messages import ClockHealth, DeviceHealth, StreamHealth
-from server.publications import encode
+from server.messages import ClockKind
 from server.registry import Device, Registry
 from server.schedule import Schedule
 
-PERIOD_NS = 10_000_000_000  # what changes is told at once
-LOOKS = 200  # in a period; each time it is another part of the devices that is due
-LOOK_NS = PERIOD_NS // LOOKS
-TOLD_MIN = 50  # devices of which each look may tell, or twice its share: those told of longest ago come first
-SHARE_NS_MAX = PERIOD_NS // 20  # its share is by the time since the look before it, up to this
-SILENT_NS = 10_000_000_000
+PERIOD_NS: Final = int(lib.KF_HEALTH_NS)  # what changes is told at once
+LOOKS: Final = int(
+    lib.KF_HEALTH_TURNS
+)  # in a period; each time it is another part of the devices that is due
+LOOK_NS: Final = PERIOD_NS // LOOKS
+TOLD_MIN: Final = (
+    50  # devices of which each look may tell, or twice its share: those told of longest ago first
+)
+SHARE_NS_MAX: Final = PERIOD_NS // 20  # its share is by the time since the look before it, up to this
+CLOCK_KINDS: Final[tuple[ClockKind, ...]] = get_args(ClockKind)  # in the order of KF_COUNTS_...
 
-_TOLD = np.dtype([("t_ns", np.int64), ("refused", np.uint64), ("online", np.bool_)])  # when last, and what
+_TOLD: Final = record("kf_told")
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class _Who(Struct):
+    """What stays of a device for long."""
+
+    device: str
+    athlete: str
+    model: str
+    placement: str
+
+
+class _Beside(Struct):
+    """What few devices have."""
+
+    refused: dict[str, int]
+    battery: float | None
+
+
+_NOTHING_BESIDE: Final = _encode(_Beside({}, None))
+
+
+class _Names(NamedTuple):
+    """Names where the core reads them; ``kept`` is where they lie."""
+
+    texts: Any
+    kept: list[Any]
 
 
 class Health:
@@ -53,6 +87,9 @@ class Health:
         self._ingest = ingest
         self._looked_ns = 0
         self._told = np.zeros(0, _TOLD)
+        self._rows = np.zeros(0, np.uint32)  # of a look
+        self._names = _names(STATES), _names(CLOCK_KINDS)
+        self._stream_kinds: tuple[tuple[str, ...], _Names] = (), _names(())
 
     def due(self, utc_ns: int, every: int = 1) -> list[Outgoing]:
         """Return the health messages that are due at ``utc_ns``, of each device one of so many.
@@ -60,53 +97,57 @@ class Health:
         A device one of whose streams has changed is told of at once. The health of athletes is beside it.
         """
         changes = self._streams.look(utc_ns, self._timebase.state["jumps"])
-        rows = list(dict.fromkeys(change.row for change in changes))
-        of_athletes = self._fusion.due(utc_ns, every)
-        if utc_ns - self._looked_ns < LOOK_NS:
-            return of_athletes + self._tell(rows, utc_ns)
-        share_ns = min(utc_ns - self._looked_ns, SHARE_NS_MAX)
-        self._looked_ns = utc_ns
-        news = dict.fromkeys([*rows, *self._news(utc_ns, every, share_ns).tolist()])
-        return of_athletes + self._tell(list(news), utc_ns)
+        out = self._fusion.due(utc_ns, every)
+        rows = [change.row for change in changes]
+        since_ns = utc_ns - self._looked_ns
+        if since_ns >= LOOK_NS:
+            self._looked_ns = utc_ns
+            rows += self._news(utc_ns, every, min(since_ns, SHARE_NS_MAX))
+        if rows:
+            out += self._tell(list(dict.fromkeys(rows)), utc_ns)
+        return out
 
-    def _news(self, utc_ns: int, every: int, share_ns: int) -> NDArray[np.intp]:
+    def _news(self, utc_ns: int, every: int, share_ns: int) -> list[int]:
         """Return the rows of devices of which there is something to tell, and whose turn it is."""
         count = self._reserve()
-        links, told = self._schedule.links[:count], self._told[:count]
-        news = (links["arrived_ns"] > told["t_ns"]) | (links["refused"] != told["refused"])
-        news |= told["online"] & ~self._online(count, utc_ns)
-        rows = np.flatnonzero(news)
-        periods = _period(rows, utc_ns) - _period(rows, told["t_ns"][rows])
-        rows = rows[periods >= every]
+        room = ffi.from_buffer("uint32_t[]", self._rows, require_writable=True)
+        rows = self._rows[: lib.kf_health_news(self._tables(), count, utc_ns, every, room)]
         most = max(TOLD_MIN, 2 * count * share_ns // PERIOD_NS)
-        if len(rows) <= most:
-            return rows
-        return rows[np.argsort(told["t_ns"][rows], kind="stable")[:most]]
+        if len(rows) > most:
+            rows = rows[np.argsort(self._told["t_ns"][rows], kind="stable")[:most]]
+        found: list[int] = rows.tolist()
+        return found
 
     def _tell(self, rows: list[int], utc_ns: int) -> list[Outgoing]:
         """Return the health of devices as it is published now."""
-        if not rows:
-            return []
-        count = self._reserve()
-        links, told = self._schedule.links[:count], self._told[:count]
-        told["t_ns"][rows], told["refused"][rows] = utc_ns, links["refused"][rows]
-        told["online"][rows] = self._online(count, utc_ns)[rows]
-        told_of = self.of([self._registry.device_rows[row] for row in rows], utc_ns)
-        return [Outgoing(f"{self._root}/devices/{each.device}/health", encode(each)) for each in told_of]
+        devices = [self._registry.device_rows[row] for row in rows]
+        root = f"{self._root}/devices/"
+        told = zip(devices, self.of(devices, utc_ns), strict=True)
+        return [Outgoing(f"{root}{device.id}/health", text) for device, text in told]
 
-    def _online(self, count: int, utc_ns: int) -> NDArray[np.bool_]:
-        """Return of which devices something came lately."""
-        links = self._schedule.links[:count]
-        online: NDArray[np.bool_] = links["flags"] & lib.KF_LINK_ONLINE != 0
-        return online & (utc_ns - links["arrived_ns"] <= SILENT_NS) & ~self._streams.dead[:count]
+    def _tables(self) -> Any:
+        """Return where the core finds what it reads."""
+        kinds = self._streams.kinds
+        if kinds != self._stream_kinds[0]:
+            self._stream_kinds = kinds, _names(kinds)
+        return ffi.new(
+            "kf_health *",
+            (
+                ffi.from_buffer("kf_link[]", self._schedule.links),
+                ffi.from_buffer("kf_clock[]", self._timebase.state),
+                self._streams.c,
+                ffi.from_buffer("kf_told[]", self._told, require_writable=True),
+                self._stream_kinds[1].texts,
+                *(names.texts for names in self._names),
+            ),
+        )
 
     def _reserve(self) -> int:
         """Have a row for each device; return how many there are."""
         count = len(self._registry.device_rows)
         if count > len(self._told):
-            told = np.zeros(max(count, 2 * len(self._told)), _TOLD)
-            told[: len(self._told)] = self._told
-            self._told = told
+            self._told = grown(self._told, max(count, 2 * len(self._told)))
+            self._rows = np.zeros(len(self._told), np.uint32)
         return count
 
     def forget(self, device: Device) -> None:
@@ -119,50 +160,32 @@ class Health:
         """Forget what was told of an athlete."""
         self._fusion.forget(row)
 
-    def of(self, devices: list[Device], utc_ns: int) -> list[DeviceHealth]:
-        """Return how devices are at ``utc_ns``."""
-        rows = np.array([device.row for device in devices], np.intp)
-        links = self._schedule.links[rows]
-        columns = (links[name].tolist() for name in ("arrived_ns", "rate_hz", "packets", "lost"))
-        online = self._online(self._reserve(), utc_ns)[rows].tolist()
-        clocks, stamps_ns = self._timebase.clocks(rows), self._timebase.state["newest_ns"][rows].tolist()
-        intervals = self._registry.beats.found(rows)
-        return [
-            DeviceHealth(
-                t_ms=utc_ns // 1_000_000,
-                device=device.id,
-                athlete=device.athlete.id,
-                model=device.model,
-                placement=device.placement,
-                online=is_online,
-                silent_s=round(max(0, utc_ns - arrived_ns) * 1e-9, 1) if arrived_ns else 0.0,
-                clock=_clock(clock, stamp_ns, recorded=device.recorded),
-                imu_rate_hz=round(rate_hz, 2),
-                packets=packets,
-                lost=lost,
-                refused=dict(device.refused),
-                battery=device.battery,
-                streams={
-                    kind: StreamHealth(
-                        state=stream.state,
-                        silent_s=round(stream.silent_ns * 1e-9, 1),
-                        deadline_s=round(stream.deadline_ns * 1e-9, 1),
-                    )
-                    for kind, stream in streams.items()
-                },
-                intervals=found,
-            )
-            for device, streams, is_online, clock, stamp_ns, found, arrived_ns, rate_hz, packets, lost in zip(
-                devices,
-                self._streams.of(rows, utc_ns),
-                online,
-                clocks,
-                stamps_ns,
-                intervals,
-                *columns,
-                strict=True,
-            )
-        ]
+    def of(self, devices: Sequence[Device], utc_ns: int) -> list[bytes]:
+        """Return how devices are at ``utc_ns``, as it is published, and take note that it was told."""
+        self._reserve()
+        rows = np.array([device.row for device in devices], np.uint32)
+        intervals = self._registry.beats.found(rows.astype(np.intp))
+        given = list(chain.from_iterable(map(_given, devices, intervals)))
+        room = sum(map(len, given)) + len(devices) * self._device_bytes()
+        text, ends = bytearray(room), ffi.new("uint64_t[]", len(devices))
+        lib.kf_health_tell(
+            self._tables(),
+            ffi.from_buffer("uint32_t[]", rows),
+            len(devices),
+            utc_ns,
+            b"".join(given),
+            ffi.new("uint32_t[]", list(accumulate(map(len, given)))),
+            ffi.from_buffer("char[]", text, require_writable=True),
+            room,
+            ends,
+        )
+        with memoryview(text) as written:
+            return [bytes(written[begin:end]) for begin, end in pairwise((0, *ends))]
+
+    def _device_bytes(self) -> int:
+        """Return how long the text of a device is at most, beside what is given of it."""
+        streams: int = len(self._streams.kinds) * lib.KF_HEALTH_STREAM_BYTES
+        return int(lib.KF_HEALTH_BYTES) + streams
 
     def refused(self) -> dict[str, int]:
         """Return how many messages were refused, by reason: of all devices and of none."""
@@ -173,23 +196,15 @@ class Health:
         return dict(total)
 
 
-def _clock(clock: ClockState, stamp_ns: int, *, recorded: bool) -> ClockHealth | None:
-    """Return how a clock whose newest stamp this is, is told; None where it told no time."""
-    if not isfinite(clock.sigma_ns):
-        return None
-    return ClockHealth(
-        offset_ms=round(clock.offset_ns * 1e-6, 3),
-        sigma_ms=round(clock.sigma_ns * 1e-6, 3),
-        skew_ppm=round(clock.skew_ppm, 2),
-        jumps=clock.jumps,
-        wraps=clock.wraps,
-        kind=kind(clock.offset_ns, stamp_ns),
-        round_trip_ms=round(clock.trip_ns * 1e-6, 3) if clock.trip_ns else None,
-        recorded=recorded,
-    )
+def _given(device: Device, intervals: dict[Kind, int]) -> tuple[bytes, bytes, bytes]:
+    """Return what of a device stands in no table: who it is, what few have, and its intervals."""
+    who = _encode(_Who(device.id, device.athlete.id, device.model, device.placement))
+    beside = _NOTHING_BESIDE
+    if device.counted or device.battery is not None:
+        beside = _encode(_Beside(device.refused, device.battery))
+    return who, beside, _encode(intervals)
 
 
-def _period(rows: NDArray[np.intp], utc_ns: Any) -> NDArray[np.int64]:
-    """Return the number of each device's period; a part of the devices begin theirs with each look."""
-    period: NDArray[np.int64] = (utc_ns + rows % LOOKS * LOOK_NS) // PERIOD_NS
-    return period
+def _names(names: Sequence[str]) -> _Names:
+    kept = [ffi.from_buffer(name.encode()) for name in names]
+    return _Names(ffi.new("kf_text[]", [(each, len(each)) for each in kept]), kept)

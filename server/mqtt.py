@@ -15,12 +15,13 @@ from typing import Literal, Self
 
 from server.clock import Clock, SystemClock
 from server.config import Broker
-from server.connection import Bundle, Connection, Connector, Door, LostError, Publication, Sendable, Will
+from server.connection import Connection, Connector, Door, LostError, Will
 from server.envelopes import Arrivals, Chunk, Incoming, Outgoing, count, size, unfolded
 from server.errors import BrokerError
 from server.frames import Topics
 from server.inbox import Inbox
 from server.outbox import LIFESPAN_NS, Outbox
+from server.sendable import Bundle, Publication, Sendable, bundled
 
 PAYLOAD_BYTES_MAX = 2**20
 BATCH = 256
@@ -184,11 +185,7 @@ class Link:
 
     def publish_all(self, messages: Iterable[Outgoing]) -> None:
         """Hand over what a tick gave, at once."""
-        now_ns = self._clock.monotonic_ns()
-        self._outbox.put(
-            Publication(topic, payload, qos, retain, now_ns, caused_ns)
-            for topic, payload, qos, retain, caused_ns in messages
-        )
+        self._outbox.put(bundled(messages, self._clock.monotonic_ns()))
 
     def publish_frames(self, frames: bytes, causes_ns: Sequence[int]) -> None:
         """Hand over messages of QoS 0 that are frames already, with the arrival of each one's cause."""

@@ -14,8 +14,9 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 
 from server.clock import Clock
-from server.connection import WINDOW, Bundle, Connection, LostError, Publication, Sendable
+from server.connection import WINDOW, Connection, LostError
 from server.inbox import Inbox
+from server.sendable import Bundle, Publication, Sendable
 
 RETAINED_TOPICS_MAX = 65_536
 BATCH = 512
@@ -105,6 +106,8 @@ class Outbox:
                 for publication in written:
                     self._remember(publication)
                     self._tell(publication)
+                if self._pending or len(self._box):
+                    await asyncio.sleep(0)  # the socket may take all at once: others have their turn
             while self._pending and isinstance(self._pending[0], Publication) and self._pending[0].qos:
                 self._assured.put(self._pending[0])
                 self._pending.popleft()

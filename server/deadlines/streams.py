@@ -24,7 +24,6 @@ All times are int64 ns on one line that does not step (the server's anchored UTC
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import repeat
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -71,14 +70,6 @@ class Change(NamedTuple):
     kind: StreamKind
     before: StreamState
     state: StreamState
-
-
-class Stream(NamedTuple):
-    """How a stream is; what `Streams.of` returns."""
-
-    state: StreamState
-    silent_ns: int
-    deadline_ns: int
 
 
 class Streams:
@@ -139,6 +130,16 @@ class Streams:
         self._c.first_s, self._c.kinds = ffi.from_buffer("float[]", self._first_s), len(self._kinds)
         self._c.streams = ffi.from_buffer("kf_supervised_stream[]", self._streams)
         self._c.devices = ffi.from_buffer("kf_supervised_device[]", self._devices)
+
+    @property
+    def c(self) -> Any:
+        """Return the tables, for the core."""
+        return self._c
+
+    @property
+    def kinds(self) -> tuple[StreamKind, ...]:
+        """Return the kinds that have a column, in their order."""
+        return tuple(KINDS[kind] for kind in self._kinds)
 
     # What is heard.
 
@@ -298,20 +299,6 @@ class Streams:
         due = np.roll(due, -int(np.searchsorted(due, self._next)))[:JUDGED_MAX]
         self._next = int(due[-1]) + 1
         return due
-
-    def of(self, rows: NDArray[np.intp], now_ns: int) -> list[dict[StreamKind, Stream]]:
-        """Return how the streams are that each of these devices, (n,), ever had."""
-        speeds = self._devices["speed"][rows].tolist()
-        return list(map(self._told, self._streams[rows].tolist(), speeds, repeat(now_ns)))
-
-    def _told(self, streams: list[tuple[Any, ...]], speed: float, now_ns: int) -> dict[StreamKind, Stream]:
-        told: dict[StreamKind, Stream] = {}
-        for kind, (_, heard_ns, interval_s, _, state, _) in zip(self._kinds, streams, strict=True):
-            if state == UNHEARD:
-                continue
-            deadline_ns = lib.kf_stream_deadline_ns(self._c, interval_s, speed)
-            told[KINDS[kind]] = Stream(STATES[state], max(0, now_ns - heard_ns), int(deadline_ns))
-        return told
 
     def _wake(self, rows: NDArray[np.intp]) -> None:
         """Have the streams of these devices judged at the next look."""

@@ -10,6 +10,7 @@ from server import config
 from server.deadlines.kinds import KINDS
 from server.deadlines.rules import STATES
 from server.deadlines.streams import LOOK_NS, Change, Streams
+from tests.support.health_twin import streams_of
 from tests.support.hearing import hear
 
 SECOND = 1_000_000_000
@@ -83,7 +84,7 @@ def test_each_change_is_told_once_and_from_the_state_that_was_told_before(
         assert change.before != change.state
         assert states.get(change.kind, "alive") == change.before
         states[change.kind] = change.state
-    now = streams.of(np.array([0]), now_ns)[0]
+    now = streams_of(streams, 0, now_ns)
     assert {kind: stream.state for kind, stream in now.items()} == {
         kind: states.get(kind, "alive") for kind in now
     }

@@ -7,6 +7,7 @@ from server.deadlines.streams import LOOK_NS
 from server.engine import Engine
 from server.envelopes import Incoming
 from server.messages import DeviceHealth
+from tests.support.health_twin import streams_of
 
 SECOND = 1_000_000_000
 BEGIN_NS = 1_764_585_664 * SECOND
@@ -119,8 +120,6 @@ def test_a_stream_of_motion_is_that_of_its_device_whoever_came_before_it() -> No
     room = Room()
     room.send("hr", '"bpm": 90'.join("{}"), device="strap")
     room.go_on(3, imu='"dt": 10000000, "accel": [[0, 0, 9.8]], "gyro": [[0, 0, 0]]')
-    assert "imu" not in room.engine.health.of([room.engine.registry.devices["strap"]], room.now_ns)[0].streams
-    assert (
-        room.engine.health.of([room.engine.registry.devices["ada"]], room.now_ns)[0].streams["imu"].state
-        == "alive"
-    )
+    strap, ada = (room.engine.registry.devices[each].row for each in ("strap", "ada"))
+    assert "imu" not in streams_of(room.engine.streams, strap, room.now_ns)
+    assert streams_of(room.engine.streams, ada, room.now_ns)["imu"].state == "alive"

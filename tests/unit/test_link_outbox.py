@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from server import connection, frames, mqtt, replay
+from server import connection, frames, mqtt, replay, sendable
 from server.config import Broker
+from server.envelopes import Outgoing
 from server.errors import BrokerError
 from simulators import fleet, scenarios
 from tests.support.brokers import PATIENCE_S, free_port
@@ -25,8 +26,10 @@ class Unconfirming:
         if publication.qos:
             await self.confirmed.wait()
 
-    async def send(self, publications: list[mqtt.Publication]) -> None:
-        self.taken += [publication.topic for publication in publications]
+    async def send(self, publications: list[mqtt.Sendable]) -> None:
+        for each in publications:
+            parts = each.publications() if isinstance(each, sendable.Bundle) else [each]
+            self.taken += [part.topic for part in parts]
 
     async def lost(self) -> None:
         await asyncio.Event().wait()
@@ -120,5 +123,24 @@ async def test_after_a_reconnect_what_is_retained_goes_again_at_once_and_before_
 def test_a_bundle_of_any_number_of_messages_can_be_taken_apart() -> None:
     topics = [f"athletes/a{number}/live" for number in range(5000)]
     joined = frames.publish([(topic, b"{}", False) for topic in topics])
-    bundle = connection.Bundle(joined, (0,) * len(topics), 0)
+    bundle = sendable.Bundle(joined, (0,) * len(topics), 0)
     assert [each.topic for each in bundle.publications()] == topics
+
+
+def test_what_is_live_is_joined_in_its_order_and_what_is_assured_or_retained_is_not() -> None:
+    sizes = [10, sendable.BUNDLE_BYTES, 10, 10, 10]
+    messages = [Outgoing(f"live/{n}", bytes(size), caused_ns=n) for n, size in enumerate(sizes)]
+    messages.insert(3, Outgoing("workout", b"{}", qos=1, retain=True))
+    messages.insert(5, Outgoing("status", b"{}", retain=True))
+    found = list(sendable.bundled(messages, put_ns=7))
+    assert [type(each) for each in found] == [
+        *(sendable.Bundle, sendable.Bundle, sendable.Publication),
+        *(sendable.Bundle, sendable.Publication, sendable.Bundle),
+    ]
+    apart = [
+        one
+        for each in found
+        for one in (each.publications() if isinstance(each, sendable.Bundle) else [each])
+    ]
+    assert [Outgoing(*each[:4], each.caused_ns) for each in apart] == messages
+    assert {each.put_ns for each in apart} == {7}

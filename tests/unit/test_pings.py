@@ -3,8 +3,9 @@
 import msgspec
 import pytest
 
-from server.clock_kind import kind
-from server.messages import Birth, Clock, HeartRate, Ping, Pong
+from fusion._core import lib
+from server.health import CLOCK_KINDS
+from server.messages import Birth, Clock, DeviceHealth, HeartRate, Ping, Pong
 from server.pings import EVERY_NS, FIRST_NS, QUICK, QUICK_NS
 from tests.unit.test_engine import T0, Desk, S, on
 
@@ -60,7 +61,8 @@ def test_an_answer_takes_the_constant_delay_off_and_health_tells_it() -> None:
     assert clock.offset_ns - after.offset_ns == pytest.approx(40 * MS, abs=3 * MS)
     assert after.trip_ns == pytest.approx(80 * MS, abs=4 * MS)
     assert desk.refused("x") == {}
-    told = desk.engine.health.of([desk.engine.registry.devices["x"]], desk.now_ns)[0].clock
+    (text,) = desk.engine.health.of([desk.engine.registry.devices["x"]], desk.now_ns)
+    told = msgspec.json.decode(text, type=DeviceHealth).clock
     assert told is not None
     assert told.round_trip_ms == pytest.approx(80, abs=4)
     assert told.kind == "uptime"
@@ -95,4 +97,4 @@ def test_a_pong_to_no_ping_is_counted_and_shows_that_the_device_answers() -> Non
     ],
 )
 def test_clocks_are_named_by_what_they_count_from(offset_s: int, device_s: int, name: str) -> None:
-    assert kind(offset_s * S, device_s * S) == name
+    assert CLOCK_KINDS[lib.kf_clock_counts(offset_s * S, device_s * S)] == name

@@ -13,8 +13,9 @@ from server.config import Broker
 from server.envelopes import Arrivals, Chunk, count, size, unfolded
 from server.frames import Topics
 from server.inbox import Inbox
-from server.mqtt import Link, Publication
+from server.mqtt import Link
 from server.outbox import _size
+from server.sendable import Bundle, Sendable
 from tests.support import frames
 from tests.support.brokers import PATIENCE_S, soon
 
@@ -256,16 +257,20 @@ async def test_publications_of_a_batch_leave_as_one_write_and_in_their_order(lis
     chunks = inbox()
     async with linked(listener, chunks) as (link, peer):
         assert link._connection is not None
-        link._outbox._on_sent = lambda each: (
-            sent.append(each.topic) if isinstance(each, Publication) else None
-        )
-        queue = link._connection._client.queue  # type: ignore[attr-defined]
 
-        def counted(command: int, packet: bytes, *rest: object) -> None:
-            sizes.append(len(packet))
-            queue(command, packet, *rest)
+        def told(each: Sendable) -> None:
+            parts = each.publications() if isinstance(each, Bundle) else [each]
+            sent.extend(part.topic for part in parts)
 
-        link._connection._client.queue = counted  # type: ignore[attr-defined]
+        link._outbox._on_sent = told
+        write = link._connection._client.write  # type: ignore[attr-defined]
+
+        def counted(data: bytes) -> memoryview:
+            sizes.append(len(data))
+            rest: memoryview = write(data)
+            return rest
+
+        link._connection._client.write = counted  # type: ignore[attr-defined]
         for number in range(100):
             link.publish(f"out/{number}", b"x" * 1500, retain=number % 2 == 1)
         wanted = [frames.publish(f"out/{n}", b"x" * 1500, flags=n % 2) for n in range(100)]

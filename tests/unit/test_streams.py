@@ -9,6 +9,7 @@ from server import config
 from server.deadlines.kinds import IMU, KINDS, may_rest
 from server.deadlines.streams import JUDGED_MAX, LOOK_NS, Streams
 from server.messages import Baro, Battery, Cadence, Foot, Gnss, HeartRate, Packet, Power, StreamState, Wheel
+from tests.support.health_twin import streams_of
 from tests.support.hearing import hear
 
 SECOND = 1_000_000_000
@@ -182,7 +183,7 @@ def test_a_birth_that_was_retained_promises_nothing() -> None:
     script.streams.birth(0, script.now_ns, rate_hz=100.0, retained=True)
     script.go_on(60)
     assert script.told == []
-    assert script.streams.of(np.array([0]), script.now_ns)[0] == {}
+    assert streams_of(script.streams, 0, script.now_ns) == {}
 
 
 def test_a_device_that_only_tells_its_battery_has_a_lease_that_fits() -> None:
@@ -209,10 +210,10 @@ def test_a_deadline_follows_from_the_stream_and_an_outage_does_not_blunt_it(inte
         hear(streams, 0, HR, now_ns, now_ns)
         streams.look(now_ns)
         now_ns += round(interval_s * SECOND)
-    usual_s = streams.of(np.array([0]), now_ns)[0]["hr"].deadline_ns / SECOND
+    usual_s = streams_of(streams, 0, now_ns)["hr"].deadline_ns / SECOND
     assert usual_s == pytest.approx(max(2.0, 4 * interval_s), rel=0.1)
     hear(streams, 0, HR, now_ns + 3_600 * SECOND, now_ns + 3_600 * SECOND)
-    assert streams.of(np.array([0]), now_ns)[0]["hr"].deadline_ns / SECOND <= 1.8 * usual_s
+    assert streams_of(streams, 0, now_ns)["hr"].deadline_ns / SECOND <= 1.8 * usual_s
 
 
 def test_bursts_are_not_taken_for_the_rate() -> None:
@@ -361,5 +362,6 @@ def test_a_kind_that_is_heard_late_changes_nothing_of_the_others() -> None:
         hear(streams, rows[1:2], HR, np.array([now_ns + SECOND]), np.array([now_ns + SECOND]))
     for t_ns in range(now_ns, now_ns + 20 * SECOND, LOOK_NS):
         assert early.look(t_ns) == late.look(t_ns)
-    assert early.of(rows, now_ns + 20 * SECOND) == late.of(rows, now_ns + 20 * SECOND)
+    for row in range(3):
+        assert streams_of(early, row, now_ns + 20 * SECOND) == streams_of(late, row, now_ns + 20 * SECOND)
     assert early.counts == late.counts
