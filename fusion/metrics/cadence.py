@@ -13,9 +13,11 @@ from fusion.metrics.metric import NO_SOURCE, OK, STALE, Raw, View, age_s, freshn
 from fusion.models import body
 
 SPAN_S = 4.0
-CRANK_SIGMA = 1.0
+CRANK_SIGMA = 0.29  # 1/min: what rounding to whole turns a minute leaves, 1 / sqrt(12)
+CRANK_DRIFT = 0.1  # a second: by how much an even crank changes while nothing is heard, and in square
+CRANK_SHARE = 0.18  # of how much it changed within some seconds, each second: recorded rides
 TOLD_SIGMA = 2.0
-RHYTHM_SIGMA = 1.1  # against the mean of the newest SPAN_S, of recorded walks whose rhythm is even,
+RHYTHM_SIGMA = 0.9  # against the mean of the newest SPAN_S, of recorded walks whose rhythm is even,
 UNREST_SHARE = 0.3  # and of how much it changed just now, in square: a step that was late, or another pace
 DRIFT = 2.0  # a second: by how much a cadence that a device tells changes while nothing is heard, and
 EVEN_DRIFT = 0.5  # an even rhythm; one that is not by UNREST_SHARE too
@@ -41,8 +43,10 @@ def value(view: View) -> Raw:
     rate = np.where(by_crank, s["cadence_rpm"], np.where(by_body, spm, s["cadence_spm"]))
     t_ns = np.where(by_crank, s["cadence_rpm_ns"], np.where(by_body, s["body_t_ns"], s["cadence_spm_ns"]))
     unrest = UNREST_SHARE * s["body_unrest"]
+    turns = CRANK_SHARE * s["cadence_unrest"]
     told_variance = np.where(by_crank, CRANK_SIGMA**2, TOLD_SIGMA**2)
     variance = np.where(by_body, RHYTHM_SIGMA**2 + unrest, told_variance)
-    drift = np.where(by_body, EVEN_DRIFT**2 + unrest, DRIFT**2)
+    told_drift = np.where(by_crank, CRANK_DRIFT**2 + turns, DRIFT**2)
+    drift = np.where(by_body, EVEN_DRIFT**2 + unrest, told_drift)
     age = age_s(t_ns, due_ns)
     return Raw(rate, np.sqrt(variance + drift * age * age), t_ns, np.where(by_body, IMU, CADENCE), reason)

@@ -19,7 +19,7 @@ WANDER_SHARE = 0.01  # of speed: what the filter's white-noise model leaves out
 GNSS, IMU = int(Source.GNSS), int(Source.IMU)
 STEPS_FRESH_NS = 4_000_000_000
 # m/s^2: how speed changes while nothing is heard, by Sport: other, run, walk, hike, ride, swim, ski, row.
-DRIFT_MPS2 = np.array([0.4, 0.15, 0.1, 0.1, 0.3, 0.1, 0.6, 0.15])
+DRIFT_MPS2 = np.array([0.4, 0.12, 0.1, 0.1, 0.2, 0.1, 0.6, 0.15])
 OTHER = int(Sport.OTHER)
 # By Sport: whether steps make the way.
 STEPPING = np.array([sport in (Sport.OTHER, Sport.RUN, Sport.WALK, Sport.HIKE) for sport in Sport])

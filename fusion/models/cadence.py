@@ -7,14 +7,17 @@ import numpy as np
 from fusion import timer
 from fusion.kalman import Floats, Mask
 from fusion.models import body, choice
+from fusion.models.heart_modes import decay
 from fusion.table import Fields
 
 GAP_S = 15.0
 LATE_NS = 2_000_000_000
+CRANK_UNREST_S = 4.0
 
 FIELDS: list[tuple[Any, ...]] = [
     ("cadence_rpm", np.float64),  # NaN: not told
     ("cadence_rpm_ns", np.int64),
+    ("cadence_unrest", np.float64),  # rpm^2, by how much the crank's rate changed within about CRANK_UNREST_S
     ("cadence_spm", np.float64),
     ("cadence_spm_ns", np.int64),
     ("cadence_steps", np.float64),  # of this workout, where no inertial device counts
@@ -51,7 +54,11 @@ def absorb(s: Fields, m: Fields) -> tuple[timer.Times, Floats, Mask]:
 
 
 def _revolve(s: Fields, m: Fields, use: Mask) -> None:
-    """Keep what cranks told."""
-    before_ns = s["cadence_rpm_ns"]
+    """Keep what cranks told, and how much it changed of late; to begin and to stop is no change."""
+    before, before_ns = s["cadence_rpm"], s["cadence_rpm_ns"]
+    moved = np.where((before > 0.0) & (m["rpm"] > 0.0), m["rpm"] - before, 0.0)  # NaN is not above 0
+    dt_s = np.minimum(np.maximum(m["t_ns"] - before_ns, 0) * 1e-9, 60.0)
+    unrest = s["cadence_unrest"] * decay(dt_s * (1.0 / CRANK_UNREST_S)) + moved * moved
+    s["cadence_unrest"] = np.where(use, unrest, s["cadence_unrest"])
     s["cadence_rpm"] = np.where(use, m["rpm"], s["cadence_rpm"])
     s["cadence_rpm_ns"] = np.where(use, np.maximum(m["t_ns"], before_ns), before_ns)

@@ -30,15 +30,24 @@ CONDITIONS: Final = (
     "(100 to 103) and on the recordings named below.",
     "*Cadence* is the mean of the newest four seconds, of a crank the newest turn: a rhythm needs steps. "
     f"Held to the step rate of the very moment it is shown as *{ASIDE}*. *Changing* is a heart rate that "
-    f"changes by more than {CHANGING_BPM_S} bpm/s.",
+    f"changes by more than {CHANGING_BPM_S} bpm/s. A crank is told in whole turns a minute: its error is "
+    "even within half a turn, and the same as long as the crank turns evenly. Sigma is that of such an "
+    "error, and 1.645 of it leave one of twenty out, not two; of ten riders none. *Steps* are whole numbers, "
+    "whose intervals can hold in 90 % only on the average over randomised ends (Geyer and Meeden 2005, doi "
+    "10.1214/088342305000000340); but theirs are some 36 steps wide, so that this is a matter of 3 points at "
+    "most. They always hold since simulated gaits are even and the core misses none; sigma is that of "
+    "recorded ones, of which it holds 78 % (docs/metrics.md).",
     "*Recorded*: FIT, GPX and TCX files of at most "
     f"{SECONDS_MAX / 60:.0f} minutes against their own totals. These are another device's estimates, and no "
     "truth: where they are wrong themselves, ours are told as outside; makers cut or round a mean heart rate "
     "to whole beats. Hearts: beats of chest straps (GUDB's subjects with odd numbers, a Polar exercise "
     "session), told beat by beat or as the strap's own rate, against the mean over 10 s about each moment. "
     "Walks: TRIPOD's devices on a treadmill, one at a time, against the optical steps beside it, where it "
-    "has lost none. GUDB's even subjects, the Polar session, every file's ascent and TRIPOD were in sight "
-    "when constants were chosen; GUDB's odd subjects and all of the simulated seeds here were not.",
+    "has lost none and tells none too many (contacts closer than three quarters of the median: as the belt "
+    "stops). GUDB's even subjects, the Polar session, every file's ascent and TRIPOD were in sight "
+    "when constants were chosen; GUDB's odd subjects and all of the simulated seeds here were not, but for "
+    "what a runner's speed and an even crank change by in a second: a first run of these seeds was seen "
+    "before.",
     "*Windowed NIS*: the mean of about 30 squared innovations (heart rate: 15) over what they were expected "
     "to be, inside the 95 % bounds of chance or not, as it is published. For position and altitude both the "
     "scale of the noises and the bounds are learnt, for heart rate the bounds (docs/fusion.md, Windowed "

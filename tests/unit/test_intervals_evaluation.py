@@ -79,3 +79,13 @@ def test_a_recorded_gait_is_held_to_the_optical_steps_where_none_is_lost() -> No
     np.testing.assert_allclose(truth[known], 100.0, atol=1e-6)
     assert not known[(t_s > steps_s[59]) & (t_s < steps_s[62])].any()
     assert known.sum() > 80
+
+
+def test_contacts_that_are_no_steps_make_no_truth_of_a_gait() -> None:
+    steps_s = np.cumsum(np.full(120, 0.6))
+    shuffled_s = np.sort(np.append(steps_s, [steps_s[80] + 0.3, steps_s[81] + 0.3]))
+    t_s = np.arange(0.0, 80.0, 0.5)
+    truth, known = intervals_bodies._truth(shuffled_s, t_s)
+    np.testing.assert_allclose(truth[known], 100.0, atol=1e-6)
+    assert not known[(t_s >= steps_s[80]) & (t_s <= steps_s[82] + 4.0)].any()
+    assert known.sum() > 80

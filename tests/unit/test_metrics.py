@@ -9,7 +9,7 @@ import pytest
 
 from fusion.athletes import Athletes, Profile
 from fusion.measurements import Estimate, Estimates, Measurements, Reason, Source, Sport
-from fusion.metrics import METRICS
+from fusion.metrics import METRICS, cadence
 from fusion.metrics.climb import Climb, advance
 from fusion.metrics.metric import within
 from fusion.models.altitude import height_of
@@ -213,6 +213,22 @@ def test_told_cadence_is_counted_as_steps_where_no_imu_is_worn() -> None:
     assert result["steps"].value[0] == 360
     assert result["steps"].source[0] == Source.CADENCE
     assert result["cadence"].value[0] == 180.0
+
+
+def test_an_uneven_crank_is_less_sure_than_an_even_one() -> None:
+    def ridden(*rpm: float) -> Estimates:
+        table = athlete(Sport.RIDE)
+        for t, one in enumerate(rpm):
+            step(table, t, cadence=[(t, one, np.nan)])
+        return step(table, len(rpm))
+
+    even, uneven = ridden(*[90.0] * 8)["cadence"], ridden(*[90.0, 80.0] * 4)["cadence"]
+    assert (even.value[0], uneven.value[0]) == (90.0, 80.0)
+    assert even.sigma[0] == pytest.approx(np.hypot(cadence.CRANK_SIGMA, cadence.CRANK_DRIFT))
+    assert uneven.sigma[0] > 3.0
+    # To stop and to begin is no change of the rhythm, and what was is forgotten.
+    assert ridden(90.0, 0.0, 90.0)["cadence"].sigma[0] == pytest.approx(even.sigma[0])
+    assert ridden(80.0, *[90.0] * 30)["cadence"].sigma[0] < 0.5
 
 
 def test_a_second_device_doubles_no_steps() -> None:
