@@ -23,7 +23,7 @@ from fusion.state import STATE, TOTALS, zeros
 from fusion.summary import WorkoutSummary, absorb_heights, absorb_track, summarise
 from fusion.table import Picked, grown
 
-STATE_VERSION = 7
+STATE_VERSION = 8
 ZONES_DEFAULT = (0.6, 0.7, 0.8, 0.9)
 SEXES = ("unknown", "female", "male")
 
