@@ -52,8 +52,8 @@ RECORDED_SIGMA_M = 1.0  # a height that is told without an accuracy
 GNSS_WHITE_SHARE = 0.3  # of the stated vertical accuracy
 GNSS_ACCURACY_RANGE_M = (1.0, 1e3)
 RECORDED_ERROR_M = 6.0  # slow error of such a height
-# What satellite and recorded heights differ by from one to the next is alike for seconds: at rates of 1 Hz and
-# less it is noise of one density, so the variance falls with the time between them, to a share at least.
+# Errors of satellite and recorded heights are alike for seconds: at 1 Hz and slower they are noise of one
+# density, whose variance falls with the time between two.
 SPACED_S = (1.0, 10.0)
 # The mean of first-order noise of time constant tau over a long time T has 2 tau / T of its variance (Gelb
 # 1974, 4.5), so fixes dt apart each tell as much as one of 2 tau / dt times the variance.
