@@ -432,6 +432,8 @@ static void fill_tile(tile *t, kf_device *devices, kf_device *beside, const uint
         const bool is_beside = goes_beside(devices, beside, p, bytes + p->offset);
         kf_device *device = is_beside ? &beside[p->device] : &devices[p->device];
         t->beside[t->packets] = is_beside;
+        if (count - t->packets > 8)
+            kf_prefetch(&devices[p[8].device], sizeof *devices);
         t->devices[t->packets] = p->device;
         t->row_of[t->packets] = -1;
         if (follows_on(device, p, bytes + p->offset)) {

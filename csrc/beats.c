@@ -37,14 +37,19 @@ typedef struct {
     double whole_ms;
 } word;
 
-/* The first place in sorted numbers that is not less than value. */
-static uint32_t place_of(const kf_spread *s, double value)
+static double ranked(const kf_spread *s, uint32_t rank)
+{
+    return s->newest[s->rising[rank]];
+}
+
+/* The first rank whose number is not less than value. */
+static uint32_t rank_of(const kf_spread *s, double value)
 {
     uint32_t low = 0, high = s->count;
 
     while (low < high) {
         const uint32_t middle = (low + high) / 2;
-        if (s->sorted[middle] < value)
+        if (ranked(s, middle) < value)
             low = middle + 1;
         else
             high = middle;
@@ -55,20 +60,22 @@ static uint32_t place_of(const kf_spread *s, double value)
 static void spread_add(kf_spread *s, double value)
 {
     if (s->count == KF_BEATS_WINDOW) {
-        const uint32_t at = place_of(s, s->newest[s->oldest]);
-        memmove(&s->sorted[at], &s->sorted[at + 1], (--s->count - at) * sizeof *s->sorted);
+        uint32_t gone = 0;
+        while (s->rising[gone] != s->oldest)
+            gone++;
+        memmove(&s->rising[gone], &s->rising[gone + 1], --s->count - gone);
     }
+    const uint32_t rank = rank_of(s, value);
+    memmove(&s->rising[rank + 1], &s->rising[rank], s->count++ - rank);
+    s->rising[rank] = (uint8_t)s->oldest;
     s->newest[s->oldest] = value;
     s->oldest = (s->oldest + 1) % KF_BEATS_WINDOW;
-    const uint32_t at = place_of(s, value);
-    memmove(&s->sorted[at + 1], &s->sorted[at], (s->count++ - at) * sizeof *s->sorted);
-    s->sorted[at] = value;
 }
 
 /* Half the distance between the quartiles; 0 of fewer than four numbers. */
 static double quartiles(const kf_spread *s)
 {
-    return s->count < 4 ? 0 : 0.5 * (s->sorted[3 * s->count / 4] - s->sorted[s->count / 4]);
+    return s->count < 4 ? 0 : 0.5 * (ranked(s, 3 * s->count / 4) - ranked(s, s->count / 4));
 }
 
 static double median(const kf_beats *b)

@@ -1,9 +1,9 @@
 /* flat.c: flat JSON objects of numbers, {"t":1790000000000000000,"bpm":61.5}, into columns.
  *
  * RFC 8259. Only what is plain is read: an object of known members, each told once, whose values are numbers,
- * true, false or null, within their ranges, or a short list of numbers, and whose decimals are exact (see
- * decimal). Of all else nothing is said but that it is not plain: whether it is right, and if not why, the
- * caller's full parser tells. So what is read here has the very value that the full parser would give.
+ * true, false or null, within their ranges, or a short list of numbers, of no more digits than it takes to
+ * tell a double. Of all else nothing is said but that it is not plain: whether it is right, and if not why,
+ * the caller's full parser tells. So what is read here has the very value that the full parser would give.
  */
 #include <math.h>
 #include <string.h>
@@ -15,6 +15,9 @@
 static const double TENS[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                               1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 #define TENS_MAX 22
+#define PLACES_MAX 19 /* a power of ten of so many zeros has 64 bits */
+
+__extension__ typedef unsigned __int128 wide;
 
 typedef struct {
     const uint8_t *at, *end;
@@ -107,17 +110,38 @@ static int take_number(cursor *c, number *n)
     return 1;
 }
 
+/* digits / 10^places, for digits beyond EXACT: the quotient to 63 bits and more, whose last one tells whether
+ * anything is left of it, so that it is rounded once. */
+static double quotient(uint64_t digits, int places)
+{
+    const int shift = 64 + __builtin_clzll(digits);
+    const wide dividend = (wide)digits << shift;
+    uint64_t divisor = 1;
+
+    for (int i = 0; i < places; i++)
+        divisor *= 10;
+    const wide found = dividend / divisor | (dividend % divisor != 0);
+    return ldexp((double)found, -shift);
+}
+
 /* The double that is nearest to a number. Where its digits and its power of ten are doubles themselves, one
- * operation rounds, and rounds right (Clinger 1990, doi 10.1145/93548.93557); others are not plain. */
+ * operation rounds, and rounds right (Clinger 1990, doi 10.1145/93548.93557). Others are plain that have as
+ * many digits as it takes to tell a double. */
 static int decimal(const number *n, double *value)
 {
-    if (n->digits > EXACT || n->exponent < -TENS_MAX || n->exponent > TENS_MAX)
+    double size = 0;
+
+    if (n->exponent < -TENS_MAX || n->exponent > TENS_MAX)
         return 0;
     if (n->whole && n->negative && n->digits == 0)
         return 0; /* -0: an integer, which has no sign */
-    const double digits = (double)n->digits;
-    const double size = n->exponent < 0 ? digits / TENS[-n->exponent] : digits * TENS[n->exponent];
-
+    if (n->digits <= EXACT)
+        size =
+            n->exponent < 0 ? (double)n->digits / TENS[-n->exponent] : (double)n->digits * TENS[n->exponent];
+    else if (!n->whole && n->exponent <= 0 && n->exponent >= -PLACES_MAX)
+        size = quotient(n->digits, -n->exponent);
+    else
+        return 0;
     *value = n->negative ? -size : size;
     return 1;
 }
@@ -285,14 +309,16 @@ size_t kf_flat_read(const uint8_t *bytes, const kf_publish *frames, size_t count
 
     for (size_t i = 0; i < count; i++) {
         const kf_publish *frame = &frames[i];
+
+        out[i].plain = 0;
+        if (frame->kind >= KF_TOPICS || kinds[frame->kind].count == 0 ||
+            frame->payload_length > KF_FLAT_BYTES_MAX)
+            continue;
         cursor c = {bytes + frame->payload, bytes + frame->payload + frame->payload_length};
 
         out[i] = (kf_flat){0};
         for (uint32_t field = 0; field < KF_FLAT_FIELDS; field++)
             out[i].values[field] = NAN;
-        if (frame->kind >= KF_TOPICS || kinds[frame->kind].count == 0 ||
-            frame->payload_length > KF_FLAT_BYTES_MAX)
-            continue;
         if (take_object(&c, &kinds[frame->kind], &out[i])) {
             out[i].plain = 1;
             plain++;

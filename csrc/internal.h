@@ -18,6 +18,18 @@
 #define KF_X86 /* with vector paths, chosen when the program runs */
 #endif
 
+/* Have size bytes brought near: rows of tables of devices are far apart, and each is touched once a tick. */
+static inline void kf_prefetch(const void *at, size_t size)
+{
+#ifdef __GNUC__
+    for (size_t i = 0; i < size; i += 64)
+        __builtin_prefetch((const char *)at + i);
+#else
+    (void)at;
+    (void)size;
+#endif
+}
+
 /* Sensors present, and sensors clipped, in a sample. */
 #define KF_BIT_ACCEL 1u
 #define KF_BIT_GYRO 2u
@@ -404,6 +416,7 @@ void kf_lane_rewind(kf_schedule *s, uint32_t row);
 void kf_lane_advance(kf_schedule *s, uint32_t row, int64_t t_ns, kf_cause why);
 
 /* kept.c: what a lane keeps for rewinds, the oldest first; add takes a page at most */
+void kf_kept_prefetch(const kf_schedule *s, const kf_lane *lane);
 void kf_kept_add(kf_schedule *s, kf_lane *lane, const kf_item *item);
 int64_t kf_kept_oldest(const kf_schedule *s, const kf_lane *lane); /* its time; there is one */
 void kf_kept_drop(kf_schedule *s, kf_lane *lane);                  /* the oldest */
@@ -426,6 +439,9 @@ void kf_steps_take(kf_device *device, int64_t t_ns, double up, double dt_s, kf_s
 /* advance.c */
 void kf_sample_take(kf_device *device, const kf_sample *s, kf_sink *sink);
 void kf_sample_turn(kf_device *device, const kf_sample *s, kf_sink *sink);
+
+/* Whether a device may be quiet after a message (measures.c). */
+bool kf_may_rest(uint32_t kind, const kf_flat *message);
 
 /* Whether a packet keeps to a rate (limit.c): expected_ns is when the next one would come. */
 bool kf_conforms(int64_t *expected_ns, int64_t arrived_ns, int64_t each_ns, int64_t burst_ns);

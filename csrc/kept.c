@@ -142,6 +142,12 @@ static bool is_alike(const kf_page *page, const packed_window *w)
     return page->has_alike && !memcmp(page->alike, (const uint8_t *)w + OWN_BYTES, sizeof page->alike);
 }
 
+void kf_kept_prefetch(const kf_schedule *s, const kf_lane *lane)
+{
+    if (lane->kept_count)
+        kf_prefetch(page_at(s, lane->kept_last), sizeof(kf_page));
+}
+
 void kf_kept_add(kf_schedule *s, kf_lane *lane, const kf_item *item)
 {
     packed_window window;

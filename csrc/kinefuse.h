@@ -28,6 +28,8 @@
 #include "kinefuse/seen.h"      /* which low-rate messages are taken */
 #include "kinefuse/kernel.h"    /* models: recorded functions, run for many rows */
 #include "kinefuse/beats.h"     /* RR intervals */
+#include "kinefuse/measures.h"  /* what low-rate messages measure */
+#include "kinefuse/arrivals.h"  /* from frames to packets and events in the order of arrival */
 #include "kinefuse/live.h"      /* metrics as text */
 #include "kinefuse/streams.h"   /* what each device sends, and how long it may be silent */
 #include "kinefuse/histogram.h" /* times of stages */

@@ -144,7 +144,9 @@ static void find_motion(kf_schedule *s, size_t event)
     const kf_summary *summary = &s->summaries[e->index];
     kf_link *link = &s->links[e->device];
     kf_clock *clock = &s->clocks[e->device];
+    const size_t first_window = s->next_window;
 
+    s->next_window += summary->windows;
     if (summary->status != KF_OK)
         refuse(s, event, summary->status);
     if (summary->status != KF_OK && summary->status < KF_LATE)
@@ -162,7 +164,7 @@ static void find_motion(kf_schedule *s, size_t event)
         link->rate_hz = summary->samples ? summary->rate_hz : link->rate_hz;
     }
     for (uint32_t i = 0; i < summary->windows; i++) {
-        const uint32_t window = s->first_window[e->index] + i;
+        const uint32_t window = (uint32_t)first_window + i;
         find(s, kf_clock_align(clock, s->windows[window].t_ns), event, window);
     }
     find(s, kf_clock_align(clock, summary->t_last_ns), event, KF_NONE);
@@ -241,6 +243,26 @@ static void order(kf_schedule *s, const kf_event *e)
         kf_lane_rewind(s, e->athlete);
 }
 
+/* Have the rows of an event that comes soon brought near, and of one that comes sooner what its lane holds.
+ */
+static void look_ahead(const kf_schedule *s)
+{
+    const kf_event *e = &s->events[s->next_event];
+    const size_t left = s->event_count - s->next_event;
+
+    if (left > 8 && e[8].device != KF_NONE) {
+        kf_prefetch(&s->links[e[8].device], sizeof *s->links);
+        kf_prefetch(&s->clocks[e[8].device], sizeof *s->clocks);
+        kf_prefetch(&s->lanes[e[8].athlete], sizeof *s->lanes);
+    }
+    if (left > 4) {
+        const kf_lane *lane = &s->lanes[e[4].athlete];
+        if (lane->last != KF_NONE)
+            kf_prefetch(&s->items[lane->last], sizeof *s->items);
+        kf_kept_prefetch(s, lane);
+    }
+}
+
 /* Sort what was found in one message by time; what has one time stays in its order. */
 static void sort_found(kf_found *found, size_t count)
 {
@@ -276,6 +298,7 @@ static void read_message(kf_schedule *s)
     const uint32_t message = e->message;
     const size_t first = s->next_event;
 
+    look_ahead(s);
     s->found_count = s->next_found = 0;
     if (e->kind >= KF_EVENT_ORDER) {
         order(s, e);
@@ -336,4 +359,23 @@ int kf_schedule_pass(kf_schedule *s, uint32_t lane_count, int64_t utc_ns)
     }
     s->next_lane = 0;
     return 0;
+}
+
+void kf_items_sort(const kf_item *items, size_t count, const uint32_t *record_bytes, size_t kind_count,
+                   uint8_t *records, uint32_t *counts)
+{
+    uint8_t *next[KF_KINDS];
+
+    memset(counts, 0, kind_count * sizeof *counts);
+    for (size_t i = 0; i < count; i++)
+        counts[items[i].kind]++;
+    for (size_t kind = 0; kind < kind_count; kind++) {
+        next[kind] = records;
+        records += (size_t)counts[kind] * record_bytes[kind];
+    }
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t kind = items[i].kind;
+        memcpy(next[kind], items[i].record, record_bytes[kind]);
+        next[kind] += record_bytes[kind];
+    }
 }

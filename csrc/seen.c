@@ -44,21 +44,12 @@ int kf_saw(kf_seen *seen, uint32_t kind, const kf_flat *message)
     return 0;
 }
 
-size_t kf_admit(kf_link *links, kf_seen *seen, const kf_publish *frames, const kf_flat *messages,
-                const int64_t *arrived_ns, size_t count, uint8_t *verdicts)
+uint32_t kf_admit(kf_link *link, kf_seen *seen, uint32_t kind, const kf_flat *message, int64_t arrived_ns)
 {
-    size_t refused = 0;
+    const uint32_t verdict = !kf_admits(link, arrived_ns)               ? KF_FLOODING
+                             : kf_saw(&seen[link->seen], kind, message) ? KF_SEEN_BEFORE
+                                                                        : KF_ADMITTED;
 
-    for (size_t i = 0; i < count; i++) {
-        kf_link *link = &links[frames[i].device];
-
-        verdicts[i] = !kf_admits(link, arrived_ns[i])                           ? KF_FLOODING
-                      : kf_saw(&seen[link->seen], frames[i].kind, &messages[i]) ? KF_SEEN_BEFORE
-                                                                                : KF_ADMITTED;
-        if (verdicts[i] != KF_ADMITTED) {
-            link->refused++;
-            refused++;
-        }
-    }
-    return refused;
+    link->refused += verdict != KF_ADMITTED;
+    return verdict;
 }

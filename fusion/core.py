@@ -11,7 +11,7 @@ import numpy as np
 from fusion._core import ffi, lib
 from fusion.measurements import WINDOW as MEASURED_WINDOW
 from fusion.measurements import Records
-from fusion.structs import dtype_of
+from fusion.structs import dtype_of, joined
 from fusion.table import grown, grown_sparsely, untouched
 
 
@@ -192,7 +192,7 @@ class CoreTable:
         """
         if packets.dtype != PACKET or packets.ndim != 1 or not packets.flags.c_contiguous:
             raise TypeError("packets must be a contiguous one-dimensional array of fusion.core.PACKET")
-        capacity = int((packets["length"] // 12).sum())
+        capacity = int(packets["length"].sum()) // 12
         summaries = np.zeros(len(packets), SUMMARY)
         if capacity > len(self._windows):
             self._windows, self._steps = untouched((capacity,), WINDOW), untouched((capacity,), STEP)
@@ -217,7 +217,7 @@ class CoreTable:
         )
         if failed:
             raise ValueError("a packet refers to what is not there, or has no known kind")
-        return Advance(summaries, windows[: counts[0]].copy(), steps[: counts[1]].copy())
+        return Advance(summaries, joined([windows[: counts[0]]], WINDOW), joined([steps[: counts[1]]], STEP))
 
     def snapshot(self, row: int) -> bytes:
         """Return the device's state, with the rows that wait to be paired where there are any.

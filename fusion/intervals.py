@@ -33,7 +33,7 @@ class Rate(NamedTuple):
 
 
 class Cleaner:
-    """Cleans the intervals of one sensor."""
+    """Cleans the intervals of one sensor, alone: those of all devices stand in a table (`server.beats`)."""
 
     def __init__(self) -> None:
         self._beats = ffi.new("kf_beats *")

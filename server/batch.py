@@ -1,21 +1,21 @@
 """What a tick brought, on its way to the core: one ragged batch of IMU packets, and events in their order."""
 
-from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion._core import lib
+from fusion._core import ffi, lib
 from fusion.core import PACKET
-from fusion.measurements import DTYPES, Records
-from server import conversion
-from server.codecs import flat
-from server.deadlines.kinds import streams_of
-from server.envelopes import Incoming, Stretch
+from fusion.measurements import Records
+from fusion.structs import joined
+from server.beats import Beats
+from server.envelopes import Incoming
 from server.messages import Birth, Command, Death
 from server.registry import Athlete, Device
-from server.schedule import EVENT, NONE, RECORD_BYTES, Item
+from server.schedule import EVENT, NONE, RECORD_BYTES, REFUSAL, Item
+from server.seen import Seen
+from server.stretch import Stretch
 
 BINARY: Final = int(lib.KF_BINARY)
 ROWS: Final = int(lib.KF_ROWS)
@@ -85,16 +85,18 @@ class Batch:
         self._payload = bytearray()
         self._packets: list[tuple[int, ...]] = []
         self._events: list[tuple[int, ...]] = []
-        self._items: list[Item] = []
-        self._frames: list[tuple[Records, Records]] = []  # packets and events of chunks
-        self._columns: list[tuple[NDArray[np.uint8], Records]] = []  # records and events of plain messages
+        self._items: list[bytes] = []  # records
+        self._taken: list[
+            tuple[Records, Records, NDArray[np.uint8]]
+        ] = []  # packets, events, records of frames
+        self._packet_count = self._record_count = 0  # of these
         self._stretch: Stretch | None = None
         self._stretch_at = 0
         self.number = 0
 
     def __bool__(self) -> bool:
         """Return True where there is anything to do."""
-        return bool(self._events or self._frames or self._columns or self.statuses or self.turning)
+        return bool(self._events or self._taken or self.statuses or self.turning)
 
     def add_imu(
         self,
@@ -113,76 +115,48 @@ class Batch:
         self._add(_IMU, device, len(self._packets), message)
         self._packets.append((core, kind, offset, len(payload), flags, boot, seq, 0))
 
-    def add_frames(self, stretch: Stretch, places: NDArray[np.intp], first: int, links: Records) -> None:
-        """Append binary IMU packets of known devices as they lie in a stretch.
+    def add_frames(
+        self, stretch: Stretch, begin: int, end: int, first: int, links: Records, seen: Seen, beats: Beats
+    ) -> list[tuple[int, int]]:
+        """Append known messages of a stretch, but for low-rate ones that are too many or came before.
 
         Parameters
         ----------
         stretch : Stretch
-        places : (n,) intp
-            Of their frames.
+        begin, end : int
+            Of its messages: those among these that are known.
         first : int
             Number of the stretch's first message.
         links : (devices,) LINK
+        seen : Seen
+        beats : Beats
+
+        Returns
+        -------
+        list of (int, int)
+            Device and verdict, as of `server.seen`, of each that is not taken.
         """
-        chosen = stretch.frames[places]
         if stretch is not self._stretch:
             self._stretch, self._stretch_at = stretch, self._append(stretch.data)
-        count = len(chosen)
-        packets, events = np.zeros(count, PACKET), np.zeros(count, EVENT)
-        events["device"] = rows = chosen["device"]
-        packets["device"] = links["core"][rows]
-        packets["kind"] = BINARY
-        packets["offset"] = chosen["payload"] + np.uint64(self._stretch_at)
-        packets["length"] = chosen["payload_length"]
-        events["kind"], events["athlete"] = _IMU, links["athlete"][rows]
-        events["message"] = first + places
-        events["arrived_ns"], events["received_ns"] = stretch.arrived_ns[places], stretch.received_ns[places]
-        self._frames.append((packets, events))
-
-    def add_messages(
-        self,
-        stretch: Stretch,
-        places: NDArray[np.intp],
-        messages: Records,
-        first: int,
-        links: Records,
-        devices: Sequence[Device],
-    ) -> None:
-        """Append plain low-rate messages of known devices, as they came in a stretch.
-
-        Parameters
-        ----------
-        stretch : Stretch
-        places : (n,) intp
-            Of their frames, rising.
-        messages : (n,) FLAT
-        first : int
-            Number of the stretch's first message.
-        links : (devices,) LINK
-        devices : sequence of Device
-            By row.
-        """
-        frames = stretch.frames.take(places)
-        told = messages["told"]
-        events = np.zeros(len(frames), EVENT)
-        events["kind"], events["message"] = _SAMPLE, first + places
-        events["device"] = frames["device"]
-        events["flags"] = (told & flat.TIMED != 0) * _TIMED + (told & flat.BOOT != 0) * _BOOT
-        for name in ("t_ns", "boot", "seq"):
-            events[name] = messages[name]
-        events["arrived_ns"], events["received_ns"] = stretch.arrived_ns[places], stretch.received_ns[places]
-        records = np.zeros((len(frames), RECORD_BYTES), np.uint8)
-        for kind in np.flatnonzero(np.bincount(frames["kind"])).tolist():
-            own = np.flatnonzero(frames["kind"] == kind)
-            rows, told_own = frames["device"][own], messages.take(own)
-            theirs = links.take(rows)
-            found = conversion.measured(kind, told_own, rows, theirs, devices)
-            records[own, : found.records.itemsize] = found.records.view(np.uint8).reshape(len(own), -1)
-            events["athlete"][own], events["stream"][own] = theirs["athlete"], streams_of(kind, told_own)
-            events["index"][own] = np.where(found.holds, own, NONE)
-            events["measures"][own] = np.where(found.holds, found.place, 0)
-        self._columns.append((records, events))
+        room = end - begin
+        packets, events, refused = np.empty(room, PACKET), np.empty(room, EVENT), np.empty(room, REFUSAL)
+        records = np.empty((room, RECORD_BYTES), np.uint8)
+        c = ffi.new("kf_taken *")
+        c.packets, c.events = ffi.from_buffer("kf_packet[]", packets), ffi.from_buffer("kf_event[]", events)
+        c.records = ffi.from_buffer("kf_record[]", records)
+        c.refused = ffi.from_buffer("kf_refusal[]", refused)
+        c.next, c.first_message, c.offset = begin, first, self._stretch_at
+        c.first_packet, c.first_record = self._packet_count, self._record_count
+        tables = ffi.from_buffer("kf_link[]", links), seen.c, beats.c
+        while lib.kf_stretch_take(c, stretch.c, *tables, end):
+            beats.give(int(stretch.frames["device"][c.next]))
+        if c.event_count:
+            self._taken.append(
+                (packets[: c.packet_count], events[: c.event_count], records[: c.record_count])
+            )
+            self._packet_count += c.packet_count
+            self._record_count += c.record_count
+        return refused[["device", "reason"]][: c.refused_count].tolist() if c.refused_count else []
 
     def add_sample(
         self,
@@ -203,7 +177,7 @@ class Batch:
         index = NONE
         if item is not None:
             index = len(self._items)
-            self._items.append(item)
+            self._items.append(item.record)
         flags = (0 if t_ns is None else _TIMED) | (0 if boot is None else _BOOT)
         measures = 0 if item is None else item.kind
         if trip_ns is not None:
@@ -227,25 +201,15 @@ class Batch:
 
     def pack(self) -> Packed:
         """Return all of it, packets and events in the order of their arrival."""
-        packets = [_rows(self._packets, PACKET), *(each for each, _ in self._frames)]
-        events = [_rows(self._events, EVENT), *(each for _, each in self._frames)]
-        at = len(self._packets)
-        for each, theirs in self._frames:
-            theirs["index"] = np.arange(at, at + len(each))
-            at += len(each)
-        records, at = [_records(self._items)], len(self._items)
-        for found, theirs in self._columns:
-            theirs["index"][theirs["index"] != NONE] += np.uint32(at)
-            at += len(found)
-            records.append(found)
-            events.append(theirs)
-        in_order = joined(events)
-        if sum(map(bool, map(len, events))) > 1:
-            in_order = in_order.take(np.argsort(in_order["message"], kind="stable"))
-        motion = np.flatnonzero(in_order["kind"] == _IMU)
-        in_their_order = joined(packets).take(in_order["index"][motion])
-        in_order["index"][motion] = np.arange(len(motion))
-        return Packed(self._payload, in_their_order, in_order, np.concatenate(records))
+        packets = joined((each for each, _, _ in self._taken), PACKET)
+        events = joined((each for _, each, _ in self._taken), EVENT)
+        records = joined((*(each for _, _, each in self._taken), *self._items), np.uint8)
+        if self._events:
+            packets, events = _merged(
+                (packets, events, 0),
+                (_rows(self._packets, PACKET), _rows(self._events, EVENT), self._record_count),
+            )
+        return Packed(self._payload, packets, events, records.reshape(-1, RECORD_BYTES))
 
     def _add(
         self,
@@ -265,6 +229,10 @@ class Batch:
         self._events.append((*who, flags, measures, boot, seq, stream, *when))
 
     def _append(self, payload: Any) -> int:
+        """Append bytes; return where they begin. The first of a stretch are taken over as they are."""
+        if not self._payload and isinstance(payload, bytearray):
+            self._payload = payload
+            return 0
         return aligned(self._payload, payload)
 
 
@@ -276,28 +244,27 @@ def aligned(joined: bytearray, payload: Any) -> int:
     return offset
 
 
-def _records(items: list[Item]) -> NDArray[np.uint8]:
-    """Return the records of measurements, in the room of the longest."""
-    records = np.zeros((len(items), RECORD_BYTES), np.uint8)
-    for kind, dtype in enumerate(DTYPES):
-        places = [place for place, item in enumerate(items) if item.kind == kind]
-        if places:
-            found = np.array([items[place].record for place in places], dtype)
-            records[places, : dtype.itemsize] = found.view(np.uint8).reshape(len(places), -1)
-    return records
+def _merged(*parts: tuple[Records, Records, int]) -> tuple[Records, Records]:
+    """Return packets and events of two ways in the order of arrival.
+
+    Parameters
+    ----------
+    *parts : (PACKET, EVENT, int)
+        The index of the first record of each; there are two.
+    """
+    packets = np.empty(sum(len(each) for each, _, _ in parts), PACKET)
+    events = np.empty(sum(len(each) for _, each, _ in parts), EVENT)
+    parts_c = ffi.new("kf_part[2]")
+    for part, (own_packets, own_events, first_record) in zip(parts_c, parts, strict=True):
+        part.packets = ffi.from_buffer("kf_packet[]", own_packets)
+        part.events, part.count = ffi.from_buffer("kf_event[]", own_events), len(own_events)
+        part.first_record = first_record
+    refs = ffi.from_buffer("kf_event[]", events), ffi.from_buffer("kf_packet[]", packets)
+    lib.kf_merge(parts_c, parts_c + 1, *refs)
+    return packets, events
 
 
 def _rows(tuples: list[tuple[int, ...]], dtype: "np.dtype[np.void]") -> Records:
     rows = np.empty(len(tuples), dtype)
     rows[:] = tuples
     return rows
-
-
-def joined(parts: list[Records]) -> Records:
-    """Return records of one dtype as one array."""
-    joined = np.empty(sum(map(len, parts)), parts[0].dtype)  # to concatenate compares every field's dtype
-    at = 0
-    for part in parts:
-        joined[at : at + len(part)] = part
-        at += len(part)
-    return joined

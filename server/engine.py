@@ -11,13 +11,11 @@ import numpy as np
 from fusion._core import lib
 from fusion.athletes import Athletes
 from fusion.core import STATUS_NAMES, CoreTable
-from fusion.measurements import Records
 from fusion.timebase import TimeBase
 from server import envelopes, publications
 from server.batch import Batch, Order, Packed, Status
 from server.config import Config
 from server.deadlines import Deadlines, Streams
-from server.deadlines.kinds import IMU
 from server.envelopes import Chunk, Incoming, Outgoing
 from server.forgetting import Forgetting
 from server.frames import Topics
@@ -203,7 +201,7 @@ class Engine:
             self._turn(device)
         packed = batch.pack()
         admitted = self.schedule.limit(packed.events)
-        if not admitted.all():
+        if admitted is not None:
             rows, counts = np.unique(packed.events["device"][admitted == 0], return_counts=True)
             for row, count in zip(rows.tolist(), counts.tolist(), strict=True):
                 self.registry.device_rows[row].name_refused("flooding", count)
@@ -219,45 +217,19 @@ class Engine:
         first = self.jobs.number(orders)
         advance = self.core.advance(packed.payload, packed.packets)
         for due in self.schedule.run(packed.events, advance, packed.records):
-            ordered = due.jobs["kind"] == _ORDER
-            due.jobs["index"][ordered] += np.uint32(first)
+            if orders:
+                due.jobs["index"][due.jobs["kind"] == _ORDER] += np.uint32(first)
             self.jobs.add(self._begun(due))
         refusals = self.schedule.take_refusals()
         if len(refusals):
             self._count(refusals)
             self.late.note(packed, refusals, self.ingest.message)
-        self._hear(packed.events, advance.summaries)
-
-    def _hear(self, events: Records, summaries: Records) -> None:
-        """Tell the supervision of streams what came, and how old its newest sample is."""
-        arrived_ns = events["arrived_ns"]
-        is_motion = events["kind"] == _IMU  # the summaries are theirs, in their order
-        motion, devices = arrived_ns[is_motion], events["device"][is_motion].astype(np.intp)
-        beside = summaries["flags"] & lib.KF_BESIDE != 0  # of a gap: they tell nothing of now
-        good = (summaries["status"] == 0) & ~beside
-        rows = devices[good]
-        if len(rows):
-            newest_ns = self.timebase.align_many(rows, summaries["t_last_ns"][good])
-            self.streams.heard(rows, IMU, motion[good], newest_ns)
-        refused = (summaries["status"] >= LATE_STATUS) | beside
-        self.streams.sign(devices[refused], motion[refused])
-        samples = events["kind"] == _SAMPLE
-        if not samples.any():
-            return
-        told, came_ns = events[samples], arrived_ns[samples]
-        timed = told["flags"] & lib.KF_EVENT_TIMED != 0
-        aligned_ns = self.timebase.align_many(told["device"].astype(np.intp), told["t_ns"].copy())
-        newest_ns = np.where(timed, aligned_ns, came_ns)
-        streamed = told["stream"] != 0
-        kinds, rests = (told["stream"] >> 1).astype(np.intp) - 1, told["stream"] & 1 != 0
-        rows = told["device"].astype(np.intp)
-        self.streams.heard(*(each[streamed] for each in (rows, kinds, came_ns, newest_ns, rests)))
-        self.streams.sign(rows[~streamed], came_ns[~streamed])
+        self.streams.take(self.timebase, packed.events, advance.summaries)
 
     def _begun(self, due: Due) -> Due:
         """Open the workouts that a first measurement opens; return the other jobs."""
         begin = due.jobs["kind"] == _BEGIN
-        if not begin.any():
+        if not np.count_nonzero(begin):
             return due
         for job in due.jobs[begin]:
             athlete = self.registry.athlete_rows[job["athlete"]]

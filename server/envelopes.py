@@ -1,11 +1,8 @@
 """What crosses the seam between asyncio and the engine: messages in, messages out, both with their times."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import repeat
 from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from fusion.measurements import Records
 
@@ -34,55 +31,22 @@ class Chunk(NamedTuple):
 
     def message(self, index: int) -> Incoming:
         """Return one of the messages."""
-        return _message(self.data, self.frames[index].item(), self.arrived_ns, self.received_ns)
+        return message_of(self.data, self.frames[index].item(), self.arrived_ns, self.received_ns)
 
     def messages(self) -> Iterator[Incoming]:
         """Yield the messages one by one."""
         times = repeat(self.arrived_ns), repeat(self.received_ns)
-        return map(_message, repeat(self.data), self.frames.tolist(), *times)
+        return map(message_of, repeat(self.data), self.frames.tolist(), *times)
 
 
-class Stretch(NamedTuple):
-    """Chunks that followed each other, as one; each message keeps the times of its own."""
-
-    data: bytes
-    frames: Records  # (n,) server.frames.FRAME
-    arrived_ns: NDArray[np.int64]  # (n,)
-    received_ns: NDArray[np.int64]  # (n,)
-
-    @classmethod
-    def of(cls, chunks: Sequence[Chunk]) -> "Stretch":
-        """Return chunks, at least one, as one."""
-        counts = [len(chunk.frames) for chunk in chunks]
-        frames = np.empty(sum(counts), chunks[0].frames.dtype)
-        begin = offset = 0
-        for chunk, size in zip(chunks, counts, strict=True):
-            part = frames[begin : begin + size]
-            part[:] = chunk.frames
-            part["topic"] += offset
-            part["payload"] += offset
-            begin, offset = begin + size, offset + len(chunk.data)
-        times = np.array([(chunk.arrived_ns, chunk.received_ns) for chunk in chunks], np.int64)
-        arrived_ns, received_ns = np.repeat(times, counts, axis=0).T
-        return cls(b"".join(chunk.data for chunk in chunks), frames, arrived_ns, received_ns)
-
-    def message(self, index: int) -> Incoming:
-        """Return one of the messages."""
-        times = int(self.arrived_ns[index]), int(self.received_ns[index])
-        return _message(self.data, self.frames[index].item(), *times)
-
-    def messages(self, places: NDArray[np.intp]) -> Iterator[Incoming]:
-        """Yield the messages at these places: of many at a time, which is quicker."""
-        frames, times = self.frames.take(places), (self.arrived_ns[places], self.received_ns[places])
-        return map(_message, repeat(self.data), frames.tolist(), *(each.tolist() for each in times))
-
-
-def _message(data: bytes, frame: tuple[int, ...], arrived_ns: int, received_ns: int) -> Incoming:
+def message_of(
+    data: bytes | bytearray, frame: tuple[int, ...], arrived_ns: int, received_ns: int
+) -> Incoming:
     """Return a message of a chunk. A topic that is no UTF-8 is none of ours, and may be mangled."""
     topic, topic_length, payload, payload_length, _, _, flags, _ = frame
     return Incoming(
         data[topic : topic + topic_length].decode(errors="replace"),
-        data[payload : payload + payload_length],
+        bytes(data[payload : payload + payload_length]),
         bool(flags & 1),
         arrived_ns,
         received_ns,

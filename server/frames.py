@@ -23,7 +23,7 @@ CONTROLS_MAX: Final = 256
 
 PUBLISH: Final = 0x30
 PUBACK: Final = 0x40
-RETAIN: Final = 1
+RETAIN: Final = int(lib.KF_FRAME_RETAIN)
 QOS: Final = 6  # both bits of it
 QOS_1: Final = 2
 PAYLOAD_BYTES_MAX: Final = 268_435_455 - HEADER_BYTES_MAX

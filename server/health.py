@@ -126,6 +126,7 @@ class Health:
         columns = (links[name].tolist() for name in ("arrived_ns", "rate_hz", "packets", "lost"))
         online = self._online(self._reserve(), utc_ns)[rows].tolist()
         clocks, stamps_ns = self._timebase.clocks(rows), self._timebase.state["newest_ns"][rows].tolist()
+        intervals = self._registry.beats.found(rows)
         return [
             DeviceHealth(
                 t_ms=utc_ns // 1_000_000,
@@ -149,10 +150,17 @@ class Health:
                     )
                     for kind, stream in streams.items()
                 },
-                intervals=device.cleaner.found if device.cleaner else {},
+                intervals=found,
             )
-            for device, streams, is_online, clock, stamp_ns, arrived_ns, rate_hz, packets, lost in zip(
-                devices, self._streams.of(rows, utc_ns), online, clocks, stamps_ns, *columns, strict=True
+            for device, streams, is_online, clock, stamp_ns, found, arrived_ns, rate_hz, packets, lost in zip(
+                devices,
+                self._streams.of(rows, utc_ns),
+                online,
+                clocks,
+                stamps_ns,
+                intervals,
+                *columns,
+                strict=True,
             )
         ]
 

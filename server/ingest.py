@@ -23,21 +23,21 @@ from server.codecs.imu_json import ImuRows
 from server.codecs.sensor_logger import SensorLogger, SensorLoggerBatch, watch_of
 from server.config import Config
 from server.deadlines.kinds import stream_of
-from server.envelopes import Chunk, Incoming, Stretch
+from server.envelopes import Chunk, Incoming
 from server.errors import DecodeError
 from server.frames import Topics
-from server.glance import Glance
 from server.messages import ID_PATTERN, Battery, Birth, Command, Death, Packet, Pong
 from server.pings import Pings
 from server.registry import Athlete, Device, NotEnrolledError, Registry
 from server.schedule import Schedule
-from server.seen import ADMITTED, FLOODING
+from server.seen import FLOODING
+from server.stretch import Stretch
 
 _ID = re.compile(ID_PATTERN)
 _HAS_BOOT, _HAS_SEQ, _MEANS = int(lib.KF_HAS_BOOT), int(lib.KF_HAS_SEQ), int(lib.KF_MEANS)
 _BINARY_MAGIC = b"K"
 BIRTHS_MAX = 256
-_NUMBERS = {struct: kind for kind, struct in flat.STRUCTS.items()} | {
+_NUMBERS = flat.NUMBERS | {
     Battery: lib.KF_TOPICS,
     Pong: lib.KF_TOPICS + 1,
 }  # of the kinds of messages, each of which counts its own seq
@@ -49,8 +49,7 @@ Obey = Callable[[str, Command, Incoming, Batch], None]  # takes a command to an 
 class _Segment:
     """A part of a stretch that is being read: known frames from ``begin`` to ``end`` are to be taken yet."""
 
-    glance: Glance
-    known: NDArray[np.bool_]  # frames that need no look
+    stretch: Stretch
     begin: int
     end: int
     until: int  # where it ends
@@ -121,7 +120,7 @@ class Ingest:
         if number in self._singles:
             return self._singles[number]
         for first, stretch in self._stretches:
-            if 0 <= number - first < len(stretch.frames):
+            if 0 <= number - first < len(stretch):
                 is_motion = stretch.frames["kind"][number - first] == flat.IMU
                 return None if is_motion else stretch.message(number - first)
         return None
@@ -162,34 +161,28 @@ class Ingest:
         """Read chunks that follow each other, and empty the list of them."""
         if not chunks:
             return
-        stretch, begin = Stretch.of(chunks), 0
-        glance = Glance.of(stretch)
+        stretch, begin = Stretch(chunks), 0
         if self.keeps_singles:
             self._stretches.append((self._number, stretch))
-        known = glance.known(self._schedule.links)
-        others = np.flatnonzero(~known)
-        messages = dict(zip(others.tolist(), stretch.messages(others), strict=True))
-        is_first = True
-        while begin < len(stretch.frames):
-            if not is_first:  # what came in has changed who is known
-                known = glance.known(self._schedule.links)
-                known[:begin] = False
-            begin = self._read_segment(glance, known, begin, messages)
-            is_first = False
-        self._number += len(stretch.frames)
+        others = stretch.look(self._schedule.links)
+        messages = dict(zip(others.tolist(), stretch.messages_at(others), strict=True)) if len(others) else {}
+        while begin < len(stretch):
+            begin = self._read_segment(stretch, others, begin, messages)
+            if begin < len(stretch):  # what came in has changed who is known
+                others = stretch.look(self._schedule.links)
+                others = others[others >= begin]
+        self._number += len(stretch)
         chunks.clear()
 
     def _read_segment(
-        self, glance: Glance, known: NDArray[np.bool_], begin: int, messages: dict[int, Incoming]
+        self, stretch: Stretch, others: NDArray[np.intp], begin: int, messages: dict[int, Incoming]
     ) -> int:
         """Read a stretch from a frame on, to where its batch ends; return how far."""
-        stretch = glance.stretch
-        frames = stretch.frames
-        others = begin + np.flatnonzero(~known[begin:])
         if self._since_ns:
-            old = known & (frames["kind"] == flat.IMU) & (stretch.arrived_ns < self._since_ns)
-            known &= ~old
-        self._segment = segment = _Segment(glance, known, begin, begin, len(frames))
+            old = stretch.known & (stretch.frames["kind"] == flat.IMU)
+            old &= stretch.arrived_ns < self._since_ns
+            stretch.known[old] = False
+        self._segment = segment = _Segment(stretch, begin, begin, len(stretch))
         for athlete in self._batch.changing:
             self._end_before(athlete, begin)
         for place in others.tolist():
@@ -199,7 +192,7 @@ class Ingest:
             message = messages.get(place) or stretch.message(place)  # or: it was known before
             self._message(message, self._number + place)
         segment.end = end = segment.until
-        if self._batch.changing and end < len(frames):
+        if self._batch.changing and end < len(stretch):
             self._cut()
         else:
             self._take_frames()
@@ -212,8 +205,9 @@ class Ingest:
         """End the segment before the next known frame of an athlete, by row, from a place on."""
         segment = self._segment
         assert segment is not None
-        places = begin + np.flatnonzero(segment.known[begin : segment.until])
-        devices = segment.glance.stretch.frames["device"][places]
+        stretch = segment.stretch
+        places = begin + np.flatnonzero(stretch.known[begin : segment.until])
+        devices = stretch.frames["device"][places]
         theirs = places[self._schedule.links["athlete"][devices] == athlete]
         if len(theirs):
             segment.until = int(theirs[0])
@@ -223,35 +217,13 @@ class Ingest:
         segment = self._segment
         if segment is None:
             return
-        places = segment.begin + np.flatnonzero(segment.known[segment.begin : segment.end])
-        segment.begin = segment.end
-        if not len(places):
+        registry, begin, segment.begin = self._registry, segment.begin, segment.end
+        if begin == segment.end:
             return
-        stretch = segment.glance.stretch
-        is_motion = stretch.frames["kind"][places] == flat.IMU
-        motion, low = places[is_motion], places[~is_motion]
-        if len(motion):
-            self._batch.add_frames(stretch, motion, self._number, self._schedule.links)
-        if len(low):
-            self._take_messages(segment.glance, low)
-
-    def _take_messages(self, glance: Glance, places: NDArray[np.intp]) -> None:
-        """Put plain low-rate messages into the batch, but for those that are too many or came before."""
-        stretch, messages = glance.stretch, glance.at(places)
-        frames = stretch.frames.take(places)
-        verdicts = self._registry.seen.admit(frames, messages, stretch.arrived_ns[places])
-        refused = np.flatnonzero(verdicts != ADMITTED)
-        if len(refused):
-            for row, verdict in zip(
-                frames["device"][refused].tolist(), verdicts[refused].tolist(), strict=True
-            ):
-                reason = "flooding" if verdict == FLOODING else "duplicate"
-                self._registry.device_rows[row].name_refused(reason, 1)
-            taken = np.flatnonzero(verdicts == ADMITTED)
-            places, messages = places[taken], messages.take(taken)
-        if len(places):
-            tables = self._schedule.links, self._registry.device_rows
-            self._batch.add_messages(stretch, places, messages, self._number, *tables)
+        tables = self._schedule.links, registry.seen, registry.beats
+        refused = self._batch.add_frames(segment.stretch, begin, segment.end, self._number, *tables)
+        for row, verdict in refused:
+            registry.device_rows[row].name_refused("flooding" if verdict == FLOODING else "duplicate", 1)
 
     def _message(self, message: Incoming, number: int) -> None:
         self._batch.number = number
@@ -331,7 +303,7 @@ class Ingest:
         if isinstance(packet, Battery):
             device.battery = packet.level
         trip_ns = self._round_trip_ns(device, packet, message) if isinstance(packet, Pong) else None
-        item = conversion.measurement(packet, device)
+        item = conversion.measurement(packet, device, self._registry.beats)
         self._batch.add_sample(
             device,
             item,
@@ -350,7 +322,7 @@ class Ingest:
         by what it sent, in the order of arrival.
         """
         segment = self._segment
-        if segment is not None and segment.glance.has(device.row, segment.begin, segment.end):
+        if segment is not None and segment.stretch.has(device.row, segment.begin, segment.end):
             self._take_frames()
         if device.recorded or self._registry.seen.admits(device.row, message.arrived_ns):
             return False

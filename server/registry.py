@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from fusion._core import lib
 from fusion.athletes import Athletes, Profile
 from fusion.core import CoreTable
-from fusion.intervals import Cleaner
 from fusion.timebase import TimeBase
+from server.beats import Beats
 from server.config import Athlete as AthleteConfig
 from server.config import Config
 from server.deadlines import Streams
@@ -53,7 +53,6 @@ class Device:
     )  # ends of what gyroscope, rad/s, and accelerometer, m/s^2, measure
     battery: float | None = None
     counted: Counter[str] | None = None  # what was refused
-    cleaner: Cleaner | None = None  # of the intervals between beats, where it tells them
 
     @property
     def refused(self) -> Counter[str]:
@@ -153,7 +152,8 @@ class Registry:
         self._streams = streams
         self._table = table
         self._schedule = schedule
-        self.seen = Seen(schedule)
+        limit = config.server.devices_max
+        self.seen, self.beats = Seen(schedule, limit), Beats(schedule, limit)
         self._on_athlete = on_athlete
         self.since_ns = np.zeros(64, np.int64)  # UTC at which each row was given, VACANT_NS: it is nobody's
         self._vacant: list[int] = []
@@ -262,6 +262,7 @@ class Registry:
         self._timebase.add(device.row)
         self._streams.add(device.row)
         self.seen.forget(device.row)
+        self.beats.forget(device.row)
         self._schedule.forget_device(device.row)
         del self.devices[device.id], self.by_number[device.number]
         if device.through is not None:

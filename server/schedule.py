@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fusion._core import ffi, lib
 from fusion.core import STATUS_NAMES, Advance, record
 from fusion.measurements import DTYPES, WINDOW, Measurements, Records
+from fusion.structs import joined
 from fusion.table import grown
 from fusion.timebase import TimeBase
 
@@ -43,6 +44,8 @@ SAMPLES_MAX: Final = int(lib.KF_HELD_MAX)
 SILENT_NS: Final = int(lib.KF_SILENT_NS)
 
 _NO_MEASUREMENTS: Final[tuple[Records, ...]] = tuple(np.zeros(0, dtype) for dtype in DTYPES)
+_BYTES: Final = [dtype.itemsize for dtype in DTYPES]
+_BYTES_C: Final = ffi.new("uint32_t[]", _BYTES)
 _FIRST_ROWS: Final = 64
 _ROOM: Final = 4 * int(lib.KF_JOBS_A_FOUND)
 _ITEM_ROOM: Final = 2 * int(lib.KF_ITEMS_A_FOUND)
@@ -52,7 +55,7 @@ class Item(NamedTuple):
     """One measurement: the index of its array in ``fusion.measurements.DTYPES`` and its record."""
 
     kind: int
-    record: tuple[Any, ...]  # (row, t_ns, ...); the schedule puts aligned time in
+    record: bytes  # RECORD_BYTES: row, t_ns and so on; the schedule puts aligned time in
 
 
 class Due(NamedTuple):
@@ -78,23 +81,25 @@ class Due(NamedTuple):
         """Return several as one, in their order."""
         if len(parts) == 1:
             return parts[0]
-        jobs = np.empty(sum(len(part.jobs) for part in parts), JOB)  # to concatenate compares every field's
-        items = np.empty(sum(len(part.items) for part in parts), ITEM)  # dtype, of each part
+        jobs, items = joined((part.jobs for part in parts), JOB), joined((part.items for part in parts), ITEM)
         before = job = 0
         for part in parts:
-            count, taken = len(part.jobs), len(part.items)
-            jobs[job : job + count], items[before : before + taken] = part
-            jobs["first"][job : job + count] += before
-            before, job = before + taken, job + count
+            jobs["first"][job : job + len(part.jobs)] += before
+            before, job = before + len(part.items), job + len(part.jobs)
         return cls(jobs, items)
 
     def measurements(self) -> Measurements:
         """Return the items as the models take them in, those of each row in the order of time."""
-        kinds, arrays = self.items["kind"], list(_NO_MEASUREMENTS)
-        for kind in np.flatnonzero(np.bincount(kinds)).tolist():
-            dtype = DTYPES[kind]
-            chosen = self.items["record"][kinds == kind, : dtype.itemsize]
-            arrays[kind] = np.ascontiguousarray(chosen).reshape(-1).view(dtype)
+        records, counts = bytearray(len(self.items) * RECORD_BYTES), ffi.new("uint32_t[]", len(DTYPES))
+        lib.kf_items_sort(
+            *(ffi.from_buffer("kf_item[]", self.items), len(self.items)),
+            *(_BYTES_C, len(DTYPES), ffi.from_buffer("uint8_t[]", records), counts),
+        )
+        arrays, at = list(_NO_MEASUREMENTS), 0
+        for kind, count in enumerate(counts):
+            if count:
+                arrays[kind] = np.frombuffer(records, DTYPES[kind], count, at)
+                at += arrays[kind].nbytes
         return Measurements(*arrays)
 
 
@@ -124,14 +129,14 @@ class Schedule:
         self._athletes = self._devices = 0
         self._pool = np.zeros(0, ITEM)
         self._c = ffi.new("kf_schedule *", {"free_item": NONE, "free_page": NONE})
-        self._c.record_bytes = [dtype.itemsize for dtype in DTYPES] + [0] * (lib.KF_KINDS - len(DTYPES))
+        self._c.record_bytes = _BYTES + [0] * (lib.KF_KINDS - len(DTYPES))
         self._pages: list[Records] = []  # in blocks,
         self._blocks: Any = None  # where these lie
         self.bases = -(-rewind_ns // BASE_NS) + 2 if rewind_ns else 0
         assert self.bases <= lib.KF_BASES, "rewind_ns is at most 30 s"
         self._c.window_ns, self._c.base_room = rewind_ns, self.bases
         self._jobs, self._taken = np.zeros(_ROOM, JOB), np.zeros(_ITEM_ROOM, ITEM)
-        self._refusals = np.zeros(_ROOM, REFUSAL)
+        self._refusals, self._found = np.zeros(_ROOM, REFUSAL), np.zeros(0, _FOUND)
         self._refused: list[Records] = []
         c = self._c
         c.jobs, c.job_room = ffi.from_buffer("kf_job[]", self._jobs), _ROOM
@@ -167,13 +172,14 @@ class Schedule:
         self.links[row] = np.zeros((), LINK)
         self.links["athlete"][row], self.links["rank"][row] = athlete, rank
         self.links["core"][row], self.links["flags"][row] = NONE, lib.KF_LINK_ONLINE
-        self.links["first_waiting"][row] = self.links["seen"][row] = NONE
+        for name in ("first_waiting", "seen", "beats"):
+            self.links[name][row] = NONE
         self.links["number"][row] = row if number is None else number
 
     def forget_device(self, row: int) -> None:
         """Make a link that of nobody; frames that were told by it are looked at one by one."""
         self.links[row] = np.zeros((), LINK)
-        for name in ("core", "first_waiting", "seen"):
+        for name in ("core", "first_waiting", "seen", "beats"):
             self.links[name][row] = NONE
         self.links["flags"][row] = lib.KF_LINK_SPECIAL
 
@@ -219,12 +225,15 @@ class Schedule:
         self.lanes["jobs"][athletes] -= 1
         self._c.jobs_waiting -= count
 
-    def limit(self, events: Records) -> NDArray[np.uint8]:
-        """Return which events are taken, 1 or 0, (n,): a device that floods has IMU packets refused."""
-        admitted = np.ones(len(events), np.uint8)
+    def limit(self, events: Records) -> NDArray[np.uint8] | None:
+        """Return which events are taken, 1 or 0, (n,): a device that floods has IMU packets refused.
+
+        None: all are.
+        """
+        admitted = np.empty(len(events), np.uint8)
         links, out = ffi.from_buffer("kf_link[]", self.links), ffi.from_buffer("uint8_t[]", admitted)
-        lib.kf_limit(links, ffi.from_buffer("kf_event[]", events), len(events), out)
-        return admitted
+        refused = lib.kf_limit(links, ffi.from_buffer("kf_event[]", events), len(events), out)
+        return admitted if refused else None
 
     def run(self, events: Records, advance: Advance, records: NDArray[np.uint8]) -> Iterator[Due]:
         """Take in what arrived and yield what falls due.
@@ -240,17 +249,15 @@ class Schedule:
         """
         windows = len(advance.windows)
         self._reserve(windows + len(records))
-        first_window = np.zeros(len(advance.summaries) + 1, np.uint32)
-        np.cumsum(advance.summaries["windows"], out=first_window[1:], dtype=np.uint32)
-        found = np.empty(2 * (windows + len(events)), _FOUND)
         c = self._point()
+        if 2 * (windows + len(events)) > len(self._found):
+            self._found = np.empty(4 * (windows + len(events)), _FOUND)
+            c.found = ffi.from_buffer("kf_found[]", self._found)
         c.events = ffi.from_buffer("kf_event[]", events)
-        c.event_count, c.next_event, c.found_count, c.next_found = len(events), 0, 0, 0
+        c.event_count, c.next_event, c.next_window, c.found_count, c.next_found = len(events), 0, 0, 0, 0
         c.summaries = ffi.from_buffer("kf_summary[]", advance.summaries)
-        c.first_window = ffi.from_buffer("uint32_t[]", first_window)
         c.windows = ffi.from_buffer("kf_window[]", advance.windows)
         c.records = ffi.from_buffer("uint8_t[]", records)
-        c.found = ffi.from_buffer("kf_found[]", found)
         yield from self._all(lib.kf_schedule_run, c)
 
     def pass_time(self, utc_ns: int) -> Iterator[Due]:
@@ -267,7 +274,7 @@ class Schedule:
 
     def take_refusals(self) -> Records:
         """Return what was refused since this was last asked, (n,) REFUSAL."""
-        refusals = np.concatenate([np.zeros(0, REFUSAL), *self._refused])
+        refusals = joined(self._refused, REFUSAL)
         self._refused.clear()
         return refusals
 
@@ -277,9 +284,9 @@ class Schedule:
         while more:
             self._reserve_pages()
             more = call(*arguments)
-            due = Due(self._jobs[: c.job_count].copy(), self._taken[: c.taken_count].copy())
+            due = Due(joined([self._jobs[: c.job_count]], JOB), joined([self._taken[: c.taken_count]], ITEM))
             if c.refusal_count:
-                self._refused.append(self._refusals[: c.refusal_count].copy())
+                self._refused.append(joined([self._refusals[: c.refusal_count]], REFUSAL))
             c.job_count = c.taken_count = c.refusal_count = 0
             if len(due.jobs):
                 yield due

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from fusion._core import ffi, lib
 from fusion.core import PACKET, record
 from fusion.measurements import Records
-from server.batch import Packed, aligned, joined
+from fusion.structs import joined
+from server.batch import Packed, aligned
 from server.schedule import EVENT, RECORD_BYTES
 
 NEVER_NS: Final = 2**63 - 1
@@ -90,8 +91,8 @@ class Waiting:
         """Return what waits and a batch, as one."""
         held = self._held
         offset = aligned(packed.payload, held.payload)
-        packets = joined([held.packets, packed.packets])
-        events = joined([held.events, packed.events])
+        packets = joined([held.packets, packed.packets], PACKET)
+        events = joined([held.events, packed.events], EVENT)
         count = len(held.packets)
         packets["offset"][:count] += np.uint64(offset)
         events["index"][count:][packed.events["kind"] == lib.KF_EVENT_IMU] += np.uint32(count)

@@ -23,8 +23,8 @@
 /* The newest numbers, for half the distance between their quartiles. */
 typedef struct {
     uint32_t count, oldest;
-    double newest[KF_BEATS_WINDOW]; /* a ring */
-    double sorted[KF_BEATS_WINDOW];
+    double newest[KF_BEATS_WINDOW];  /* a ring */
+    uint8_t rising[KF_BEATS_WINDOW]; /* where in it they stand, from the least to the greatest */
 } kf_spread;
 
 /* What is known of one sensor's intervals; all zeros: nothing. */

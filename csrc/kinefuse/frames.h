@@ -17,6 +17,7 @@
 #define KF_ID_BYTES 64
 #define KF_NO_DEVICE 0xFFFFFFFF
 
+#define KF_FRAME_RETAIN 1          /* a flag of kf_publish */
 #define KF_FRAME_HEADER_MAX 65544  /* of a PUBLISH: five bytes, the topic with its length, the packet id */
 #define KF_CONTROL_BYTES_MAX 65536 /* of any other frame, behind its length */
 

@@ -90,6 +90,7 @@ typedef struct {
     uint32_t gap_seq, gap_end; /* of a gap that was taken for lost: the newest that came yet, and its end */
     uint32_t number; /* of the device among all that ever were: rows are used again, numbers are not */
     uint32_t seen;   /* its place among the kf_seen; KF_NONE: it sent no low-rate message */
+    uint32_t beats;  /* likewise among the kf_beats; KF_NONE: it told no intervals */
 } kf_link;
 
 typedef struct {
@@ -225,12 +226,11 @@ typedef struct {
     int64_t window_ns; /* what comes late by no more than this is taken in by a rewind; 0: never */
 
     const kf_event *events;
-    const kf_summary *summaries;
-    const uint32_t *first_window; /* of each summary */
-    const kf_window *windows;
-    const uint8_t *records; /* KF_RECORD_BYTES each */
-    kf_found *found;        /* room for twice all events and windows */
-    size_t event_count, next_event, next_found, found_count;
+    const kf_summary *summaries; /* in the order of their events, */
+    const kf_window *windows;    /* and these in that of the summaries */
+    const uint8_t *records;      /* KF_RECORD_BYTES each */
+    kf_found *found;             /* room for twice all events and windows */
+    size_t event_count, next_event, next_window, next_found, found_count;
 
     kf_job *jobs;
     kf_item *taken;
@@ -257,6 +257,16 @@ int kf_schedule_rewind(kf_schedule *schedule, uint32_t row);
 
 /* Forget what a rewind would need: the models' state was changed by something that is no job. */
 void kf_lane_settle(kf_schedule *schedule, uint32_t row);
+
+/* Sort what items hold by its kind; those of one kind stay in their order.
+ *
+ * in:  items         count
+ *      record_bytes  of each kind, kind_count
+ * out: records       room for count * KF_RECORD_BYTES: those of each kind stand together, without room
+ * between counts        of each kind
+ */
+void kf_items_sort(const kf_item *items, size_t count, const uint32_t *record_bytes, size_t kind_count,
+                   uint8_t *records, uint32_t *counts);
 
 /* Put count items of the pool, or pages, from first on, into the list of free ones. */
 void kf_schedule_free(kf_schedule *schedule, uint32_t first, uint32_t count);

@@ -34,15 +34,9 @@ int kf_admits(kf_link *link, int64_t arrived_ns);
  * seq; of the message its t_ns, boot and seq are looked at. */
 int kf_saw(kf_seen *seen, uint32_t kind, const kf_flat *message);
 
-/* Do both for messages of live devices that have a place among the seen, in the order of their arrival.
- *
- * inout: links, seen
- * in:    frames, messages, arrived_ns  count
- * out:   verdicts                      count: KF_ADMITTED, KF_FLOODING or KF_SEEN_BEFORE
- * Returns how many are refused; each is counted at its link.
- */
-size_t kf_admit(kf_link *links, kf_seen *seen, const kf_publish *frames, const kf_flat *messages,
-                const int64_t *arrived_ns, size_t count, uint8_t *verdicts);
+/* Do both for a message of a live device that has a place among the seen. Returns KF_ADMITTED, KF_FLOODING or
+ * KF_SEEN_BEFORE; what is refused is counted at its link. */
+uint32_t kf_admit(kf_link *link, kf_seen *seen, uint32_t kind, const kf_flat *message, int64_t arrived_ns);
 
 /* [/cffi] */
 

@@ -5,6 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kinefuse/clock.h"
+#include "kinefuse/devices.h"
+#include "kinefuse/schedule.h"
+
 /* [cffi] */
 
 /* Streams: what each device sends of one kind, and how long it may be silent (server/deadlines/streams.py).
@@ -12,6 +16,7 @@
 #define KF_STREAM_ALIVE 0
 #define KF_STREAM_DEAD 5
 #define KF_STREAM_UNHEARD 255
+#define KF_NO_COLUMN 255
 
 typedef struct {
     int64_t due_ns;   /* when it may change next */
@@ -38,8 +43,10 @@ typedef struct {
 typedef struct {
     kf_supervised_stream *streams;
     kf_supervised_device *devices;
-    const float *first_s; /* the interval that is believed at first, of each kind */
-    uint32_t kinds;
+    const float *first_s;   /* the interval that is believed at first, of each column */
+    const uint8_t *columns; /* of each kind; KF_NO_COLUMN: none */
+    uint32_t kinds;         /* that have a column */
+    uint32_t motion;        /* the kind of IMU packets */
     int64_t burst_ns;       /* what follows so soon is of one burst */
     double rise, fall;      /* how fast the usual interval follows longer and shorter ones */
     double intervals;       /* a deadline holds so many, */
@@ -49,20 +56,20 @@ typedef struct {
     double lifespan_s;      /* beyond this age a sample comes late */
 } kf_supervision;
 
-/* A packet of a stream. */
-typedef struct {
-    int64_t arrived_ns;
-    int64_t newest_ns; /* aligned time of its newest sample */
-    uint32_t row;      /* of its device */
-    uint8_t kind;
-    uint8_t rests;
-} kf_heard;
-
 /* Return the longest silence of a stream, ns. */
 double kf_stream_deadline_ns(const kf_supervision *supervision, double interval_s, double speed);
 
-/* Take in packets; returns how many streams were never heard before. */
-size_t kf_streams_hear(const kf_supervision *supervision, const kf_heard *heard, size_t count);
+/* Take in events from begin on. stream of a sample is twice its kind from 1 on, and 1 more where its value is
+ * one after which the device may be quiet; 0: it belongs to no stream.
+ *
+ * in:  clocks     of the devices, which have observed the events
+ *      events     count
+ *      summaries  of their IMU packets
+ * out: begun      how many streams were never heard before
+ * Returns count; or less, the place of an event whose kind has no column: give it one, and go on from there.
+ */
+size_t kf_streams_take(const kf_supervision *supervision, const kf_clock *clocks, const kf_event *events,
+                       size_t begin, size_t count, const kf_summary *summaries, size_t *begun);
 
 /* Take in that something came from devices that belongs to no stream. */
 void kf_streams_sign(const kf_supervision *supervision, const uint32_t *rows, const int64_t *now_ns,

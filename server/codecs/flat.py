@@ -31,6 +31,7 @@ STRUCTS: Final[dict[int, type[Packet]]] = {
     lib.KF_TOPIC_WHEEL: Wheel,
     lib.KF_TOPIC_FOOT: Foot,
 }
+NUMBERS: Final[dict[type, int]] = {struct: kind for kind, struct in STRUCTS.items()}
 IMU: Final = int(lib.KF_TOPIC_IMU)
 
 
@@ -40,12 +41,12 @@ def fields(struct: type[Packet]) -> dict[str, int]:
     return {each.encode_name: place for place, each in enumerate(_plain(struct))}
 
 
-def read(data: bytes, frames: Records) -> Records:
+def read(data: bytes | bytearray, frames: Records) -> Records:
     """Read messages.
 
     Parameters
     ----------
-    data : bytes
+    data : bytes-like
         Into which frames refer.
     frames : (n,) FRAME
         Of any kinds.

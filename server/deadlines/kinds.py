@@ -2,11 +2,7 @@
 
 from typing import Final, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fusion.measurements import Records
-from server.codecs.flat import STRUCTS, fields
+from server.codecs.flat import STRUCTS
 from server.messages import (
     Baro,
     Battery,
@@ -32,6 +28,7 @@ PLACES: Final[dict[type, int]] = {
     Foot: KINDS.index("foot"),
     Battery: KINDS.index("battery"),
 }  # of a packet's stream in KINDS; a packet that is not here is of no stream
+assert all(PLACES[struct] + 1 == kind for kind, struct in STRUCTS.items()), "csrc/measures.c tells them so"
 
 
 def may_rest(packet: Packet) -> bool:
@@ -53,27 +50,3 @@ def stream_of(packet: Packet) -> int:
     """Return what an event tells of a packet's stream: twice its place from 1 on, and 1 where it may rest."""
     place = PLACES.get(type(packet))
     return 0 if place is None else 2 * (place + 1) + may_rest(packet)
-
-
-def streams_of(kind: int, messages: Records) -> NDArray[np.uint32]:
-    """Return what `stream_of` does, of plain messages of a kind, (n,).
-
-    Parameters
-    ----------
-    kind : int
-        A key of `server.codecs.flat.STRUCTS`.
-    messages : (n,) FLAT
-    """
-    values = messages["values"]
-    struct = STRUCTS[kind]
-    told = {name: values[:, place] for name, place in fields(struct).items()}
-    rests = np.zeros(len(values), np.bool_)
-    if struct is HeartRate:
-        rests = (told["contact"] == 0) | (~(told["bpm"] > 0) & (messages["list_count"] == 0))
-    elif struct is Power:
-        rests = told["watts"] == 0
-    elif struct in (Wheel, Foot):
-        rests = told["speed_mps"] == 0
-    elif struct is Cadence:
-        rests = ~(told["rpm"] > 0) & ~(told["spm"] > 0)
-    return (2 * (PLACES[struct] + 1) + rests).astype(np.uint32)

@@ -31,8 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion._core import ffi, lib
-from fusion.core import record
+from fusion.measurements import Records
 from fusion.table import grown, untouched
+from fusion.timebase import TimeBase
 from server import config
 from server.deadlines.kinds import IMU, KINDS
 from server.deadlines.rules import (
@@ -60,8 +61,7 @@ LOOK_NS: Final = 250_000_000
 STALL_NS: Final = 2_000_000_000  # between two looks: it was us who did not listen
 JUDGED_MAX: Final = 512  # streams in one look; the others wait for the next ones
 
-_HEARD: Final = record("kf_heard")
-_NO_COLUMN: Final = np.uint8(255)
+_NO_COLUMN: Final = np.uint8(lib.KF_NO_COLUMN)
 
 
 class Change(NamedTuple):
@@ -119,6 +119,8 @@ class Streams:
         self._c = ffi.new(
             "kf_supervision *",
             {
+                "columns": ffi.from_buffer("uint8_t[]", self._places),
+                "motion": IMU,
                 "burst_ns": BURST_NS,
                 "rise": RISE,
                 "fall": FALL,
@@ -152,36 +154,27 @@ class Streams:
         self._devices[row] = np.zeros((), DEVICE)
         self._streams[begin : row + 1] = _empty(1, len(self._kinds))
 
-    def heard(
-        self,
-        rows: NDArray[np.integer[Any]],
-        kinds: NDArray[np.integer[Any]] | int,
-        arrived_ns: NDArray[np.int64],
-        newest_ns: NDArray[np.int64],
-        rests: NDArray[np.bool_] | bool = False,
-    ) -> None:
-        """Take in packets, those of each stream in the order of their arrival.
+    def take(self, timebase: TimeBase, events: Records, summaries: Records) -> None:
+        """Take in what came, those of each stream in the order of their arrival.
 
         Parameters
         ----------
-        rows, arrived_ns : (n,)
-            The device of each packet, and when it came.
-        kinds : (n,) or int
-            Their places in KINDS.
-        newest_ns : (n,)
-            Aligned time of its newest sample.
-        rests : (n,) or bool
-            Whether its value is one after which the stream may be quiet.
+        timebase : TimeBase
+            Whose clocks have observed the events.
+        events : (n,) EVENT
+            ``stream`` of a sample is what `server.deadlines.kinds.stream_of` tells.
+        summaries : (m,) SUMMARY
+            Of the IMU packets to which events refer.
         """
-        places = self._places[kinds]
-        if (places == _NO_COLUMN).any():
-            self._have(np.unique(kinds).tolist())
-            places = self._places[kinds]
-        heard = np.empty(len(rows), _HEARD)
-        heard["row"], heard["kind"], heard["rests"] = rows, places, rests
-        heard["arrived_ns"], heard["newest_ns"] = arrived_ns, newest_ns
-        begun = lib.kf_streams_hear(self._c, ffi.from_buffer("kf_heard[]", heard), len(heard))
-        self.counts["alive"] += begun
+        clocks, begun = ffi.from_buffer("kf_clock[]", timebase.state), ffi.new("size_t *")
+        told = ffi.from_buffer("kf_event[]", events), ffi.from_buffer("kf_summary[]", summaries)
+        place = 0
+        while True:
+            place = lib.kf_streams_take(self._c, clocks, told[0], place, len(events), told[1], begun)
+            self.counts["alive"] += begun[0]
+            if place == len(events):
+                return
+            self._have([(int(events["stream"][place]) >> 1) - 1])
 
     def _have(self, kinds: list[int]) -> None:
         """Have columns for these kinds, too."""

@@ -11,6 +11,7 @@ from server.deadlines.histogram import BOUNDS_S, Histogram
 from server.deadlines.kinds import IMU
 from server.deadlines.streams import LOOK_NS, Streams
 from simulators.benchmark.measure import Cost, best_us
+from tests.support.hearing import hear
 
 BEGIN_NS = 1_764_585_664_000_000_000
 DEVICES = 10_000
@@ -35,7 +36,7 @@ class _Fleet:
     def hear(self) -> None:
         """All devices send, and are looked at."""
         arrived_ns = np.full(DEVICES, self._now_ns)
-        self._streams.heard(self._rows, IMU, arrived_ns, arrived_ns)
+        hear(self._streams, self._rows, IMU, arrived_ns, arrived_ns)
         self.look()
 
     def look(self) -> None:

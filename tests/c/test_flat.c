@@ -132,11 +132,27 @@ static void a_decimal_is_the_nearest_double(void)
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        snprintf(text, sizeof text, "{\"watts\":%.*e}", (int)(state % 15),
+        snprintf(text, sizeof text, "{\"watts\":%.*e}", (int)(state % 19),
                  (double)(state >> 11) * 1e-9 + 1e-9);
         const kf_flat found = read_as(KF_TOPIC_POWER, text, strlen(text));
 
         HOLDS(found.plain && found.values[0] == strtod(text + 9, NULL));
+    }
+}
+
+static void what_lies_in_the_middle_goes_to_the_even_double(void)
+{
+    static const char *const MIDDLES[] = {
+        "{\"watts\":4503599627370496.5}",   "{\"watts\":4503599627370497.5}",
+        "{\"watts\":4503599627370496.499}", "{\"watts\":4503599627370496.501}",
+        "{\"watts\":9007199254740993.0}",   "{\"watts\":900719925474099301e-2}",
+        "{\"watts\":9007199254740995.0}",   "{\"watts\":1.8446744073709551615}",
+    };
+
+    for (size_t i = 0; i < sizeof MIDDLES / sizeof *MIDDLES; i++) {
+        const kf_flat found = read_as(KF_TOPIC_POWER, MIDDLES[i], strlen(MIDDLES[i]));
+
+        HOLDS(found.plain && found.values[0] == strtod(MIDDLES[i] + 9, NULL));
     }
 }
 
@@ -193,6 +209,7 @@ int main(void)
     CLAIM(what_is_not_plain_is_left_alone);
     CLAIM(what_is_cut_off_is_not_plain);
     CLAIM(a_decimal_is_the_nearest_double);
+    CLAIM(what_lies_in_the_middle_goes_to_the_even_double);
     CLAIM(any_bytes_are_read_within_their_bounds);
     CLAIM(what_came_before_is_known_for_a_while);
     return 0;

@@ -5,6 +5,7 @@
 #define BEGIN ((int64_t)1790000000 * S)
 
 static const float FIRST_S[] = {0.2F, 1.0F};
+static const uint8_t COLUMNS[] = {0, 1, KF_NO_COLUMN};
 static kf_supervised_stream streams[4];
 static kf_supervised_device devices[2];
 
@@ -17,6 +18,7 @@ static kf_supervision fresh(void)
         .streams = streams,
         .devices = devices,
         .first_s = FIRST_S,
+        .columns = COLUMNS,
         .kinds = 2,
         .burst_ns = S / 50,
         .rise = 0.25,
@@ -31,9 +33,17 @@ static kf_supervision fresh(void)
 
 static size_t hear(const kf_supervision *s, uint32_t row, uint8_t kind, int64_t at_ns, int64_t age_ns)
 {
-    const kf_heard heard = {.arrived_ns = at_ns, .newest_ns = at_ns - age_ns, .row = row, .kind = kind};
+    const kf_clock fresh_clocks[2] = {{0}};
+    const kf_event event = {.kind = KF_EVENT_SAMPLE,
+                            .device = row,
+                            .flags = KF_EVENT_TIMED,
+                            .stream = 2 * (kind + 1u),
+                            .t_ns = at_ns - age_ns,
+                            .arrived_ns = at_ns};
+    size_t begun = 0;
 
-    return kf_streams_hear(s, &heard, 1);
+    HOLDS(kf_streams_take(s, fresh_clocks, &event, 0, 1, NULL, &begun) == 1);
+    return begun;
 }
 
 static void a_stream_begins_with_the_first_packet_and_no_other(void)

@@ -11,8 +11,8 @@ from fusion._core import lib
 from fusion.measurements import DTYPES, Measurements, Records
 from server.batch import Batch
 from server.envelopes import Incoming
-from server.schedule import JOB, Due, Item
-from tests.support.scheduled import NOTHING, OneLane
+from server.schedule import JOB, Due
+from tests.support.scheduled import NOTHING, OneLane, item_of
 
 S = 1_000_000_000
 T0 = 1_700_000_000 * S
@@ -71,7 +71,7 @@ def test_what_is_kept_comes_back_as_it_was(
         """Feed a measurement, and hold what is to be done again to what was fed by then."""
         fed.append((kind, t_ns, rest))
         batch = Batch()
-        item, message = Item(kind, (0, 0, *rest)), Incoming("", b"", False, 0, 0)
+        item, message = item_of(kind, (0, 0, *rest)), Incoming("", b"", False, 0, 0)
         batch.add_sample(one.device, item, message, t_ns=t_ns, boot=None, seq=None, stream=0)
         packed = batch.pack()
         for due in one.schedule.run(packed.events, NOTHING, packed.records):

@@ -1,6 +1,6 @@
 """One athlete's lane as tests drive it: samples of a device, commands, and what falls due."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from server.batch import Batch, Order
 from server.envelopes import Incoming
 from server.messages import Command
 from server.registry import Athlete, Device
-from server.schedule import REASONS, Due, Item, Schedule
+from server.schedule import REASONS, RECORD_BYTES, Due, Item, Schedule
 
 KIND = DTYPES.index(HEART_RATE)
 NOTHING = Advance(np.zeros(0, SUMMARY), np.zeros(0, WINDOW), np.zeros(0, WINDOW))
@@ -35,6 +35,13 @@ def jobs_of(due: Due) -> list[Job]:
         kind = ("step", "partial", "order", "begin", "keep", "rewind", "redo")[job["kind"]]
         found.append(Job(kind, int(job["due_ns"]), taken_ns, int(job["received_ns"])))
     return found
+
+
+def item_of(kind: int, record: tuple[Any, ...]) -> Item:
+    """Return a measurement with this record."""
+    records = np.zeros(1, DTYPES[kind])  # what pads a record is zeros, too
+    records[0] = record
+    return Item(kind, records.tobytes().ljust(RECORD_BYTES, b"\0"))
 
 
 class OneLane:
@@ -70,7 +77,7 @@ class OneLane:
 
     def add(self, batch: Batch, t_ns: int, arrived_ns: int = 0, received_ns: int = 0) -> None:
         """Append a sample to a batch."""
-        item = Item(KIND, (0, 0, 0, 60.0, 1.0, 1, 0.0))
+        item = item_of(KIND, (0, 0, 0, 60.0, 1.0, 1, 0.0))
         message = Incoming("", b"", False, arrived_ns, received_ns)
         batch.add_sample(self.device, item, message, t_ns=t_ns, boot=None, seq=None, stream=0)
 

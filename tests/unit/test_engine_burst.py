@@ -115,7 +115,7 @@ def test_what_many_devices_say_of_themselves_at_once_is_one_batch(monkeypatch: p
     engine = Engine(Config(), lambda: 0)
     batches = []
 
-    def limit(schedule: Schedule, events: Records) -> NDArray[np.uint8]:
+    def limit(schedule: Schedule, events: Records) -> NDArray[np.uint8] | None:
         batches.append(len(events))
         return taken(schedule, events)
 

@@ -300,7 +300,7 @@ def test_when_all_fall_silent_at_once_each_is_told_once_and_a_look_stays_short()
     for look in range(200):
         now_ns += LOOK_NS
         if look < 20:
-            streams.heard(rows, IMU, np.full(devices, now_ns), np.full(devices, now_ns))
+            hear(streams, rows, IMU, np.full(devices, now_ns), np.full(devices, now_ns))
         changes = streams.look(now_ns)
         assert len(changes) <= 2 * JUDGED_MAX
         told.update(change.row for change in changes)
@@ -315,12 +315,12 @@ def test_those_who_are_always_due_keep_nobody_waiting() -> None:
         streams.add(row)
     now_ns = BEGIN_NS
     everyone, late = np.arange(devices), np.arange(devices - 1)
-    streams.heard(everyone, IMU, np.full(devices, now_ns), np.full(devices, now_ns))
+    hear(streams, everyone, IMU, np.full(devices, now_ns), np.full(devices, now_ns))
     told: set[int] = set()
     for _ in range(100):
         now_ns += LOOK_NS
         arrived_ns = np.full(len(late), now_ns)
-        streams.heard(late, IMU, arrived_ns, arrived_ns - 3 * SECOND)
+        hear(streams, late, IMU, arrived_ns, arrived_ns - 3 * SECOND)
         told |= {change.row for change in streams.look(now_ns) if change.state == "link_dead"}
     assert told == {devices - 1}
 
@@ -353,12 +353,12 @@ def test_a_kind_that_is_heard_late_changes_nothing_of_the_others() -> None:
         for row in range(3):
             streams.add(row)
     rows, now_ns = np.arange(3), BEGIN_NS
-    early.heard(rows[:1], BATTERY, np.array([now_ns]), np.array([now_ns]))
+    hear(early, rows[:1], BATTERY, np.array([now_ns]), np.array([now_ns]))
     for streams in (early, late):
-        streams.heard(rows, IMU, np.full(3, now_ns), np.full(3, now_ns))
-    late.heard(rows[:1], BATTERY, np.array([now_ns]), np.array([now_ns]))
+        hear(streams, rows, IMU, np.full(3, now_ns), np.full(3, now_ns))
+    hear(late, rows[:1], BATTERY, np.array([now_ns]), np.array([now_ns]))
     for streams in (early, late):
-        streams.heard(rows[1:2], HR, np.array([now_ns + SECOND]), np.array([now_ns + SECOND]))
+        hear(streams, rows[1:2], HR, np.array([now_ns + SECOND]), np.array([now_ns + SECOND]))
     for t_ns in range(now_ns, now_ns + 20 * SECOND, LOOK_NS):
         assert early.look(t_ns) == late.look(t_ns)
     assert early.of(rows, now_ns + 20 * SECOND) == late.of(rows, now_ns + 20 * SECOND)
