@@ -5,9 +5,9 @@ nothing, and nothing is cut from a hill. What is not counted of the newest swing
 
 Heights of recordings, and of satellites, wander by more than their sigma says: wind at a watch's port, a
 receiver's slow error, a maker's own treatment. Such wander makes many small swings, hills make few. So of
-the swings beyond FINE_M the share of those below THRESHOLD_M is learnt, and the mean of those that may be
-wander: where small ones are many, a swing must be larger than that mean by a factor. A barometer's own noise
-is known, and needs none of this.
+the swings beyond FINE_M the share of those below THRESHOLD_M is learnt. Where small ones are many, a swing
+must be larger by WANDER_M; and it counts for EXCESS of that less, since the highest and the lowest height of
+a swing are where wander adds to the hill. A barometer's own noise is known, and needs none of this.
 """
 
 from typing import Any, NamedTuple
@@ -20,11 +20,11 @@ THRESHOLD_M = 1.5
 SIGMAS = 3.0
 FINE_M = 0.5  # swings that are looked at: more than two steps of 0.2 m, in which most recordings tell heights
 MANY = 0.3  # share of small swings
-LARGER = 1.75  # than the mean of wander, where small swings are many
-LARGE_M = 6.0  # a larger swing is no wander
-SMALL_SHARE, WANDER_M = 0.15, 1.5  # share and mean before any swing was seen
-SWINGS = 10.0  # in which both are learnt
-_SINGLE = ("direction", "fine_m", "back_m", "small", "wander_m")  # single precision is enough
+WANDER_M = 1.5  # that heights go up and down by, beyond THRESHOLD_M, where small swings are many
+EXCESS = 0.5  # of it is in a swing that counts: at its two ends wander is seldom whole
+SMALL_SHARE = 0.15  # before any swing was seen
+SWINGS = 10.0  # in which it is learnt
+_SINGLE = ("direction", "fine_m", "back_m", "small")  # single precision is enough
 
 
 class Climb(NamedTuple):
@@ -38,7 +38,6 @@ class Climb(NamedTuple):
     fine_m: Floats  # the newest swing of FINE_M, signed, from its beginning to its extreme
     back_m: Floats  # since that extreme
     small: Floats  # share of swings of FINE_M that are small, less SMALL_SHARE
-    wander_m: Floats  # mean of those that are not large, less WANDER_M
 
 
 def fields(prefix: str) -> list[tuple[Any, ...]]:
@@ -63,16 +62,15 @@ def advance(climb: Climb, height_m: Floats, sigma_m: Floats, known: Mask) -> Cli
         Where sigma is all that heights wander by.
     """
     rise = np.where(np.isnan(climb.height_m), 0.0, height_m - climb.height_m)
-    threshold = np.maximum(THRESHOLD_M, SIGMAS * sigma_m)
+    wander = np.zeros(len(rise))
     if not known.all():
         climb = _learn(climb, rise, ~known)
-        many = np.minimum((SMALL_SHARE + climb.small) / MANY, 1.0)
-        more = many * np.maximum(LARGER * (WANDER_M + climb.wander_m) - THRESHOLD_M, 0.0)
-        threshold = np.maximum(threshold, THRESHOLD_M + np.where(known, 0.0, more))
+        wander = np.where(known, 0.0, WANDER_M * np.minimum((SMALL_SHARE + climb.small) / MANY, 1.0))
+    threshold = np.maximum(THRESHOLD_M + wander, SIGMAS * sigma_m)
     swing = climb.held_m + rise
     onward = (climb.direction * swing) > 0.0
     turned = (np.abs(swing) > threshold) & ~onward
-    gain = np.where(onward | turned, swing, 0.0)
+    gain = np.where(onward, swing, np.where(turned, swing - np.sign(swing) * EXCESS * wander, 0.0))
     return climb._replace(
         height_m=height_m,
         direction=np.where(turned, np.sign(swing), climb.direction),
@@ -89,12 +87,9 @@ def _learn(climb: Climb, rise_m: Floats, use: Mask) -> Climb:
     turned = (np.abs(back) > FINE_M) & ~onward
     size = np.abs(climb.fine_m)
     ended = turned & (size > 0.0)
-    wanders = ended & (size < LARGE_M)
-    small, wander = climb.small, climb.wander_m
-    off_small, off_wander = (size < THRESHOLD_M) - SMALL_SHARE - small, size - WANDER_M - wander
+    off_small = (size < THRESHOLD_M) - SMALL_SHARE - climb.small
     return climb._replace(
         fine_m=np.where(onward, climb.fine_m + back, np.where(turned, back, climb.fine_m)),
         back_m=np.where(onward | turned, 0.0, back),
-        small=np.where(ended, small + off_small / SWINGS, small),
-        wander_m=np.where(wanders, wander + off_wander / SWINGS, wander),
+        small=np.where(ended, climb.small + off_small / SWINGS, climb.small),
     )

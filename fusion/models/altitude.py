@@ -52,6 +52,9 @@ RECORDED_SIGMA_M = 1.0  # a height that is told without an accuracy
 GNSS_WHITE_SHARE = 0.3  # of the stated vertical accuracy
 GNSS_ACCURACY_RANGE_M = (1.0, 1e3)
 RECORDED_ERROR_M = 6.0  # slow error of such a height
+# Errors of satellite and recorded heights are alike for seconds: at 1 Hz and slower they are noise of one
+# density, whose variance falls with the time between two.
+SPACED_S = 10.0  # further apart it does not
 # The mean of first-order noise of time constant tau over a long time T has 2 tau / T of its variance (Gelb
 # 1974, 4.5), so fixes dt apart each tell as much as one of 2 tau / dt times the variance.
 SLOW_S = 80.0
@@ -311,7 +314,8 @@ def _heights(
     beside = (
         e["slow_m"] * e["slow_m"] * np.where(first, 1.0, np.maximum(SLOW_S / np.maximum(since_s, 0.1), 1.0))
     )
-    R = np.where(gnss & barometric, beside, e["variance"])
+    alone = e["variance"] / np.where(gnss, np.clip(since_s, 1.0, SPACED_S), 1.0)
+    R = np.where(gnss & barometric, beside, alone)
     started = (source != Source.NONE) & ~(baro & ~on_baro)
     silent = (t_ns - state["alt_t_ns"][rows]) * 1e-9 > GAP_S
     H: Row = ((0, None), (3, np.where(gnss, -1.0, 0.0)))

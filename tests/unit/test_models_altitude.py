@@ -10,7 +10,7 @@ from server.engine import Engine
 from server.registry import STEP_RANK
 from simulators.faults import parse
 from simulators.rehearsal import START_NS, cast, config, lives, rehearse
-from tests.support.athlete_table import athlete, second, step, window
+from tests.support.athlete_table import athlete, fix, second, step, window
 
 
 def height_variance(*, duration_s: float = 0.25, missing: int = 0, flags: int = 64) -> float:
@@ -71,3 +71,14 @@ def test_lost_packets_make_no_hills(who: str) -> None:
             worst[name] = max(worst[name], abs(metric.value - truth) / metric.sigma)
     assert worst["altitude"] < 4.0  # satellites' slow error is in it, which lasts for minutes
     assert worst["ascent"] < 3.0
+
+
+def test_lone_heights_tell_more_the_further_they_are_apart() -> None:
+    def variance(every_s: int) -> float:
+        table = athlete()
+        for t in range(0, 20 * every_s, every_s):
+            step(table, t, gnss=[fix(t, 0.0, alt_m=100.0)])
+        return float(table.state["alt_P"][0, 0, 0])
+
+    # The filter forgets more over 5 s; with one variance for all spacings that would be 0.9 m^2.
+    assert variance(5) < 0.25
