@@ -271,7 +271,7 @@ bool kf_lane_is_ripe(const kf_schedule *s, const kf_lane *lane)
         return false;
     const int64_t age_ns = lane->stepped_ns - lane->dirty_ns;
 
-    if (lane->deep_ns != INT64_MAX && 4 * (lane->stepped_ns - lane->rewound_ns) >= age_ns)
+    if (lane->deep_ns != INT64_MAX && lane->stepped_ns - lane->rewound_ns >= (age_ns + 3) / 4)
         return true;
     return age_ns >= s->window_ns - s->window_ns / 3;
 }

@@ -137,6 +137,7 @@ class Batch:
             Device and verdict, as of `server.seen`, of each that is not taken.
         """
         if stretch is not self._stretch:
+            del stretch.data[stretch.size :]  # what an earlier batch appended, which is settled by now
             self._stretch, self._stretch_at = stretch, self._append(stretch.data)
         room = end - begin
         packets, events, refused = np.empty(room, PACKET), np.empty(room, EVENT), np.empty(room, REFUSAL)

@@ -136,9 +136,9 @@ class Ingest:
     def _cut(self) -> None:
         """End the batch."""
         self._take_frames()
-        if self._batch:
-            batch, self._batch = self._batch, Batch()
-            self._batch.number = batch.number  # the message that is being read goes on in the next one
+        batch, self._batch = self._batch, Batch()  # also of one without events, which may hold bytes
+        self._batch.number = batch.number  # the message that is being read goes on in the next one
+        if batch:
             self._settle(batch)
 
     def _settle_changes(self, athlete: Athlete) -> None:

@@ -23,7 +23,7 @@ class Stretch:
     Attributes
     ----------
     data : bytearray
-        Into which frames refer. A batch may append to it.
+        Into which frames refer. A batch may append to it; ``size`` bytes of it are the stretch's own.
     frames : (n,) FRAME
     arrived_ns, received_ns : (n,) int64
         UTC and monotonic, of each.
@@ -39,6 +39,7 @@ class Stretch:
         """Take chunks, at least one."""
         told = [(len(each.frames), len(each.data), each.arrived_ns, each.received_ns) for each in chunks]
         self.data = bytearray().join([each.data for each in chunks])
+        self.size = len(self.data)
         self.frames = joined((each.frames for each in chunks), FRAME)
         count = len(self.frames)
         self.arrived_ns, self.received_ns = np.empty(count, np.int64), np.empty(count, np.int64)
