@@ -94,6 +94,10 @@ class Checkpoints:
         """Return whether a base of a row is of ``t_ns``."""
         return row < len(self._t_ns) and bool((self._t_ns[row] == t_ns).any())
 
+    def newest_ns(self, row: int) -> int:
+        """Return of when the newest base of a row is, NONE_NS where it has none."""
+        return int(self._t_ns[row].max()) if row < len(self._t_ns) else NONE_NS
+
     def clear(self, row: int) -> None:
         """Forget all bases of a row."""
         if row < len(self._t_ns):

@@ -325,7 +325,7 @@ class _Client(aiomqtt.Client):
 
     def forget(self) -> None:
         """Take note of how the connection ended, where nobody was waiting for its end any more."""
-        if self._disconnected.done():
+        if self._disconnected.done() and not self._disconnected.cancelled():
             self._disconnected.exception()
 
     def _on_socket_open(self, client: Any, userdata: Any, sock: Any) -> None:

@@ -184,14 +184,16 @@ class Engine:
         """
         return self.ladder.observe(now_ns, 0 if self.behind else busy_ns, wait_ns)
 
-    def end_workout(self, athlete: Athlete) -> Outgoing:
+    def end_workout(self, athlete: Athlete) -> list[Outgoing]:
         """End an open workout at its newest measurement; return what is to be published."""
-        self._out += self.jobs.rewind_now(athlete)
+        out = self.jobs.rewind_now(athlete)
+        if not self.workouts.is_open(athlete):
+            return out  # a command that came late has ended it
         newest_ns = max((device.newest_ns for device in athlete.devices), default=0)
         event = self.workouts.end(athlete, newest_ns)
         self.jobs.settle(athlete)
         self._settle_lane(athlete)
-        return publications.workout(self._root, athlete.id, event)
+        return [*out, publications.workout(self._root, athlete.id, event)]
 
     # From arrivals to what falls due.
 
@@ -232,10 +234,10 @@ class Engine:
         if not np.count_nonzero(begin):
             return due
         for job in due.jobs[begin]:
-            athlete = self.registry.athlete_rows[job["athlete"]]
-            self._out.append(
-                publications.workout(self._root, athlete.id, self.workouts.begin(athlete, int(job["due_ns"])))
-            )
+            athlete, t_ns = self.registry.athlete_rows[job["athlete"]], int(job["due_ns"])
+            event = self.workouts.begin(athlete, t_ns)
+            self.jobs.began(athlete, t_ns)
+            self._out.append(publications.workout(self._root, athlete.id, event))
         return due.of(~begin)
 
     def _count(self, refusals: "np.ndarray[tuple[int], np.dtype[np.void]]") -> None:
@@ -291,7 +293,7 @@ class Engine:
             return
         self._out += self.jobs.rewind_now(athlete)
         if self.workouts.is_open(athlete):
-            self._out.append(self.end_workout(athlete))
+            self._out += self.end_workout(athlete)
         self.workouts.release(athlete)
         self.schedule.forget(athlete.row)
         self._settle_lane(athlete)
@@ -340,4 +342,4 @@ class Engine:
             return
         self._looked_silent_ns = utc_ns
         for row in self.schedule.silent(utc_ns - END_NS):
-            self._out.append(self.end_workout(self.registry.athlete_rows[row]))
+            self._out += self.end_workout(self.registry.athlete_rows[row])

@@ -69,4 +69,4 @@ def ended(engine: Engine, clock: Clock, until_ns: int) -> Iterator[Outgoing]:
             return
         yield from engine.jobs.finish(athlete)
         if engine.workouts.is_open(athlete):
-            yield engine.end_workout(athlete)
+            yield from engine.end_workout(athlete)

@@ -108,6 +108,11 @@ class Jobs:
         if self._rewinds is not None:
             self._rewinds.settle(athlete)
 
+    def began(self, athlete: Athlete, t_ns: int) -> None:
+        """Go back to no base that knows nothing of a workout that was opened just now, at ``t_ns``."""
+        if self._rewinds is not None and self._rewinds.has_since(athlete, t_ns):
+            self._rewinds.settle(athlete)
+
     def run(self, utc_ns: int) -> list[Outgoing]:
         """Run what is due: in each round the first job of every athlete, all steps among them at once.
 
@@ -321,7 +326,8 @@ class Jobs:
         if not len(places):
             return
         registry = self._registry
-        names = Names(registry.athlete_ids, registry.device_ids, self._workouts.states)
+        states = self._workouts.states(len(registry.athlete_rows))
+        names = Names(registry.athlete_ids, registry.device_ids, states)
         payloads = publications.lives(estimates, due.jobs, places, names, self._ladder.mode)
         for i in (i for i, payload in enumerate(payloads) if not payload):
             payloads[i] = self._live(due.jobs[places[i]], estimates, int(places[i]))

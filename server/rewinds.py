@@ -90,6 +90,10 @@ class Rewinds:
         known = self._workouts.can_rewind(self._registry.athlete_rows[row], base_ns)
         return known and self._bases.has(row, base_ns)
 
+    def has_since(self, athlete: Athlete, t_ns: int) -> bool:
+        """Return whether an athlete's models have a base of ``t_ns`` or later."""
+        return self._bases.newest_ns(athlete.row) >= t_ns
+
     def settle(self, athlete: Athlete) -> None:
         """Let nothing go back to before now: something was done that is no job."""
         self._schedule.settle(athlete.row)

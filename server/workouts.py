@@ -8,6 +8,7 @@ import numpy as np
 
 from fusion._core import lib
 from fusion.athletes import Athletes
+from fusion.measurements import Records
 from fusion.measurements import Sport as SportCode
 from fusion.table import grown
 from fusion.telling import TOTAL_DECIMALS, WORKOUT
@@ -64,16 +65,11 @@ class Workouts:
 
     A workout starts by itself with an athlete's first measurement, unless the last one was stopped by a
     command: then only ``start`` opens the next, since the sensors go on after the athlete has finished.
-
-    Attributes
-    ----------
-    states : (capacity,) fusion.telling.WORKOUT
-        Where each athlete's workout stands, for what is told once a second.
     """
 
     def __init__(self, table: Athletes) -> None:
         self._table = table
-        self.states = np.zeros(64, WORKOUT)
+        self._states = np.zeros(64, WORKOUT)
         self._workouts: dict[str, _Open] = {}
         self._held_back: set[str] = set()
         self._starting: set[str] = set()
@@ -125,15 +121,30 @@ class Workouts:
             state.moving_s = round(totals["moving_s"], TOTAL_DECIMALS)
         return state
 
+    def states(self, count: int) -> Records:
+        """Return where the workout of each athlete stands, for what is told once a second.
+
+        Parameters
+        ----------
+        count : int
+            Athletes whose rows there are at least, also of those who never had a workout.
+
+        Returns
+        -------
+        (capacity,) fusion.telling.WORKOUT
+        """
+        if count > len(self._states):
+            self._states = grown(self._states, max(count, 2 * len(self._states)))
+        return self._states
+
     def _put_state(self, athlete: Athlete) -> None:
         """Write down where an athlete's workout stands, which has changed."""
         current, row = self._workouts.get(athlete.id), athlete.row
-        if row >= len(self.states):
-            self.states = grown(self.states, max(row + 1, 2 * len(self.states)))
-        self.states[row] = np.zeros((), WORKOUT)
+        states = self.states(row + 1)
+        states[row] = np.zeros((), WORKOUT)
         if current is None:
             return
-        state, told = current.state, self.states[row]
+        state, told = current.state, states[row]
         told["id_ms"] = int(state.id.removeprefix(f"{athlete.id}-"))
         told["elapsed_s"], told["moving_s"], told["revision"] = (
             state.elapsed_s,

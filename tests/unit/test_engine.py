@@ -3,12 +3,13 @@
 from collections import Counter
 
 import msgspec
+import numpy as np
 import pytest
 
 from fusion._core import lib
-from server.codecs import imu_json, samples, sensor_logger
+from server.codecs import imu, imu_json, samples, sensor_logger
 from server.codecs.sensor_logger import Reading
-from server.config import Config
+from server.config import Athlete, Config, Device
 from server.engine import END_NS, LOOK_SILENT_NS, ORDERS_MAX, Engine
 from server.envelopes import Incoming, Outgoing
 from server.jobs import STEPS_MAX
@@ -143,7 +144,7 @@ def test_a_workout_without_a_measurement_ends_where_it_began() -> None:
     desk = Desk()
     desk.send("in/x/status", Birth())
     assert reply(desk.send("command/x", Command("start", "a")), "a").ok
-    out = desk.engine.end_workout(desk.engine.registry.athletes["x"])
+    (out,) = desk.engine.end_workout(desk.engine.registry.athletes["x"])
     ended = msgspec.json.decode(out.payload, type=Workout)
     assert ended.summary is not None
     assert ended.summary.end_ms == ended.summary.start_ms == T0 // 1_000_000
@@ -347,3 +348,21 @@ def test_commands_that_wait_are_bounded_and_the_others_are_answered() -> None:
     told = [msgspec.json.decode(each.payload, type=Reply) for each in out if "/reply/" in each.topic]
     assert sum(each.ok or each.reason == "laps_max" for each in told) == ORDERS_MAX
     assert on(desk.send("command/x", Command("pause", "again")), "/reply/again")
+
+
+def test_who_never_had_a_workout_is_told_of_without_one_whatever_the_row() -> None:
+    athletes = [Athlete(id=f"a{number}", devices=[Device(id=f"d{number}")]) for number in range(100)]
+    desk = Desk(Config(athletes=athletes))
+    assert not reply(desk.send("command/a99", Command("pause", "early")), "early").ok
+    at_rest, told = np.array([[0.0, 0.0, 9.81]]), list[bytes]()
+    desk.wait(S)
+    for seq in range(6):  # too few samples for a window, which would open a workout
+        desk.wait(S // 500)
+        packet = imu.encode(
+            accel_b=at_rest, gyro_b=np.zeros((1, 3)), boot=1, t0_ns=desk.now_ns, seq=seq, dt_ns=S // 500
+        )
+        told += on(desk.send("in/d99/imu", packet), "/a99/live")
+    for _ in range(8):
+        told += on(desk.wait(S // 2), "/a99/live")
+    assert msgspec.json.decode(told[0], type=Live).workout is None
+    assert len(desk.engine.workouts.states(0)) >= 100

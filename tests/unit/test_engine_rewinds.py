@@ -11,7 +11,7 @@ from server.config import Athlete, Config, Device
 from server.engine import Engine
 from server.envelopes import Incoming
 from server.figures import ended
-from server.messages import Birth, Clock, Command, Gnss, HeartRate, Packet, Summary, Workout
+from server.messages import Battery, Birth, Clock, Command, Gnss, HeartRate, Packet, Summary, Workout
 from server.overload import MODES
 
 S = 1_000_000_000
@@ -180,3 +180,48 @@ def test_a_start_behind_another_command_of_the_same_moment_stays_behind_it(
     assert (newest[before].workout.state, newest[now].workout.state) == ("ended", "running")
     assert len(newest[before].laps) == (first == "lap")
     assert newest[now].laps == []
+
+
+class Live:
+    """An engine that is told the time, with one device of its own for each athlete."""
+
+    def __init__(self) -> None:
+        self.engine = Engine(Config(), lambda: 0)
+        self.told: list[Workout] = []
+
+    def tell(self, now_s: float, topic: str = "", packet: Packet | Command | None = None) -> None:
+        arrivals = (
+            [Incoming(f"kinefuse/v1/{topic}", samples.encode(packet), False, at(now_s), 0)] if packet else []
+        )
+        out = self.engine.advance(arrivals, at(now_s))
+        while self.engine.behind:
+            out += self.engine.advance([], at(now_s))
+        self.told += [
+            msgspec.json.decode(each.payload, type=Workout) for each in out if each.topic.endswith("/workout")
+        ]
+
+
+@pytest.mark.parametrize("others", range(6))  # a lane's steps are of another moment of the second for each
+def test_a_workout_that_a_late_measurement_opens_before_a_base_is_known_wherever_is_gone_back_to(
+    others: int,
+) -> None:
+    live = Live()
+    for number in range(others):
+        live.tell(20.0, f"in/other-{number}/battery", Battery(level=0.5))
+    for now_s, t_s in ((21.6, 21.1), (4757.05, 4717.05), (4763.5, 4743.5)):
+        live.tell(now_s)  # by which the first workout ends, of silence
+        live.tell(now_s, "in/n/hr", HeartRate(t=at(t_s), bpm=100.0))
+    live.tell(4779.05)
+    live.tell(4779.05, "command/n", Command("start", "again", t=at(4765.05), sport="run"))
+    assert [each.event for each in live.told] == ["started", "ended", "started", "ended", "started"]
+
+
+def test_silence_ends_no_workout_that_a_stop_which_came_late_has_ended() -> None:
+    live = Live()
+    live.tell(0.0, "in/n/hr", HeartRate(t=at(0.0), bpm=100.0))
+    live.tell(2.0, "in/n/status", Birth(clock=Clock(recorded=True, speed=2.0)))
+    live.tell(11.7, "command/n", Command("stop", "a", t=at(13.7)))
+    live.tell(12.8, "command/n", Command("stop", "b", t=at(-1.2)))
+    live.tell(17.4, "command/n", Command("start", "c", t=at(3.4), sport="ride"))
+    live.tell(917.4)
+    assert not any(map(live.engine.workouts.is_open, live.engine.registry.athletes.values()))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from server import reader
+from server import connection, reader
 from server.config import Broker
 from server.envelopes import Arrivals, Chunk, count, size, unfolded
 from server.frames import Topics
@@ -298,3 +298,18 @@ async def test_a_peer_that_takes_nothing_holds_no_more_than_one_batch(listener: 
         assert sum(_size(each) for each in link._outbox._writing) <= 400_000
         assert len(link._outbox._box) + len(link._outbox._pending) > 100
         peer.writer.transport.abort()
+
+
+async def test_a_peer_that_takes_nothing_for_long_is_left_and_met_again(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "WRITE_S_MAX", 0.1)
+    monkeypatch.setattr(connection, "CONNECT_S_MAX", 1.0)  # also for how long a goodbye is tried
+    async with linked(listener, inbox()) as (link, peer):
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        for _ in range(200):
+            link.publish("out", bytes(100_000))
+        again = await listener.next()
+        await link.ready(PATIENCE_S)
+        assert link.connected
+        again.writer.transport.abort()
