@@ -33,9 +33,9 @@ CONDITIONS: Final = (
     f"changes by more than {CHANGING_BPM_S} bpm/s. A crank is told in whole turns a minute: its error is "
     "even within half a turn, and the same as long as the crank turns evenly. Sigma is that of such an "
     "error, and 1.645 of it leave one of twenty out, not two; of ten riders none. *Steps* are whole numbers, "
-    "whose intervals can hold in 90 % only on the average over randomised ends (Geyer and Meeden 2005, doi "
-    "10.1214/088342305000000340); but theirs are some 36 steps wide, so that this is a matter of 3 points at "
-    "most. They always hold since simulated gaits are even and the core misses none; sigma is that of "
+    "whose intervals can hold in 90 % only on the average over randomised ends (Geyer and Meeden 2005: "
+    "docs/metrics.md); but theirs are some 36 steps wide, so that this is a matter of 3 points at most. They "
+    "always hold since simulated gaits are even and the core misses none; sigma is that of "
     "recorded ones, of which it holds 78 % (docs/metrics.md).",
     "*Recorded*: FIT, GPX and TCX files of at most "
     f"{SECONDS_MAX / 60:.0f} minutes against their own totals. These are another device's estimates, and no "
