@@ -37,11 +37,10 @@ class Checkpoints:
         self._histories = histories
         self._t_ns = np.full((0, count), NONE_NS)
         self._packed: list[list[bytes]] = []  # the rows, a list for each
-        self._newest_ns = np.full(0, NONE_NS)  # to where the newest step went,
-        self._before = zeros(0)  # and the row before it,
-        self._places = np.zeros(
-            (0, count + 1, len(histories), 3), np.int64
-        )  # whose place is the last of each
+        # To where the newest step went, and the row before it, whose place is the last of each.
+        self._newest_ns = np.full(0, NONE_NS)
+        self._before = zeros(0)
+        self._places = np.zeros((0, count + 1, len(histories), 3), np.int64)
         self._blank = ffi.from_buffer("uint8_t[]", blank)
         self._c = ffi.new("kf_bases *", {"base_count": count, "blank": self._blank})
         assert OFTEN.fields is not None, "a row has fields"

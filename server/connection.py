@@ -214,9 +214,8 @@ class Connector:
             await asyncio.shield(entering)
         except asyncio.CancelledError:
             await asyncio.wait({entering}, timeout=CANCEL_S_MAX)
-            await _abandon(
-                client
-            )  # before the cancelling, which would keep the library from closing its socket
+            # Before the cancelling, which would keep the library from closing its socket.
+            await _abandon(client)
             entering.cancel()
             with contextlib.suppress(aiomqtt.MqttError, asyncio.CancelledError):
                 await entering

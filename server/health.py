@@ -24,13 +24,10 @@ from server.registry import Device, Registry
 from server.schedule import Schedule
 
 PERIOD_NS: Final = int(lib.KF_HEALTH_NS)  # what changes is told at once
-LOOKS: Final = int(
-    lib.KF_HEALTH_TURNS
-)  # in a period; each time it is another part of the devices that is due
+LOOKS: Final = int(lib.KF_HEALTH_TURNS)  # in a period: each time another part of the devices is due
 LOOK_NS: Final = PERIOD_NS // LOOKS
-TOLD_MIN: Final = (
-    50  # devices of which each look may tell, or twice its share: those told of longest ago first
-)
+# Devices of which a look may tell, or twice its share: who was told of longest ago first.
+TOLD_MIN: Final = 50
 SHARE_NS_MAX: Final = PERIOD_NS // 20  # its share is by the time since the look before it, up to this
 CLOCK_KINDS: Final[tuple[ClockKind, ...]] = get_args(ClockKind)  # in the order of KF_COUNTS_...
 

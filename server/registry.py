@@ -48,10 +48,8 @@ class Device:
     played: bool = False  # its recording has ended: what comes next is live
     native: bool = False  # it speaks on topics of its own: nobody else may speak for it
     has_topics: bool = False  # frames of its topics are known by its row
-    ranges: tuple[float, float] = (
-        0.0,
-        0.0,
-    )  # ends of what gyroscope, rad/s, and accelerometer, m/s^2, measure
+    # Ends of what gyroscope, rad/s, and accelerometer, m/s^2, measure.
+    ranges: tuple[float, float] = (0.0, 0.0)
     battery: float | None = None
     counted: Counter[str] | None = None  # what was refused
 

@@ -17,9 +17,8 @@ from server.messages import Cadence, Foot, Gnss, HeartRate, Packet, Power, Sport
 NS_PER_S: Final = 1_000_000_000
 
 SPAN_MAX_NS: Final = 7 * 86_400 * NS_PER_S  # no outing of a fitness device is longer; a stray stamp is
-GAP_END_NS: Final = (
-    10 * NS_PER_S
-)  # a timer that stops this close before the last record was stopped by its end
+# A timer that stops this close before the last record was stopped by its end.
+GAP_END_NS: Final = 10 * NS_PER_S
 LAPS_MAX: Final = 1000
 RR_MAX_MS: Final = 10_000.0
 RR_PER_PACKET: Final = 64

@@ -306,9 +306,8 @@ async def test_no_order_is_obeyed_twice_and_none_that_is_retained_late_or_void()
         for name, expires in (("past", time.time_ns() - 1), ("min", -(2**63))):
             assert (await stage.ask("stop", name, "eve", expires=expires)).reason == "expired"
         retained = {"action": "stop", "id": "kept"}
-        stage.send(
-            "command/eve", retained, retain=True
-        )  # to a subscriber who is there it comes as a fresh one
+        # To a subscriber who is there it comes as a fresh one.
+        stage.send("command/eve", retained, retain=True)
         await hear(stage.link, lambda each: each.topic.endswith("/reply/kept"))
         assert (await stage.ask("stop", "s", "eve")).reason == "no_workout"
         stage.send("in/eve/hr", {"bpm": 61})
